@@ -1,0 +1,58 @@
+# Kapok: the commands of the house. Each one sets up what it needs; a second call costs nothing.
+#   make demo    a city of hospitals on loopback: load, ask, train, audit      make test   everything CI runs
+#   make bench   the benchmarks, each beside its peer or limit                 make lock   write the two hashed locks anew
+PY ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+TORCH := torch==2.13.0
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: setup setup-dev demo test lint types imports unit bench stubs vectors lock clean servers
+
+setup: .venv/.core
+.venv/.core: requirements.lock pyproject.toml
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Kapok needs Python 3.11 or newer: make PY=python3.11 setup"; exit 2; }
+	$(PY) -m venv .venv
+	$(PIP) --no-deps --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+setup-dev: .venv/.dev
+.venv/.dev: .venv/.core requirements-dev.lock
+	$(PIP) --no-deps --require-hashes -r requirements-dev.lock
+	$(PIP) --no-deps $(TORCH)
+	touch $@
+
+demo: setup
+	$(BIN)/kapok-sim demo --out build/demo $(ARGS)
+
+test: setup-dev servers lint types imports unit
+
+servers: setup-dev
+	bash tests/support/servers.sh
+
+lint: setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup-dev
+	$(BIN)/mypy
+
+imports: setup-dev
+	$(BIN)/lint-imports
+
+unit: setup-dev
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+bench: setup-dev
+	$(BIN)/python -m simulations.bench --out build/bench $(ARGS)
+
+stubs: setup-dev
+	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. --mypy_out=readable_stubs:. --mypy_grpc_out=. protocols/v1/*.proto
+
+lock:
+	$(PY) -m venv build/lock && build/lock/bin/pip install -q uv
+	build/lock/bin/python requirements/lock.py build/lock/bin/uv
+
+clean:
+	rm -rf build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
