@@ -1,0 +1,124 @@
+"""One spelling for every fact: RFC 8785 JSON, strict base64, length-prefixed tuples.
+
+Whatever is hashed or signed in Kapok passes through here. Encoders are injective; decoders accept exactly what the encoder
+writes and nothing else, so that two byte strings never mean one fact (RFC 8785; RFC 4648 section 3.5 and 4).
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import rfc8785
+
+from protocols.errors import MalformedBytes
+
+MAX_DEPTH = 32
+
+
+def encode_json(value: Any) -> bytes:
+    """RFC 8785 bytes of a JSON value. Floats have no place in a statement and are refused."""
+    _refuse_floats(value, 0)
+    return rfc8785.dumps(value)
+
+
+def decode_json(raw: bytes) -> Any:
+    """The JSON value, if `raw` is its RFC 8785 spelling; raises MalformedBytes for anything else."""
+    try:
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float)
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise MalformedBytes(f"not canonical JSON: {type(error).__name__}") from None
+    if not _is_spelled(value, raw):
+        raise MalformedBytes("not canonical JSON: another spelling of the same value")
+    return value
+
+
+def _is_spelled(value: Any, raw: bytes) -> bool:
+    # sort_keys sorts by code point and RFC 8785 by UTF-16 unit: equal but for astral keys, where the slow encoder decides.
+    quick = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    try:
+        return quick.encode("utf-8") == raw or encode_json(value) == raw
+    except (UnicodeEncodeError, rfc8785.CanonicalizationError, MalformedBytes):
+        return False
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("duplicate key")
+    return found
+
+
+def _no_float(_: str) -> Any:
+    raise ValueError("number with a fraction")
+
+
+def _refuse_floats(value: Any, depth: int) -> None:
+    if isinstance(value, float) or depth > MAX_DEPTH:
+        raise MalformedBytes("a statement holds no floats and no deep nesting")
+    if isinstance(value, dict):
+        for each in value.values():
+            _refuse_floats(each, depth + 1)
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            _refuse_floats(each, depth + 1)
+
+
+def b64(raw: bytes) -> str:
+    """Standard base64 with padding."""
+    return base64.b64encode(raw).decode("ascii")
+
+
+def unb64(text: str, length: int | None = None) -> bytes:
+    """Strict inverse of `b64`: no other alphabet, no missing padding, no non-zero trailing bits; `length` in bytes if known."""
+    try:
+        raw = base64.b64decode(text.encode("ascii"), validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        raise MalformedBytes("not base64") from None
+    if b64(raw) != text:
+        raise MalformedBytes("not canonical base64")
+    if length is not None and len(raw) != length:
+        raise MalformedBytes(f"expected {length} bytes in base64, got {len(raw)}")
+    return raw
+
+
+def framed(*parts: bytes) -> bytes:
+    """Length-prefixed concatenation (8-byte big-endian lengths, number of parts first): injective on tuples of byte strings."""
+    return len(parts).to_bytes(8, "big") + b"".join(len(part).to_bytes(8, "big") + part for part in parts)
+
+
+def unframed(raw: bytes) -> tuple[bytes, ...]:
+    """Strict inverse of `framed`."""
+    parts, at = [], 8
+    for _ in range(int.from_bytes(_slice(raw, 0, 8), "big")):
+        length = int.from_bytes(_slice(raw, at, 8), "big")
+        parts.append(_slice(raw, at + 8, length))
+        at += 8 + length
+    if at != len(raw):
+        raise MalformedBytes(f"{len(raw) - at} bytes after the last part")
+    return tuple(parts)
+
+
+def _slice(raw: bytes, at: int, length: int) -> bytes:
+    if at + length > len(raw):
+        raise MalformedBytes("cut short")
+    return raw[at : at + length]
+
+
+def number(value: int) -> bytes:
+    """A non-negative integer as its shortest decimal, for use inside `framed`."""
+    if value < 0:
+        raise ValueError(f"expected a non-negative integer, got {value}")
+    return str(value).encode("ascii")
+
+
+def unnumber(raw: bytes) -> int:
+    """Strict inverse of `number`."""
+    if not raw.isdigit() or (raw[:1] == b"0" and raw != b"0"):
+        raise MalformedBytes("not a shortest decimal")
+    return int(raw)
+
+
+def numbers(values: Iterable[int]) -> bytes:
+    return framed(*(number(value) for value in values))

@@ -1,0 +1,39 @@
+"""The ring of a round: unsigned integers modulo 2^32 or 2^64, by dtype overflow, decoded as signed.
+
+The ring is 64 bits wide as soon as n times the largest honest cell plus every share's tail could reach 2^31: noise must never
+wrap silently (spec of the masks, step 5). Both numbers are public and checked at admission.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[Any]
+Integers = npt.NDArray[np.int64]
+
+_DTYPES: dict[int, np.dtype[Any]] = {32: np.dtype("<u4"), 64: np.dtype("<u8")}
+
+
+def ring_bits(members: int, cell_max: int, tail_bound: int) -> int:
+    """32 or 64: the narrowest ring that holds `members` honest cells and their noise tails. Raises where even 64 bits do not."""
+    reach = members * (cell_max + tail_bound)
+    if reach >= 2**63:
+        raise OverflowError(f"a cell may reach {reach}, the widest ring holds 2^63")
+    return 64 if reach >= 2**31 else 32
+
+
+def dtype_of(bits: int) -> np.dtype[Any]:
+    if bits not in _DTYPES:
+        raise ValueError(f"expected a ring of 32 or 64 bits, got {bits}")
+    return _DTYPES[bits]
+
+
+def into_ring(values: Integers, bits: int) -> Vector:
+    """Signed integers as ring elements (a fresh array)."""
+    return values.astype("<i8").view("<u8").astype(dtype_of(bits))
+
+
+def from_ring(elements: Vector, bits: int) -> Integers:
+    """Ring elements as the signed integers nearest zero."""
+    return elements.astype(dtype_of(bits)).view(f"<i{bits // 8}").astype(np.int64)

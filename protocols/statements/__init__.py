@@ -1,0 +1,79 @@
+"""Every fact of the ledger: `parse` turns entry bytes into an envelope with its typed statement.
+
+The kinds are frozen in version 1; test vectors are in `protocols/vectors/statements.json`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from protocols.dsse import Envelope
+from protocols.errors import MalformedBytes
+from protocols.statements.authority import (
+    Approval,
+    Close,
+    Dataset,
+    Hold,
+    Incident,
+    KeyAdd,
+    KeyRevoke,
+    Licence,
+    Policy,
+    PreviousLog,
+    Programme,
+    Review,
+    Revocation,
+    Root,
+    Table,
+)
+from protocols.statements.base import Statement
+from protocols.statements.question import (
+    Agreement,
+    Charge,
+    Model,
+    Opening,
+    Query,
+    Ready,
+    Reasoned,
+    Receipt,
+    Refused,
+    Release,
+    Sealing,
+    Seen,
+)
+
+KINDS: tuple[type[Statement], ...] = (
+    Root, KeyAdd, KeyRevoke, Policy, Dataset, Programme, Query, Approval, Revocation, Hold, Refused, Ready, Receipt, Opening,
+    Release, Model, Review, Incident, Close,
+)  # fmt: skip
+_BY_TYPE = {kind.payload_type(): kind for kind in KINDS}
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A parsed entry: its bytes, its envelope, its statement, and its id (SHA-256 of the PAE)."""
+
+    entry: bytes
+    envelope: Envelope
+    statement: Statement
+    id: bytes
+
+    @property
+    def hex_id(self) -> str:
+        return self.id.hex()
+
+
+def parse(entry: bytes) -> Signed:
+    """The statement in these entry bytes. Raises MalformedBytes; verifies no signature (who may sign depends on the ledger)."""
+    envelope = Envelope.decode(entry)
+    kind = _BY_TYPE.get(envelope.payload_type)
+    if kind is None:
+        raise MalformedBytes("unknown kind of statement")
+    statement = kind.from_payload(envelope.payload)
+    return Signed(entry, envelope, statement, hashlib.sha256(envelope.pae()).digest())
+
+
+__all__ = [
+    "KINDS", "Agreement", "Approval", "Charge", "Close", "Dataset", "Hold", "Incident", "KeyAdd", "KeyRevoke", "Licence", "Model",
+    "Opening", "Policy", "PreviousLog", "Programme", "Query", "Ready", "Reasoned", "Receipt", "Refused", "Release", "Review",
+    "Revocation", "Root", "Sealing", "Seen", "Signed", "Statement", "Table", "parse",
+]  # fmt: skip

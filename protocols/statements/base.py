@@ -1,0 +1,99 @@
+"""What every statement has: the log it is for, the moment its signer claims, and who says it.
+
+A statement is a frozen pydantic model with one canonical spelling (RFC 8785 JSON inside a DSSE envelope). Parsing is strict in
+three steps: canonical bytes, known fields with exact types, and re-encoding that gives the same bytes. Numbers that are not whole
+are decimal strings. No field may hold personal data, nor a hash of it.
+"""
+
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+
+from protocols.canonical import decode_json, encode_json, unb64
+from protocols.clock import unix
+from protocols.dsse import Envelope
+from protocols.errors import MalformedBytes
+from protocols.identity import Identity
+
+
+def _identity(text: str) -> str:
+    Identity.parse(text)
+    return text
+
+
+def _time(text: str) -> str:
+    unix(text)
+    return text
+
+
+def _key(text: str) -> str:
+    unb64(text, 32)
+    return text
+
+
+def _signature(text: str) -> str:
+    unb64(text, 64)
+    return text
+
+
+def _checked(check: Any) -> AfterValidator:
+    def validate(text: str) -> str:
+        try:
+            return str(check(text))
+        except MalformedBytes as error:
+            raise ValueError(str(error)) from None
+
+    return AfterValidator(validate)
+
+
+IdentityUri = Annotated[str, _checked(_identity)]
+Time = Annotated[str, _checked(_time)]
+Key = Annotated[str, _checked(_key)]
+SignatureText = Annotated[str, _checked(_signature)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Decimal9 = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})\.[0-9]{9}$")]
+Decimal4 = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})\.[0-9]{4}$")]
+Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
+Block = Annotated[str, StringConstraints(pattern=r"^([0-9]{4}-(0[1-9]|1[0-2])|static:[a-z0-9_-]{1,64})$")]
+Origin = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)*$", max_length=200)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Purpose = Annotated[str, StringConstraints(pattern=r"^(surveillance|research|outbreak)$")]
+
+
+class Strict(BaseModel):
+    """A part of a statement: exact fields, exact types, nothing shown of a bad value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Statement(Strict):
+    """One fact, as its signer states it."""
+
+    kind: ClassVar[str]
+
+    log: Origin
+    at: Time
+    by: IdentityUri
+
+    @classmethod
+    def payload_type(cls) -> str:
+        return f"application/vnd.kapok.{cls.kind}.v1+json"
+
+    def envelope(self) -> Envelope:
+        """The unsigned envelope; `Envelope.signed` adds signatures."""
+        return Envelope(self.payload_type(), encode_json(self.model_dump(mode="json")))
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Self:
+        decode_json(payload)  # canonical or refused
+        try:
+            # JSON mode: arrays become tuples, everything else stays strict.
+            statement = cls.model_validate_json(payload)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            place = ".".join(str(each) for each in first["loc"]) or "statement"
+            raise MalformedBytes(f"{cls.kind} statement, {place}: {first['msg']}") from None
+        if statement.model_fields_set != set(cls.model_fields):
+            missing = sorted(set(cls.model_fields) - statement.model_fields_set)
+            raise MalformedBytes(f"{cls.kind} statement: fields are missing: {', '.join(missing)}")
+        return statement

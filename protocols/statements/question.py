@@ -1,0 +1,180 @@
+"""Statements in a question's life: query, ready, receipt, opening, release, refusal, model.
+
+Order in the log: the query (with its programme's approval before it, or its own after it), then the Readys, the opening, the
+receipts, the release. The query's id is the SHA-256 of its PAE and names it everywhere.
+"""
+
+from typing import Any, ClassVar, Literal
+
+from protocols.statements.base import (
+    Block,
+    Decimal4,
+    Decimal9,
+    Digest,
+    IdentityUri,
+    Key,
+    Month,
+    Purpose,
+    SignatureText,
+    Statement,
+    Strict,
+    Time,
+)
+
+
+class Query(Statement):
+    """A question: who asks what of whom, how noisy the answer may be, and until when it may be answered.
+
+    `spec` is the canonical JSON of a table query or a fit; `variances` are the total noise variances per measure (grid of 1/16).
+    `rounds` is 1 for a table query; a training states all its rounds.
+    """
+
+    kind: ClassVar[str] = "query"
+
+    nonce: Digest
+    purpose: Purpose
+    programme: Digest | None
+    audience: tuple[IdentityUri, ...]
+    floor: int
+    valid_until: Time
+    rounds: int
+    spec: dict[str, Any]
+    variances: tuple[Decimal4, ...]
+
+
+class Agreement(Strict):
+    """A month's agreement key in Edwards form, signed by the identity key and by itself (possession).
+
+    The X25519 key of the pair masks is its birational image, so that possession is proved by a plain signature.
+    """
+
+    month: Month
+    key: Key
+    identity_signature: SignatureText
+    possession_signature: SignatureText
+
+
+class Sealing(Strict):
+    """The auditor's X25519 sealing key of the month, signed by the auditor's service key."""
+
+    month: Month
+    key: Key
+    signature: SignatureText
+
+
+class Charge(Strict):
+    """What a Ready spends on each footprint block, and the running totals after it, for the asked purpose.
+
+    `price` is for a patient of this hospital, `price_two` for one who is in two; totals never fall.
+    """
+
+    purpose: Purpose
+    price: Decimal9
+    price_two: Decimal9
+    blocks: tuple[Block, ...]
+    totals: tuple[Decimal9, ...]
+    totals_two: tuple[Decimal9, ...]
+
+
+class Seen(Strict):
+    """A checkpoint that the signer verified: free gossip, since a fork shows inside the log itself."""
+
+    size: int
+    root: Digest
+
+
+class Ready(Statement):
+    """A hospital has charged its budget durably and will contribute to rounds `first_round` to `last_round` of `query`."""
+
+    kind: ClassVar[str] = "ready"
+
+    query: Digest
+    first_round: int
+    last_round: int
+    sequence: int
+    not_after: Time
+    agreement: Agreement
+    sealing: Sealing
+    charge: Charge
+    seen: Seen
+
+
+class Reasoned(Strict):
+    """One refusal as it stands in the ledger."""
+
+    code: str
+    expected: str
+    got: str
+    subject: str
+
+
+class Refused(Statement):
+    """A party says no to a query, with all its reasons."""
+
+    kind: ClassVar[str] = "refusal"
+
+    query: Digest
+    reasons: tuple[Reasoned, ...]
+
+
+class Receipt(Statement):
+    """What one member contributed: under which binding, and the hashes of the masked vector and of the sealed seed.
+
+    For a training `masked` and `sealed` are the heads of the hash chains over the segment's rounds.
+    """
+
+    kind: ClassVar[str] = "receipt"
+
+    query: Digest
+    first_round: int
+    last_round: int
+    attempt: int
+    binding: Digest
+    sealed: Digest
+    masked: Digest
+
+
+class Opening(Statement):
+    """The auditor opens one member set for (query, round): the full preimage of the binding, and the hash of the seed-stream sum.
+
+    A training logs one at its segment's start; `stream_sum` is then all zeros, since the later rounds' sums do not exist yet.
+    """
+
+    kind: ClassVar[str] = "opening"
+
+    query: Digest
+    first_round: int
+    last_round: int
+    attempt: int
+    preimage: str
+    stream_sum: Digest
+    seen: Seen
+
+
+class Release(Statement):
+    """How a query ended. `values` is the SHA-256 of the released integers as big-endian 8-byte two's complement."""
+
+    kind: ClassVar[str] = "release"
+
+    query: Digest
+    round: int
+    attempt: int
+    status: Literal["released", "failed", "expired", "cancelled"]
+    binding: Digest | None
+    values: Digest | None
+    answered: tuple[IdentityUri, ...]
+    refused: tuple[IdentityUri, ...]
+    away: tuple[IdentityUri, ...]
+    left_out: tuple[IdentityUri, ...]
+
+
+class Model(Statement):
+    """A model card: what was fitted, on which rounds, at which price, and the model's hash."""
+
+    kind: ClassVar[str] = "model"
+
+    query: Digest
+    rounds: int
+    model_sha256: Digest
+    epsilon: str
+    delta: str
