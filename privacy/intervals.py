@@ -1,0 +1,176 @@
+"""What stands beside a released number: its interval from the noise alone, and what the release cost whom.
+
+Intervals. The sum of the hospitals' Skellam shares is Skellam at the sum of their variances, so its quantiles are read from a
+table: exact, not Gaussian. They cover the noise; they do not cover contributions bounded away, records that are wrong or
+late, or chance in the city itself. A mean is a ratio of two noisy sums, so its interval is Fieller's, not sum / count +- se.
+
+Statements. One released query is one mechanism whose numbers are fixed before any record is read, so its own (epsilon, delta)
+may take the best of several orders; the running account may not (`privacy.filter`, rule 1). Each statement adds to its delta
+the sampler's distance from the ideal: hospitals x draws x distance x (1 + e^epsilon).
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+from statistics import NormalDist
+
+from privacy.conversion import epsilon_at, exp_up
+from privacy.errors import InvalidLevel, InvalidPrice
+from privacy.rdp import share_variance, skellam_rdp
+from privacy.sensitivity import Sensitivity
+from privacy.tables import skellam_table
+
+LEVEL = Fraction(95, 100)
+STATED_DELTAS = (Fraction(1, 10**6), Fraction(1, 10**8))
+STATED_ORDERS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+"""Public and fixed; the Skellam bound is checked by computation at both ends and between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """Both ends belong to it. May be negative: a count is not clamped, since clamped counts do not add up."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class RatioInterval:
+    low: float
+    high: float
+
+
+def half_width(total_variance: Fraction, level: Fraction = LEVEL) -> int:
+    """The smallest h with P(|noise| <= h) >= level, for Skellam noise of this total variance.
+
+    Raises: InvalidLevel, InvalidVariance.
+    """
+    table = skellam_table(total_variance)
+    if not 0 < level < 1 - 2 * table.distance:
+        raise InvalidLevel(f"level: expected above 0 and below 1 by more than the table's rounding, got {level}")
+
+    def covers(h: int) -> bool:
+        return 1 - 2 * (table.cumulative(-h - 1) + table.distance) >= level
+
+    return bisect_left(range(table.tail_bound), True, key=covers)
+
+
+def interval(value: int, variance: Fraction, level: Fraction = LEVEL) -> Interval:
+    """Covers the true sum with at least this probability over the noise.
+
+    Raises: InvalidLevel, InvalidVariance.
+    """
+    reach = half_width(variance, level)
+    return Interval(value - reach, value + reach)
+
+
+def ratio_interval(
+    total: int, total_variance: Fraction, count: int, count_variance: Fraction, level: Fraction = LEVEL
+) -> RatioInterval | None:
+    """Fieller's interval of a mean, sum over count, both noisy and independent; None where the count may be zero.
+
+    All m with |total - m count| <= z sd(total - m count), and half a step more of total and of count, since both are integers.
+    z is the largest of the normal quantile and the two noises' exact ones in units of their sd. The computed coverage is at
+    least the level at every pair of variances, level and m tried (the tests); it is not proven.
+    Raises: InvalidLevel, InvalidVariance.
+    """
+    z = _critical(level, total_variance, count_variance)
+    variances = float(total_variance), float(count_variance)
+    if count - 0.5 <= z * math.sqrt(count_variance):
+        return None
+    counts = (count - 0.5, count + 0.5)
+    low = min(_fieller_end(total - 0.5, part, variances, -z) for part in counts)
+    high = max(_fieller_end(total + 0.5, part, variances, z) for part in counts)
+    return RatioInterval(low, high)
+
+
+def _fieller_end(total: float, count: float, variances: tuple[float, float], z: float) -> float:
+    """One root m of (total - m count)^2 = z^2 (variance of total + m^2 variance of count): the upper one for z above 0."""
+    certain = count**2 - z**2 * variances[1]
+    return (total * count + z * math.sqrt(variances[0] * certain + variances[1] * total**2)) / certain
+
+
+def _critical(level: Fraction, *variances: Fraction) -> float:
+    exact = (half_width(variance, level) / math.sqrt(variance) for variance in variances)
+    return max(NormalDist().inv_cdf((1 + float(level)) / 2), *exact)
+
+
+class Case(Enum):
+    """Who might be harmed, or who might look, beyond one patient of one hospital in one block."""
+
+    ONE_HOSPITAL = "one_hospital"
+    TWO_HOSPITALS = "two_hospitals"
+    ALL_BLOCKS = "all_blocks"
+    ALL_OTHERS_COLLUDE = "all_others_collude"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """The public facts of one released query."""
+
+    order: int
+    sensitivity: Sensitivity
+    variance: Fraction
+    """What the honest hospitals' noise alone reaches."""
+    n: int
+    """Hospitals of the counting set; `colluders` of them are assumed to subtract their noise."""
+    colluders: int
+    members: int
+    """Hospitals that draw noise, at least n."""
+    blocks: int
+    draws: int
+    """Noise values that each member draws, over all attempts."""
+    distance: Fraction
+    """Of one draw of a share, from its table."""
+    whole_patient: Sensitivity | None = None
+    """Of a patient of all footprint blocks; None is the bound that holds for any plan, `sensitivity.times(blocks)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """(epsilon, delta + sampler_delta) for this case."""
+
+    case: Case
+    epsilon: Fraction
+    delta: Fraction
+    sampler_delta: Fraction
+
+
+def statements(release: Release, deltas: Iterable[Fraction] = STATED_DELTAS) -> list[Statement]:
+    """Every case at every delta, in order.
+
+    Raises: InvalidPrice, InvalidVariance.
+    """
+    if release.blocks < 1 or release.draws < 1 or release.members < release.n:
+        raise InvalidPrice(
+            "release: expected at least one block and draw, and no fewer members than hospitals counted, "
+            f"got {release.blocks}, {release.draws}, {release.members} of {release.n}"
+        )
+    return [_statement(release, case, delta) for delta in deltas for case in Case]
+
+
+def sampler_delta(draws: int, distance: Fraction, epsilon: Fraction) -> Fraction:
+    """What the sampler adds to delta when `draws` values in all lie each within `distance` of the ideal."""
+    return draws * distance * (1 + exp_up(epsilon))
+
+
+def _statement(release: Release, case: Case, delta: Fraction) -> Statement:
+    moved, variance = _moved(release, case)
+    orders = {release.order, *STATED_ORDERS}
+    prices = ((skellam_rdp(order, moved.l1, moved.l2_squared, variance), order) for order in orders)
+    epsilon = min(epsilon_at(price, order, delta) for price, order in prices)
+    return Statement(case, epsilon, delta, sampler_delta(release.members * release.draws, release.distance, epsilon))
+
+
+def _moved(release: Release, case: Case) -> tuple[Sensitivity, Fraction]:
+    """How far the sum moves, and the variance of the noise that still hides it."""
+    if case is Case.TWO_HOSPITALS:
+        return release.sensitivity.times(2), release.variance
+    if case is Case.ALL_BLOCKS:
+        return release.whole_patient or release.sensitivity.times(release.blocks), release.variance
+    if case is Case.ALL_OTHERS_COLLUDE:
+        return release.sensitivity, share_variance(release.variance, release.n, release.colluders)
+    return release.sensitivity, release.variance
