@@ -1,0 +1,47 @@
+"""What can go wrong with the records as a whole; a single bad record is counted in the report instead.
+
+    RecordsError                records.error       root
+    ├── NoRecords               records.none        nothing was ever imported into this folder
+    ├── UnreadableSource        records.source      a file or folder given to the import cannot be read as what it should be
+    ├── InvalidMapping          records.mapping     the mapping file or code map breaks its form
+    ├── ImportRunning           records.running     another import holds the folder
+    └── StoreFailed             records.store       the database or the disk refused
+
+No message holds a value that came out of a record: file names, line numbers, column names of the mapping and codes only.
+"""
+
+
+class RecordsError(Exception):
+    """Root of the errors of this package."""
+
+    code = "records.error"
+
+
+class NoRecords(RecordsError):
+    """The folder holds no generation in force."""
+
+    code = "records.none"
+
+
+class UnreadableSource(RecordsError):
+    """A path given to the import is missing, empty, or not of the form its name says."""
+
+    code = "records.source"
+
+
+class InvalidMapping(RecordsError):
+    """A mapping file or a code map does not have the form of the example."""
+
+    code = "records.mapping"
+
+
+class ImportRunning(RecordsError):
+    """A second import was started while one is at work: the later swap would lose the earlier one's records."""
+
+    code = "records.running"
+
+
+class StoreFailed(RecordsError):
+    """The database or the disk refused a step; the generation in force is untouched."""
+
+    code = "records.store"
