@@ -1,0 +1,153 @@
+"""Who may speak for whom, by replay of the ledger from entry 0.
+
+- Entry 0 (`root`) states the auditor's root key and the coordinator's key and is signed by both; its leaf hash is pinned.
+- The auditor's `approval` and `service` keys count when the root signed them.
+- A hospital's or bureau's `identity` key counts when it signed its own entry (possession) and an approval key signed it too; a
+  legal identity is admitted for one subject only, a key for one subject and use only.
+- A revoked key speaks no more from its revocation on; the auditor may revoke any key but the root, a party its own.
+- The coordinator states no role but its own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from audit_ledger.findings import Finding, Rule
+from audit_ledger.tree import leaf_hash
+from protocols.canonical import unb64
+from protocols.identity import Identity, Role, fingerprint
+from protocols.statements import KeyAdd, KeyRevoke, Licence, Root, Signed
+
+
+@dataclass(slots=True)
+class AdmittedKey:
+    """A key and the span of indexes in which it speaks (`until` exclusive, None while it does)."""
+
+    subject: str
+    use: str
+    key: bytes
+    since: int
+    until: int | None = None
+    licence: Licence | None = None
+    may_break_glass: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.key)
+
+
+@dataclass(slots=True)
+class Authority:
+    """The keys of a city at the replayed size. `admit` is fed every `root`, `key` and `key-revoke` entry in order."""
+
+    entry0: bytes
+    root: Root | None = None
+    keys: dict[bytes, AdmittedKey] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        return self.root.log if self.root else ""
+
+    def active(self, subject: str, use: str = "identity") -> AdmittedKey | None:
+        """The newest unrevoked key of `subject` for `use`."""
+        found = [each for each in self.keys.values() if (each.subject, each.use, each.until) == (subject, use, None)]
+        return max(found, key=lambda each: each.since, default=None)
+
+    def hospitals(self) -> list[str]:
+        return sorted({each.subject for each in self.keys.values() if _is_hospital(each) and each.until is None})
+
+    def is_signed_by(self, signed: Signed, subject: str, use: str) -> bool:
+        """Whether an active key of `subject` for `use` signed this entry."""
+        return any(
+            signed.envelope.is_signed_by(each.key)
+            for each in self.keys.values()
+            if (each.subject, each.use, each.until) == (subject, use, None)
+        )
+
+    def speaks(self, signed: Signed) -> bool:
+        """Whether the entry is signed by its claimed author, with the key its role signs such statements with."""
+        author = Identity.parse(signed.statement.by)
+        if author.role is Role.AUDITOR:
+            use = "service" if signed.statement.kind == "opening" else "approval"
+            return self.is_signed_by(signed, str(author), use)
+        return self.is_signed_by(signed, str(author), "identity")
+
+    def admit(self, index: int, signed: Signed) -> list[Finding]:
+        """Applies a key statement, or says why it has no effect."""
+        statement = signed.statement
+        if isinstance(statement, Root):
+            found = list(self._root(index, signed, statement))
+            return found or self._accept_root(statement)
+        if isinstance(statement, KeyAdd):
+            found = list(self._add(index, signed, statement))
+            return found or self._accept(index, statement)
+        if isinstance(statement, KeyRevoke):
+            found = list(self._revoke(index, signed, statement))
+            return found or self._end(index, statement)
+        raise AssertionError(f"not a key statement: {statement.kind}")
+
+    def _root(self, index: int, signed: Signed, root: Root) -> Iterator[Finding]:
+        if index != 0 or leaf_hash(signed.entry) != self.entry0:
+            yield Finding(index, Rule.ROOT, "only entry 0, as pinned, states the root")
+        if Identity.parse(root.auditor).role is not Role.AUDITOR or Identity.parse(root.coordinator).role is not Role.COORDINATOR:
+            yield Finding(index, Rule.ROLE, "root names an auditor and a coordinator")
+        for key in (root.auditor_root, root.coordinator_key):
+            if not signed.envelope.is_signed_by(unb64(key, 32)):
+                yield Finding(index, Rule.SIGNATURE, "the root is signed by auditor and coordinator")
+
+    def _accept_root(self, root: Root) -> list[Finding]:
+        self.root = root
+        for subject, use, text in ((root.auditor, "root", root.auditor_root), (root.coordinator, "identity", root.coordinator_key)):
+            key = unb64(text, 32)
+            self.keys[key] = AdmittedKey(subject, use, key, since=0)
+        return []
+
+    def _add(self, index: int, signed: Signed, add: KeyAdd) -> Iterator[Finding]:
+        subject, key = Identity.parse(add.subject), unb64(add.key, 32)
+        if not signed.envelope.is_signed_by(key):
+            yield Finding(index, Rule.POSSESSION, "a new key signs its own entry")
+        if key in self.keys:
+            yield Finding(index, Rule.KEY_REUSED, "a key serves one subject and one use")
+        if subject.role is Role.AUDITOR:
+            if self.root is None or add.subject != self.root.auditor or add.use == "identity":
+                yield Finding(index, Rule.ROLE, "the auditor adds approval and service keys of its own")
+            if not self.is_signed_by(signed, add.subject, "root"):
+                yield Finding(index, Rule.SIGNATURE, "an auditor's key is signed by the auditor's root")
+            return
+        if subject.role is Role.COORDINATOR or add.use != "identity":
+            yield Finding(index, Rule.ROLE, "hospitals and bureaux have identity keys; the coordinator's stands in entry 0")
+        if self.root is None or not self.is_signed_by(signed, self.root.auditor, "approval"):
+            yield Finding(index, Rule.SIGNATURE, "an admission carries the auditor's second signature")
+        if add.licence is None or self._is_licence_taken(add.subject, add.licence):
+            yield Finding(index, Rule.LICENCE, "a legal identity and licence, for one subject only")
+
+    def _is_licence_taken(self, subject: str, licence: Licence) -> bool:
+        others = [each.licence for each in self.keys.values() if each.licence is not None and each.subject != subject]
+        return any(licence.number == each.number or licence.legal_name == each.legal_name for each in others)
+
+    def _accept(self, index: int, add: KeyAdd) -> list[Finding]:
+        if add.use == "identity" and (old := self.active(add.subject)) is not None:
+            old.until = index  # a re-admission replaces the key; the old one speaks no more
+        key = unb64(add.key, 32)
+        self.keys[key] = AdmittedKey(add.subject, add.use, key, index, licence=add.licence, may_break_glass=add.outbreak)
+        return []
+
+    def _revoke(self, index: int, signed: Signed, revoke: KeyRevoke) -> Iterator[Finding]:
+        found = self.keys.get(unb64(revoke.key, 32))
+        if found is None or found.subject != revoke.subject or found.until is not None or found.use == "root":
+            yield Finding(index, Rule.KEY_UNKNOWN, "revokes an active key of its subject")
+            return
+        auditor = self.root.auditor if self.root else ""
+        is_own = revoke.by == revoke.subject and self.speaks(signed)
+        is_auditors = revoke.by == auditor and (
+            self.is_signed_by(signed, auditor, "approval") or self.is_signed_by(signed, auditor, "root")
+        )
+        if not (is_own or is_auditors):
+            yield Finding(index, Rule.SIGNATURE, "revoked by its subject or by the auditor")
+
+    def _end(self, index: int, revoke: KeyRevoke) -> list[Finding]:
+        self.keys[unb64(revoke.key, 32)].until = index
+        return []
+
+
+def _is_hospital(key: AdmittedKey) -> bool:
+    return key.use == "identity" and key.subject.startswith("kapok://hospital/")
