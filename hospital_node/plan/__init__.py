@@ -1,0 +1,6 @@
+"""From a typed query to exact bounded integers on one hospital's records (see README.md)."""
+
+from hospital_node.plan.compile import CompiledPlan, compile_plan
+from hospital_node.plan.execute import execute, probe
+
+__all__ = ["CompiledPlan", "compile_plan", "execute", "probe"]

@@ -1,0 +1,122 @@
+"""Builds the one SELECT of a query from its typed spec; no text of the asker is part of it.
+
+Rules
+- The engine is handed the footprint's rows only: the date range is in the WHERE clause of the statement that reads the table.
+- Columns come from `columns.RELATIONS`, every value of the query is a bound parameter.
+- The statement returns one row per matching record with small integers (day since the period's start, place on each axis);
+  NULL and every value outside a domain come back as "outside" and are dropped later, never raised on.
+- The age of a patient is in full years on the query's `as_of`, from integers alone: engines differ on 29 February.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from hospital_node.plan.columns import RELATIONS, Relation
+from protocols.query import Axis, QuerySpec
+from protocols.query.terms import UNITS, AgeBetween, Average, Condition, HasPrefix, IsOneOf, Sum
+
+NO_AGE = -1
+NO_VALUE = -(2**63)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledPlan:
+    """A statement with its parameters. Columns: person, then `day`, `age`, one per listed axis, `micro`, as the spec needs them."""
+
+    sql: str
+    parameters: dict[str, Any]
+
+
+def compile_plan(spec: QuerySpec) -> CompiledPlan:
+    return _Statement(spec).finished()
+
+
+def value_column(spec: QuerySpec) -> str | None:
+    """The one column that the measures of a query add up, if any; a table has only one that can be."""
+    columns = {measure.column for measure in spec.measures if isinstance(measure, Sum | Average)}
+    return columns.pop() if columns else None
+
+
+def by_length(words: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
+    """Words of one length together, so that one cut of a code is looked up among all of them."""
+    for length, same in groupby(sorted(words, key=lambda word: (len(word), word)), key=len):
+        yield length, list(same)
+
+
+class _Statement:
+    """Collects the parts of one SELECT together with their parameters."""
+
+    def __init__(self, spec: QuerySpec) -> None:
+        self._spec = spec
+        self._relation: Relation = RELATIONS[spec.table]
+        self._parameters: dict[str, Any] = {}
+
+    def finished(self) -> CompiledPlan:
+        columns, conditions = ", ".join(self._columns()), " AND ".join(self._conditions())
+        return CompiledPlan(f'SELECT {columns} FROM "{self._relation.name}" WHERE {conditions}', self._parameters)  # noqa: S608
+
+    def _bind(self, value: Any) -> str:
+        name = f"p{len(self._parameters)}"
+        self._parameters[name] = value
+        return f"${name}"
+
+    def _columns(self) -> Iterator[str]:
+        spec, relation = self._spec, self._relation
+        yield f"{relation.column('person_id')} AS person"
+        if spec.period is not None and relation.date is not None:
+            yield f"CAST({relation.column(relation.date)} - {self._bind(spec.period.start)} AS INTEGER) AS day"
+        axes = spec.grid().axes
+        if any(axis.key == "age_band" for axis in axes):
+            yield f"coalesce({self._age()}, {NO_AGE}) AS age"
+        for axis in axes:
+            if axis.key in {"district", "sex"}:
+                place = f"list_position({self._bind(list(axis.labels))}, {relation.column(axis.key)})"
+                yield f"coalesce({place}, 0) - 1 AS {axis.key}"
+            elif axis.key == "icd10_prefix":
+                yield f"{self._prefix_place(axis)} AS icd10_prefix"
+        if (column := value_column(spec)) is not None:
+            number = self._age() if column == "age" else relation.column(column)
+            yield f"coalesce(CAST({number} * {UNITS} AS BIGINT), {NO_VALUE}) AS micro"
+
+    def _prefix_place(self, axis: Axis) -> str:
+        """The place of the one prefix that a code begins with; the list is free of prefixes of each other."""
+        code, cases = self._relation.column("icd10"), ""
+        for length, words in by_length(axis.labels):
+            places = self._bind([axis.labels.index(word) for word in words])
+            found = f"list_position({self._bind(words)}, left({code}, {length}))"
+            cases += f"list_extract({places}, {found}), "
+        return f"coalesce({cases}-1)"
+
+    def _conditions(self) -> Iterator[str]:
+        spec, relation = self._spec, self._relation
+        yield f"{relation.column('person_id')} IS NOT NULL"
+        if spec.period is not None and relation.date is not None:
+            date = relation.column(relation.date)
+            yield f"{date} >= {self._bind(spec.period.start)} AND {date} < {self._bind(spec.period.end)}"
+        for condition in spec.where:
+            yield self._condition(condition)
+
+    def _condition(self, condition: Condition) -> str:
+        if isinstance(condition, AgeBetween):
+            return f"{self._age()} BETWEEN {self._bind(condition.low)} AND {self._bind(condition.high)}"
+        column = self._relation.column(condition.column)
+        if isinstance(condition, HasPrefix):
+            cuts = (
+                f"list_contains({self._bind(words)}, left({column}, {length}))" for length, words in by_length(condition.prefixes)
+            )
+            return f"({' OR '.join(cuts)})"
+        if isinstance(condition, IsOneOf):
+            return f"list_contains({self._bind(list(condition.values))}, {column})"
+        return f"{column} {condition.op.value} CAST({self._bind(condition.number)} AS DECIMAL(18,6))"
+
+    def _age(self) -> str:
+        day = self._spec.as_of
+        if day is None:
+            return self._relation.column("age")
+        birth = self._relation.column("birth_date")
+        later = f"month({birth}) * 100 + day({birth}) > {self._bind(day.month * 100 + day.day)}"
+        return f"({self._bind(day.year)} - year({birth}) - CAST({later} AS INTEGER))"

@@ -1,0 +1,309 @@
+"""The typed query: what is signed, priced and executed; SQL and TOML are only ways to write one.
+
+Rules
+- One encoding: `to_json` writes every field, `from_json` takes back exactly that and nothing else (fields in any order).
+- A constructed spec is valid: names exist in its table, clamps stand the right way round, its grid is within `MAX_CELLS`,
+  its footprint is not empty. A spec that breaks rules raises `QueryError` with all of them.
+- Dated tables need a period; `patients` has none, and states `as_of` exactly when an age is asked, since age needs a day.
+- The only bound is per (patient, block) (privacy choice 2); the whole-query bound is refused with its own code.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from protocols.query.domains import (
+    DISTRICTS,
+    EARLIEST,
+    LATEST,
+    MAX_CELLS,
+    MAX_MONTHS,
+    SEXES,
+    Axis,
+    Grid,
+    months_between,
+    most_weeks_in_a_month,
+    weeks_between,
+)
+from protocols.query.errors import Problem, ProblemCode, QueryError, nearest_name
+from protocols.query.terms import (
+    CLOSED_LISTS,
+    MAX_CLAMP,
+    UNITS,
+    AgeBandKey,
+    AgeBetween,
+    Average,
+    Condition,
+    HasPrefix,
+    IsOneOf,
+    Key,
+    Measure,
+    Period,
+    PrefixKey,
+    Sum,
+    Table,
+    Term,
+    ValueBound,
+    covered_prefixes,
+)
+
+MAX_KEPT_CELLS = 1_000
+
+
+class QuerySpec(Term):
+    """One question to all hospitals. The order of measures and keys is the order of the answer; conditions are sorted."""
+
+    version: Literal[1] = 1
+    table: Table
+    measures: tuple[Measure, ...] = Field(max_length=8)
+    keys: tuple[Key, ...] = Field(default=(), max_length=6)
+    where: tuple[Condition, ...] = Field(default=(), max_length=16)
+    period: Period | None = None
+    as_of: date | None = None
+    cells_per_patient: int = Field(default=4, ge=1, le=MAX_KEPT_CELLS)
+    bound: str = "block"
+
+    @model_validator(mode="after")
+    def _obeys_every_rule(self) -> QuerySpec:
+        problems = [problem for rule in _RULES for problem in rule(self)]
+        if problems:
+            raise QueryError(problems)
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """The canonical encoding: strings, integers, lists and objects of them; a field that does not apply is absent."""
+        encoded: dict[str, Any] = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return encoded
+
+    @classmethod
+    def from_json(cls, data: object) -> QuerySpec:
+        """Reads the canonical encoding back. Raises `QueryError` for anything `to_json` would not write."""
+        spec = cls.from_fields(data)
+        if _text(spec.to_json()) != _text(data):
+            raise QueryError(
+                [
+                    Problem(
+                        ProblemCode.SPELLING, "spec", "not in the canonical encoding", "every field written out, decimals shortest"
+                    )
+                ]
+            )
+        return spec
+
+    @classmethod
+    def from_fields(cls, data: object) -> QuerySpec:
+        """Reads an encoding in which fields with a default may be absent, as a person writes it."""
+        try:
+            return cls.model_validate_json(_text(data))
+        except ValidationError as error:
+            raise QueryError(_shape_problems(error)) from None
+
+    def grid(self) -> Grid:
+        return Grid(tuple(self._axis(key) for key in self.keys))
+
+    def condition_on(self, column: str) -> Condition | None:
+        return next((condition for condition in self.where if condition.column == column), None)
+
+    @property
+    def uses_age(self) -> bool:
+        return (
+            self.condition_on("age") is not None
+            or any(isinstance(key, AgeBandKey) for key in self.keys)
+            or any(isinstance(measure, Sum | Average) and measure.column == "age" for measure in self.measures)
+        )
+
+    def _axis(self, key: Key) -> Axis:
+        if isinstance(key, AgeBandKey):
+            return _unrelated_to_time(key.key, key.bands.labels)
+        if isinstance(key, PrefixKey):
+            return _unrelated_to_time(key.key, key.prefixes)
+        if key.key in {"district", "sex"}:
+            chosen = self.condition_on(key.key)
+            everything = tuple(DISTRICTS if key.key == "district" else SEXES)
+            return _unrelated_to_time(key.key, chosen.values if isinstance(chosen, IsOneOf) else everything)
+        if self.period is None:
+            raise AssertionError("a key of time was accepted without a period")
+        if key.key == "month":
+            return Axis("month", months_between(self.period.start, self.period.end), 1)
+        return Axis(
+            "iso_week",
+            weeks_between(self.period.start, self.period.end),
+            most_weeks_in_a_month(self.period.start, self.period.end),
+        )
+
+
+def _unrelated_to_time(key: str, labels: tuple[str, ...]) -> Axis:
+    return Axis(key, labels, len(labels))
+
+
+def _text(data: object) -> str:
+    try:
+        return json.dumps(data, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise QueryError(
+            [Problem(ProblemCode.SHAPE, "spec", "not plain JSON", "an object of strings, integers and lists")]
+        ) from None
+
+
+def _shape_problems(error: ValidationError) -> Iterator[Problem]:
+    for found in error.errors(include_url=False, include_input=False, include_context=False):
+        path = ".".join(map(str, found["loc"]))
+        yield Problem(ProblemCode.SHAPE, path.rsplit(".", 1)[-1] or "spec", found["msg"].lower(), path=path)
+
+
+def _names_exist(spec: QuerySpec) -> Iterator[Problem]:
+    named = [
+        *(("keys", n, key.key, spec.table.keys) for n, key in enumerate(spec.keys)),
+        *(("where", n, condition.column, spec.table.columns) for n, condition in enumerate(spec.where)),
+        *(("measures", n, m.column, spec.table.sums) for n, m in enumerate(spec.measures) if isinstance(m, Sum | Average)),
+    ]
+    for part, n, name, known in named:
+        if name not in known:
+            nearest = nearest_name(name, sorted(known))
+            yield Problem(ProblemCode.NOT_IN_TABLE, name, f"not in {spec.table}", nearest, path=f"{part}.{n}")
+
+
+def _nothing_twice(spec: QuerySpec) -> Iterator[Problem]:
+    if not spec.measures:
+        yield Problem(ProblemCode.NO_MEASURE, "measures", "nothing is counted", "count_distinct_person", path="measures")
+    for n, measure in enumerate(spec.measures):
+        if measure in spec.measures[:n]:
+            yield Problem(ProblemCode.DUPLICATE, measure.kind, "asked twice", "once: it is paid each time", path=f"measures.{n}")
+    for n, key in enumerate(spec.keys):
+        if key.key in [earlier.key for earlier in spec.keys[:n]]:
+            yield Problem(ProblemCode.DUPLICATE, key.key, "grouped by twice", path=f"keys.{n}")
+
+
+def _conditions_in_order(spec: QuerySpec) -> Iterator[Problem]:
+    order = [condition_order(condition) for condition in spec.where]
+    for n, (earlier, later) in enumerate(itertools.pairwise(order), start=1):
+        name = spec.where[n].column
+        if earlier == later:
+            yield Problem(
+                ProblemCode.DUPLICATE, name, "more than one condition", "one list or one range per column", path=f"where.{n}"
+            )
+        elif earlier > later:
+            yield Problem(ProblemCode.OUT_OF_ORDER, name, "conditions are sorted by column", path=f"where.{n}")
+
+
+def condition_order(condition: Condition) -> tuple[str, bool]:
+    """The place of a condition in a spec; two conditions of one place say the same thing twice."""
+    return condition.column, isinstance(condition, ValueBound) and not condition.op.is_lower_bound
+
+
+def _conditions_can_hold(spec: QuerySpec) -> Iterator[Problem]:
+    for n, condition in enumerate(spec.where):
+        path = f"where.{n}"
+        if isinstance(condition, AgeBetween) and condition.low > condition.high:
+            yield Problem(ProblemCode.BAD_VALUE, "age", "the range is empty", "age BETWEEN 5 AND 14", path=path)
+        if isinstance(condition, IsOneOf) and condition.column in CLOSED_LISTS:
+            known = CLOSED_LISTS[condition.column]
+            for name in condition.values:
+                if name not in known:
+                    yield Problem(
+                        ProblemCode.BAD_VALUE, condition.column, "a name outside its list", nearest_name(name, known), path=path
+                    )
+        if isinstance(condition, HasPrefix) and covered_prefixes(condition.prefixes):
+            yield Problem(ProblemCode.OVERLAP, "icd10", "a prefix begins another", "only the shorter one", path=path)
+    bounds = [condition for condition in spec.where if isinstance(condition, ValueBound)]
+    if len(bounds) == 2 and not _leaves_room(*bounds):
+        yield Problem(ProblemCode.BAD_VALUE, "value", "the range is empty", "value >= 3 AND value < 5", path="where")
+
+
+def _leaves_room(lower: ValueBound, upper: ValueBound) -> bool:
+    low, high = Decimal(lower.number), Decimal(upper.number)
+    return low < high or (low == high and lower.op.value + upper.op.value == ">=<=")
+
+
+def _prefix_key_is_a_partition(spec: QuerySpec) -> Iterator[Problem]:
+    for n, key in enumerate(spec.keys):
+        if isinstance(key, PrefixKey):
+            if covered_prefixes(key.prefixes):
+                yield Problem(
+                    ProblemCode.OVERLAP, "icd10_prefix", "a prefix begins another: a row would be in two cells", path=f"keys.{n}"
+                )
+            if spec.condition_on("icd10") is not None:
+                nearest = "the list of the key alone"
+                yield Problem(ProblemCode.DUPLICATE, "icd10", "a condition beside the key icd10_prefix", nearest, path="where")
+
+
+def _clamps_are_bounds(spec: QuerySpec) -> Iterator[Problem]:
+    for n, measure in enumerate(spec.measures):
+        if not isinstance(measure, Sum | Average):
+            continue
+        (lo, hi), path = measure.scaled, f"measures.{n}"
+        if not lo <= 0 <= hi or lo == hi:
+            yield Problem(ProblemCode.CLAMPS, measure.kind, "clamps need lo <= 0 <= hi, lo < hi", "CLAMP(value, 0, 300)", path=path)
+        elif lo != int(lo) or hi != int(hi) or UNITS % measure.scale:
+            nearest = "scale 1, 10, 100, 1000 ... with whole lo * scale and hi * scale"
+            yield Problem(ProblemCode.CLAMPS, measure.kind, "the scale does not fit", nearest, path=path)
+        elif max(-lo, hi) > MAX_CLAMP:
+            yield Problem(ProblemCode.CLAMPS, measure.kind, f"a clamp times its scale is over {MAX_CLAMP}", path=path)
+
+
+def _period_is_stated(spec: QuerySpec) -> Iterator[Problem]:
+    nearest = "date >= DATE '2025-01-01' AND date < DATE '2026-01-01'"
+    if spec.period is None:
+        if spec.table.is_dated:
+            yield Problem(ProblemCode.PERIOD, "period", f"{spec.table} needs one", nearest, path="period")
+        return
+    if not spec.table.is_dated:
+        yield Problem(ProblemCode.PERIOD, "period", f"{spec.table} has no date", "no period", path="period")
+    elif spec.period.start >= spec.period.end:
+        yield Problem(ProblemCode.PERIOD, "period", "no day lies in it, so the footprint is empty", nearest, path="period")
+    elif spec.period.start < EARLIEST or spec.period.end > LATEST:
+        yield Problem(ProblemCode.PERIOD, "period", f"outside {EARLIEST} to {LATEST}", nearest, path="period")
+    elif _months(spec.period) > MAX_MONTHS:
+        yield Problem(ProblemCode.PERIOD, "period", f"more than {MAX_MONTHS} months", nearest, path="period")
+
+
+def _months(period: Period) -> int:
+    return (period.end.year - period.start.year) * 12 + period.end.month - period.start.month + 1
+
+
+def _age_has_a_day(spec: QuerySpec) -> Iterator[Problem]:
+    wanted = spec.uses_age and not spec.table.is_dated
+    if wanted and spec.as_of is None:
+        yield Problem(ProblemCode.AS_OF, "as_of", "the age of a patient needs a day", "as_of = DATE '2025-07-01'", path="as_of")
+    if spec.as_of is not None and not wanted:
+        yield Problem(ProblemCode.AS_OF, "as_of", "only for the age of patients", "no as_of", path="as_of")
+    if spec.as_of is not None and not EARLIEST <= spec.as_of <= LATEST:
+        yield Problem(ProblemCode.AS_OF, "as_of", f"outside {EARLIEST} to {LATEST}", path="as_of")
+
+
+def _bound_is_offered(spec: QuerySpec) -> Iterator[Problem]:
+    if spec.bound != "block":
+        yield Problem(
+            ProblemCode.BOUND_NOT_OFFERED, "bound", "only the bound per patient and block is offered", "block", path="bound"
+        )
+
+
+def _grid_fits(spec: QuerySpec) -> Iterator[Problem]:
+    # A wrong period or a key outside its table has been named already, and has no grid.
+    if any(True for rule in (_period_is_stated, _names_exist, _nothing_twice) for _ in rule(spec)):
+        return
+    size = math.prod(spec.grid().shape)
+    if size > MAX_CELLS:
+        nearest = "fewer keys, a shorter period or a shorter list"
+        yield Problem(ProblemCode.TOO_MANY_CELLS, "keys", f"{size} cells, the most is {MAX_CELLS}", nearest, path="keys")
+
+
+_RULES: tuple[Callable[[QuerySpec], Iterator[Problem]], ...] = (
+    _names_exist,
+    _nothing_twice,
+    _conditions_in_order,
+    _conditions_can_hold,
+    _prefix_key_is_a_partition,
+    _clamps_are_bounds,
+    _period_is_stated,
+    _age_has_a_day,
+    _bound_is_offered,
+    _grid_fits,
+)

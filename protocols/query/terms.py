@@ -1,0 +1,212 @@
+"""The words of the typed query: tables, measures, keys and conditions, each with the numbers that bound it.
+
+Rules
+- Every bound of a measure is public and stands in the query: a clamp drawn from data would leak (privacy pitfall 6).
+- Clamps satisfy lo <= 0 <= hi, so that a patient who is absent (total 0) is inside them (privacy choice 2).
+- Sums are integers: `value * scale`, rounded half up, at most six decimals (`scale` divides 1,000,000).
+- Lists that mean sets are sorted and without repeats; decimals are strings in their one shortest spelling.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from protocols.query.domains import DISTRICTS, MAX_AGE, SEXES, VISIT_CLASSES, AgeBands
+
+MAX_CLAMP = 1_000_000_000
+MAX_COUNT_CLAMP = 1_000
+MAX_LIST = 1_000
+UNITS = 1_000_000
+_DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,11})(\.[0-9]{0,5}[1-9])?")
+
+
+class Term(BaseModel):
+    """A frozen piece of a query; unknown fields are refused, and an error never repeats what was given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, populate_by_name=True)
+
+
+class Table(StrEnum):
+    VISITS = "visits"
+    DIAGNOSES = "diagnoses"
+    MEASUREMENTS = "measurements"
+    PATIENTS = "patients"
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether each row belongs to the block of a month; patients are one static block."""
+        return self is not Table.PATIENTS
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """What a condition may name."""
+        return frozenset({"district", "sex", "age"}) | _OWN_COLUMNS[self]
+
+    @property
+    def keys(self) -> frozenset[str]:
+        dated = {"iso_week", "month"} if self.is_dated else set()
+        return frozenset({"district", "sex", "age_band"} | dated | ({"icd10_prefix"} if self is Table.DIAGNOSES else set()))
+
+    @property
+    def sums(self) -> frozenset[str]:
+        return frozenset({"value"} if self is Table.MEASUREMENTS else {"age"})
+
+
+_OWN_COLUMNS: dict[Table, frozenset[str]] = {
+    Table.VISITS: frozenset({"visit_class"}),
+    Table.DIAGNOSES: frozenset({"icd10"}),
+    Table.MEASUREMENTS: frozenset({"loinc", "value"}),
+    Table.PATIENTS: frozenset(),
+}
+
+
+def _canonical_decimal(text: str) -> str:
+    if not _DECIMAL.fullmatch(text) or text == "-0":
+        raise ValueError("a decimal is written shortest, without exponent, with at most 12 digits before and 6 after the point")
+    return text
+
+
+def _sorted_set(values: tuple[str, ...]) -> tuple[str, ...]:
+    if list(values) != sorted(set(values)):
+        raise ValueError("the list must be sorted and without repeats")
+    return values
+
+
+def decimal_text(number: Decimal) -> str:
+    """The one spelling of a decimal."""
+    text = format(number, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in {"-0", ""} else text
+
+
+DecimalText = Annotated[str, AfterValidator(_canonical_decimal)]
+Prefix = Annotated[str, Field(pattern=r"^[A-Z][0-9A-Z]{0,7}$")]
+Prefixes = Annotated[tuple[Prefix, ...], Field(min_length=1, max_length=MAX_LIST), AfterValidator(_sorted_set)]
+Names = Annotated[
+    tuple[Annotated[str, Field(min_length=1, max_length=64)], ...],
+    Field(min_length=1, max_length=MAX_LIST),
+    AfterValidator(_sorted_set),
+]
+
+
+class Count(Term):
+    """Rows; each (patient, block, cell) adds at most `hi`."""
+
+    kind: Literal["count"] = "count"
+    hi: int = Field(default=3, ge=1, le=MAX_COUNT_CLAMP)
+
+
+class Persons(Term):
+    """Distinct patients of a hospital: each cell counts a patient once, however many blocks it spans."""
+
+    kind: Literal["count_distinct_person"] = "count_distinct_person"
+
+
+class _Clamped(Term):
+    column: Literal["value", "age"]
+    lo: DecimalText
+    hi: DecimalText
+    scale: int = Field(default=1, ge=1, le=UNITS)
+
+    @property
+    def scaled(self) -> tuple[Decimal, Decimal]:
+        return Decimal(self.lo) * self.scale, Decimal(self.hi) * self.scale
+
+
+class Sum(_Clamped):
+    """Total of a column; each (patient, block, cell) total is clamped to [lo, hi]."""
+
+    kind: Literal["sum"] = "sum"
+
+
+class Average(_Clamped):
+    """Mean of a column, as a sum over a count: each (patient, block, cell) enters once, with its rows' mean clamped to [lo, hi]."""
+
+    kind: Literal["avg"] = "avg"
+
+
+Measure = Annotated[Count | Persons | Sum | Average, Field(discriminator="kind")]
+
+
+class PlainKey(Term):
+    key: Literal["iso_week", "month", "district", "sex"]
+
+
+class AgeBandKey(Term):
+    key: Literal["age_band"] = "age_band"
+    bands: AgeBands = AgeBands.SURVEILLANCE
+
+
+class PrefixKey(Term):
+    """Groups diagnoses by a public list of ICD-10 prefixes, none of which begins another."""
+
+    key: Literal["icd10_prefix"] = "icd10_prefix"
+    prefixes: Prefixes
+
+
+Key = Annotated[PlainKey | AgeBandKey | PrefixKey, Field(discriminator="key")]
+
+
+class HasPrefix(Term):
+    column: Literal["icd10"] = "icd10"
+    prefixes: Prefixes
+
+
+class IsOneOf(Term):
+    column: Literal["loinc", "district", "sex", "visit_class"]
+    values: Names
+
+
+class AgeBetween(Term):
+    """Both ends inside."""
+
+    column: Literal["age"] = "age"
+    low: int = Field(ge=0, le=MAX_AGE)
+    high: int = Field(ge=0, le=MAX_AGE)
+
+
+class Comparison(StrEnum):
+    LESS = "<"
+    AT_MOST = "<="
+    GREATER = ">"
+    AT_LEAST = ">="
+
+    @property
+    def is_lower_bound(self) -> bool:
+        return self in {Comparison.GREATER, Comparison.AT_LEAST}
+
+
+class ValueBound(Term):
+    column: Literal["value"] = "value"
+    op: Comparison
+    number: DecimalText
+
+
+Condition = Annotated[HasPrefix | IsOneOf | AgeBetween | ValueBound, Field(discriminator="column")]
+CLOSED_LISTS: dict[str, tuple[str, ...]] = {"district": tuple(DISTRICTS), "sex": tuple(SEXES), "visit_class": tuple(VISIT_CLASSES)}
+
+
+class Period(Term):
+    """Days from `start` on, before `end`; in JSON `from` and `to`."""
+
+    start: date = Field(alias="from")
+    end: date = Field(alias="to")
+
+
+def covered_prefixes(prefixes: tuple[str, ...]) -> list[str]:
+    """Those that begin with another of the list. Sorted, a prefix stands right before all that begin with it."""
+    covered: list[str] = []
+    kept = ""
+    for prefix in sorted(prefixes):
+        if kept and prefix.startswith(kept):
+            covered.append(prefix)
+        else:
+            kept = prefix
+    return covered
