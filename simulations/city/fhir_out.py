@@ -21,10 +21,10 @@ from simulations.city.residents import DISTRICTS, SEXES, Ints
 from simulations.city.seasons import CODES
 from simulations.city.visits import DAY_MINUTES, KINDS, VISIT_CLASSES
 
-ICD10: Final = "http://hl7.org/fhir/sid/icd-10"
-LOINC: Final = "http://loinc.org"
-UCUM: Final = "http://unitsofmeasure.org"
-TERMINOLOGY: Final = "http://terminology.hl7.org/CodeSystem"
+_ICD10: Final = "http://hl7.org/fhir/sid/icd-10"
+_LOINC: Final = "http://loinc.org"
+_UCUM: Final = "http://unitsofmeasure.org"
+_TERMINOLOGY: Final = "http://terminology.hl7.org/CodeSystem"
 
 # One a file; `%s` is a planted marker, so that an error that quotes the line is seen as the leak it is.
 MALFORMED_LINES: Final = {
@@ -93,7 +93,7 @@ class _HospitalRecords:
             yield self._patient(number) | {
                 "gender": _GENDERS[SEXES[sex[number]]],
                 "birthDate": births[number],
-                "address": [_address(district[number] if stated[number] else None)],
+                "address": [self._address(district[number] if stated[number] else None)],
             }
 
     def _patient(self, number: int) -> Resource:
@@ -107,6 +107,14 @@ class _HospitalRecords:
             "telecom": [{"system": "phone", "value": f"{planted.telephone}-{number}"}],
         }
 
+    def _address(self, district: int | None) -> Resource:
+        """Every other hospital keeps the adcode, the rest the district's Chinese name."""
+        place = {"use": "home", "country": "CN", "state": "广东省", "city": "广州市"}
+        if district is None:
+            return place | {"text": "广东省广州市"}
+        adcode, name, _, _ = DISTRICTS[district]
+        return place | {"district": adcode if self._index % 2 == 0 else name, "text": f"广东省广州市{name}"}
+
     def _encounters(self) -> Iterator[Resource]:
         visits = self._city.visits
         end = (visits.day + (visits.minute + visits.stay_minutes) // DAY_MINUTES)[self._rows].tolist()
@@ -118,7 +126,7 @@ class _HospitalRecords:
                 "resourceType": "Encounter",
                 "id": self._identifier("e", row),
                 "status": "finished",
-                "class": {"system": f"{TERMINOLOGY}/v3-ActCode", "code": VISIT_CLASSES[classes[place]]},
+                "class": {"system": f"{_TERMINOLOGY}/v3-ActCode", "code": VISIT_CLASSES[classes[place]]},
                 "subject": self._subject(row),
                 "period": period,
             }
@@ -129,9 +137,9 @@ class _HospitalRecords:
             yield {
                 "resourceType": "Condition",
                 "id": self._identifier("c", number),
-                "verificationStatus": _concept(f"{TERMINOLOGY}/condition-ver-status", "confirmed"),
-                "category": [_concept(f"{TERMINOLOGY}/condition-category", "encounter-diagnosis")],
-                "code": _concept(ICD10, code.code, code.text),
+                "verificationStatus": _concept(f"{_TERMINOLOGY}/condition-ver-status", "confirmed"),
+                "category": [_concept(f"{_TERMINOLOGY}/condition-category", "encounter-diagnosis")],
+                "code": _concept(_ICD10, code.code, code.text),
                 "subject": self._subject(row),
                 "encounter": self._encounter(row),
                 "onsetDateTime": start,
@@ -142,13 +150,13 @@ class _HospitalRecords:
         tenths = self._city.measurements.tenths
         for number, row, index in self._here(self._city.measurements.visit, self._city.measurements.kind):
             kind = KINDS[index]
-            value = {"value": int(tenths[number]) / 10, "unit": kind.unit, "system": UCUM, "code": kind.unit}
+            value = {"value": int(tenths[number]) / 10, "unit": kind.unit, "system": _UCUM, "code": kind.unit}
             yield {
                 "resourceType": "Observation",
                 "id": self._identifier("o", number),
                 "status": "final",
-                "category": [_concept(f"{TERMINOLOGY}/observation-category", kind.category)],
-                "code": _concept(LOINC, kind.loinc, kind.text),
+                "category": [_concept(f"{_TERMINOLOGY}/observation-category", kind.category)],
+                "code": _concept(_LOINC, kind.loinc, kind.text),
                 "subject": self._subject(row),
                 "encounter": self._encounter(row),
                 "effectiveDateTime": self._start(row),
@@ -173,13 +181,6 @@ class _HospitalRecords:
 
     def _time(self, day: int, minute: int) -> str:
         return f"{self._day_texts[day]}T{minute // 60:02d}:{minute % 60:02d}:00+08:00"
-
-
-def _address(district: int | None) -> Resource:
-    place = {"use": "home", "country": "CN", "state": "广东省", "city": "广州市"}
-    if district is None:
-        return place | {"text": "广东省广州市"}
-    return place | {"district": DISTRICTS[district].adcode, "text": f"广东省广州市{DISTRICTS[district].name}"}
 
 
 def _concept(system: str, code: str, text: str | None = None) -> Resource:
