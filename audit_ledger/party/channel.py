@@ -63,7 +63,7 @@ def server_credentials(home: Home) -> grpc.ServerCredentials:
     return grpc.dynamic_ssl_server_credentials(fetch(), fetch, require_client_authentication=True)
 
 
-def peer_of(context: grpc.aio.ServicerContext) -> Identity:
+def peer_of(context: "grpc.aio.ServicerContext[Any, Any]") -> Identity:
     """The one Kapok URI in the peer's certificate; never a field of a message. Raises NotAuthenticated."""
     names = context.auth_context().get("peer_uri", []) or context.auth_context().get("x509_subject_alternative_name", [])
     for raw in names:
