@@ -15,11 +15,10 @@ Integers = npt.NDArray[np.int64]
 _DTYPES: dict[int, np.dtype[Any]] = {32: np.dtype("<u4"), 64: np.dtype("<u8")}
 
 
-def ring_bits(members: int, cell_max: int, tail_bound: int) -> int:
-    """32 or 64: the narrowest ring that holds `members` honest cells and their noise tails. Raises where even 64 bits do not."""
-    reach = members * (cell_max + tail_bound)
+def ring_bits(reach: int) -> int:
+    """32 or 64: the narrowest ring that holds sums up to `reach` in absolute value. Raises where even 64 bits do not."""
     if reach >= 2**63:
-        raise OverflowError(f"a cell may reach {reach}, the widest ring holds 2^63")
+        raise OverflowError(f"an entry may reach {reach}, the widest ring holds 2^63")
     return 64 if reach >= 2**31 else 32
 
 

@@ -1,0 +1,49 @@
+"""The price of a whole release: what each block pays, what a patient of two hospitals pays, and how wide the ring must be.
+
+A release is a list of pieces, each with its own sensitivities and its own noise. Rényi prices add over independent noise, so the
+price is the sum over the pieces, rounded up to the grid of charges. Every party computes it from the signed query.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from privacy.filter import charge_on_grid
+from privacy.rdp import share_variance, skellam_rdp
+from privacy.tables import skellam_table
+
+
+class Noised(Protocol):
+    """A piece of a release, as `protocols.asked.Piece` states it."""
+
+    @property
+    def l1(self) -> int: ...
+    @property
+    def l2_squared(self) -> int: ...
+    @property
+    def variance(self) -> Fraction: ...
+    @property
+    def cell_max(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """For a patient of one hospital, and (sensitivities doubled) of two."""
+
+    one: Fraction
+    two: Fraction
+
+
+def price(order: int, pieces: Iterable[Noised]) -> Price:
+    pieces = tuple(pieces)
+    one = sum((skellam_rdp(order, piece.l1, piece.l2_squared, piece.variance) for piece in pieces), Fraction(0))
+    two = sum((skellam_rdp(order, 2 * piece.l1, 4 * piece.l2_squared, piece.variance) for piece in pieces), Fraction(0))
+    return Price(charge_on_grid(one), charge_on_grid(two))
+
+
+def reach(members: int, n: int, colluders: int, pieces: Iterable[Noised]) -> int:
+    """The largest absolute entry that honest members' sum can have, noise tails included."""
+    return max(
+        members * (piece.cell_max + skellam_table(share_variance(piece.variance, n, colluders)).tail_bound) for piece in pieces
+    )

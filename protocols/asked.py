@@ -1,0 +1,85 @@
+"""A query statement, read once: what both sides of the wire derive from it before anybody counts.
+
+Everything here is a function of the signed query alone: the plan's shape, the blocks that pay, how far one patient can move the
+vector, and how large an honest entry can be. Node and coordinator compute it for themselves; nothing of it is trusted from a frame.
+"""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Self
+
+from protocols.errors import MalformedBytes
+from protocols.query import Layout, Part, QuerySpec, footprint
+from protocols.statements import Query
+
+VARIANCE_STEPS = 16
+MAX_PATIENTS = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One stretch of the vector: its length, one patient's reach in it, its noise, and its largest honest entry at one hospital."""
+
+    length: int
+    l1: int
+    l2_squared: int
+    variance: Fraction
+    cell_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The parsed question. `table` is the name a policy permits or not."""
+
+    query: Query
+    spec: QuerySpec
+    table: str
+    blocks: tuple[str, ...]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def dimension(self) -> int:
+        return sum(piece.length for piece in self.pieces)
+
+    @property
+    def variances(self) -> tuple[int, ...]:
+        """In sixteenths, as the binding holds them."""
+        return tuple(int(piece.variance * VARIANCE_STEPS) for piece in self.pieces)
+
+    @classmethod
+    def of(cls, query: Query) -> Self:
+        """Raises MalformedBytes or QueryError if the spec or the variances are not what a query may hold."""
+        spec = QuerySpec.from_json(query.spec)
+        layout, blocks = Layout.of(spec), footprint(spec)
+        if query.rounds != 1:
+            raise MalformedBytes(f"a table query has 1 round, got {query.rounds}")
+        if len(query.variances) != len(layout.segments):
+            raise MalformedBytes(f"expected {len(layout.segments)} variances, one a segment, got {len(query.variances)}")
+        pieces = tuple(
+            Piece(
+                segment.length, segment.l1, segment.l2_squared, variance_of(text), _cell_max(segment.part, segment.largest, blocks)
+            )
+            for segment, text in zip(layout.segments, query.variances, strict=True)
+        )
+        return cls(query, spec, str(spec.table), blocks, pieces)
+
+
+def _cell_max(part: Part, largest: int, blocks: tuple[str, ...]) -> int:
+    return MAX_PATIENTS * (1 if part is Part.PERSONS else largest * len(blocks))
+
+
+def variance_of(text: str) -> Fraction:
+    """A total noise variance: positive, on the grid of 1/16, four decimals. Raises MalformedBytes."""
+    variance = Fraction(text)
+    if variance <= 0 or (variance * VARIANCE_STEPS).denominator != 1:
+        raise MalformedBytes("a noise variance is positive and a multiple of 1/16")
+    return variance
+
+
+def variance_text(variance: Fraction) -> str:
+    """The one spelling of a variance on the grid."""
+    scaled = variance * 10_000
+    if scaled.denominator != 1:
+        raise ValueError(f"variance {variance} is not on the grid of 1/16")
+    whole, part = divmod(int(scaled), 10_000)
+    return f"{whole}.{part:04d}"
