@@ -30,7 +30,10 @@ _NAMES = {
 }
 GUANGZHOU = tuple(_NAMES)
 _BY_NAME = {name: adcode for adcode, names in _NAMES.items() for name in names}
-_PROVINCES = frozenset("11 12 13 14 15 21 22 23 31 32 33 34 35 36 37 41 42 43 44 45 46 50 51 52 53 54 61 62 63 64 65 71 81 82".split())
+# GB/T 2260: the first two digits of every province-level division.
+_PROVINCES = frozenset(
+    str(code) for code in (*range(11, 16), 21, 22, 23, *range(31, 38), *range(41, 47), *range(50, 55), *range(61, 66), 71, 81, 82)
+)
 _AROUND = re.compile(r"^(广东省|guangdong)?[\s,]*(广州市|广州|guangzhou( city)?)?[\s,]*|[\s,]*(区|市|district|qu)?$")
 
 

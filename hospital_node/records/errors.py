@@ -2,7 +2,9 @@
 
     RecordsError                records.error       root
     ├── NoRecords               records.none        nothing was ever imported into this folder
-    ├── UnreadableSource        records.source      a file or folder given to the import cannot be read as what it should be
+    ├── UnreadableSource        records.source      a file given to the import cannot be read as what its name says
+    │   ├── NoSuchSource        records.missing     a path names nothing that could be imported
+    │   └── NothingLoaded       records.nothing     (importing) no record of the files could be loaded
     ├── InvalidMapping          records.mapping     the mapping file or code map breaks its form
     ├── ImportRunning           records.running     another import holds the folder
     └── StoreFailed             records.store       the database or the disk refused
@@ -24,9 +26,15 @@ class NoRecords(RecordsError):
 
 
 class UnreadableSource(RecordsError):
-    """A path given to the import is missing, empty, or not of the form its name says."""
+    """A file given to the import is empty, damaged, or not of the form its name says."""
 
     code = "records.source"
+
+
+class NoSuchSource(UnreadableSource):
+    """A path given to the import is not there, is a folder without such files, or has a name of another kind."""
+
+    code = "records.missing"
 
 
 class InvalidMapping(RecordsError):

@@ -20,10 +20,11 @@ from typing import Any, BinaryIO, cast
 
 import orjson
 
-from hospital_node.records.errors import UnreadableSource
+from hospital_node.records.errors import NoSuchSource, UnreadableSource
 from hospital_node.records.fhir_rows import EVENT_EXTRACTS, Extract, patient_extract
-from hospital_node.records.intake import Intake, Kind, Row
+from hospital_node.records.intake import Intake
 from hospital_node.records.report import Reason, Tally
+from hospital_node.records.statements import Kind, Row
 
 Progress = Callable[[int], None]
 """Told how many bytes of the file on disk were read since the last call."""
@@ -38,19 +39,19 @@ def fhir_files(paths: Iterable[Path]) -> list[Path]:
     """Every file named, and every FHIR file of every folder named, in a fixed order.
 
     Raises:
-        UnreadableSource: a path is missing, a folder holds no such file, or a file has another suffix.
+        NoSuchSource: a path is missing, a folder holds no such file, or a file has another suffix.
     """
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if file.is_file() and file.name.endswith(_SUFFIXES))
             if not inside:
-                raise UnreadableSource(f"{path}: no file ends in {', '.join(_SUFFIXES)}")
+                raise NoSuchSource(f"{path}: no file ends in {', '.join(_SUFFIXES)}")
             found += inside
         elif not path.is_file():
-            raise UnreadableSource(f"{path}: no such file or folder")
+            raise NoSuchSource(f"{path}: no such file or folder")
         elif not path.name.endswith(_SUFFIXES):
-            raise UnreadableSource(f"{path}: expected a name ending in {', '.join(_SUFFIXES)}")
+            raise NoSuchSource(f"{path}: expected a name ending in {', '.join(_SUFFIXES)}")
         else:
             found.append(path)
     return list(dict.fromkeys(found))
@@ -61,7 +62,10 @@ class FhirReader:
 
     def __init__(self, intake: Intake, tally: Tally, by_postal_code: Mapping[str, str], progress: Progress) -> None:
         self._intake, self._tally, self._progress = intake, tally, progress
-        self._extracts: dict[str, tuple[Kind, Extract]] = {"Patient": (Kind.PERSON, patient_extract(by_postal_code)), **EVENT_EXTRACTS}
+        self._extracts: dict[str, tuple[Kind, Extract]] = {
+            "Patient": (Kind.PERSON, patient_extract(by_postal_code)),
+            **EVENT_EXTRACTS,
+        }
         self._rows: dict[Kind, list[Row]] = {kind: [] for kind in Kind}
 
     def read(self, path: Path) -> None:

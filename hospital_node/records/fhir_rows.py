@@ -17,16 +17,20 @@ from typing import Any
 
 from hospital_node.records.codes import LOINC, SNOMED, is_icd10
 from hospital_node.records.districts import adcode
-from hospital_node.records.intake import Kind, Row
 from hospital_node.records.report import Reason
+from hospital_node.records.statements import Kind, Row
 
 Resource = dict[str, Any]
 Extract = Callable[[Resource, int, list[Row]], None]
 
 _SEX = {"female": "F", "male": "M", "other": "O"}
 _CLASS = {"AMB": "AMB", "EMER": "EMER", "IMP": "IMP", "ACUTE": "IMP", "NONAC": "IMP"}
-_ENCOUNTER_STOPS = {"entered-in-error": Reason.WITHDRAWN.value, "cancelled": Reason.WITHDRAWN.value, "planned": Reason.PLANNED.value}
-_OBSERVATION_STOPS = {"entered-in-error": Reason.WITHDRAWN.value, "cancelled": Reason.WITHDRAWN.value}
+_ENCOUNTER_STOPS: dict[str | None, str] = {
+    "entered-in-error": Reason.WITHDRAWN.value,
+    "cancelled": Reason.WITHDRAWN.value,
+    "planned": Reason.PLANNED.value,
+}
+_OBSERVATION_STOPS: dict[str | None, str] = {"entered-in-error": Reason.WITHDRAWN.value, "cancelled": Reason.WITHDRAWN.value}
 _CONDITION_STOPS = frozenset({"refuted", "entered-in-error"})
 _NOTHING: Resource = {}
 
@@ -62,6 +66,7 @@ def encounter(resource: Resource, place: int, rows: list[Row]) -> None:
             period.get("start"),
             None,
             _ENCOUNTER_STOPS.get(get("status")),
+            None,
             _CLASS.get(get("class", _NOTHING).get("code"), "OTHER"),
             period.get("end"),
         )
@@ -81,6 +86,7 @@ def condition(resource: Resource, place: int, rows: list[Row]) -> None:
             day,
             None,
             _condition_stop(get("verificationStatus", _NOTHING)),
+            None,
             coding.get("system"),
             coding.get("code"),
         )
@@ -112,6 +118,7 @@ def observation(resource: Resource, place: int, rows: list[Row]) -> None:
         day,
         None,
         _OBSERVATION_STOPS.get(get("status")),
+        None,
     )
     components = get("component")
     if components is None:

@@ -10,11 +10,14 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from hospital_node.records.codes import CodeMap
+from hospital_node.records.csv_import import CsvReader
+from hospital_node.records.csv_mapping import CsvMapping
 from hospital_node.records.errors import StoreFailed, UnreadableSource
 from hospital_node.records.fhir import FhirReader, Progress
 from hospital_node.records.generations import next_generation
-from hospital_node.records.intake import Intake, Kind
+from hospital_node.records.intake import Intake
 from hospital_node.records.report import ImportReport, Tally
+from hospital_node.records.statements import Kind
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 
@@ -48,6 +51,22 @@ class Ingest:
                 reader.read(file)
 
         return self._run(read, tuple(Kind))
+
+    def csv(self, file: Path, mapping: CsvMapping) -> ImportReport:
+        """Adds one CSV file to the records in force.
+
+        Raises:
+            UnreadableSource: the file is not there, cannot be read, or holds nothing that could be loaded.
+            InvalidMapping: it lacks a column of the mapping.
+            ImportRunning, StoreFailed: see `generations`.
+        """
+
+        def read(intake: Intake, tally: Tally) -> None:
+            CsvReader(mapping, intake, tally, self.zone, dict(self.by_postal_code), self.progress).read(file)
+
+        # Patient and visit repeat on every line of a visit by the form of the file; only the finest rows can be repeated.
+        has_events = mapping.diagnosis is not None or mapping.measurement
+        return self._run(read, (Kind.CONDITION, Kind.MEASUREMENT) if has_events else (Kind.VISIT,))
 
     def _run(self, read: Callable[[Intake, Tally], None], repeats: Sequence[Kind]) -> ImportReport:
         started, tally = time.monotonic(), Tally()

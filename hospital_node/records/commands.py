@@ -1,0 +1,155 @@
+"""`kapok-node import fhir | csv`: the door through which records come in.
+
+Exit codes: 0 imported; 2 the command line, a path on it or a mapping is not right; 3 could not (nothing was changed).
+Standard output carries the report alone; progress and errors go to standard error. No message holds a value of a record, not
+even that of a fault in the program: an exception that is not ours is named by its type only.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, NoReturn
+from zoneinfo import ZoneInfo, available_timezones
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from hospital_node.records.codes import CodeMap
+from hospital_node.records.csv_mapping import example_mapping, read_mapping
+from hospital_node.records.districts import read_postal_codes
+from hospital_node.records.errors import InvalidMapping, NoSuchSource, RecordsError
+from hospital_node.records.fhir import fhir_files
+from hospital_node.records.importing import Ingest, NothingLoaded
+from hospital_node.records.report import ImportReport
+from hospital_node.records.report_text import Lang, failure, render
+
+import_app = typer.Typer(
+    help="Import records into this node. 把病历导入本节点。", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+
+def _zone(name: str) -> str:
+    if name in available_timezones():
+        return name
+    near = get_close_matches(name, available_timezones(), 1) or ["Asia/Shanghai"]
+    raise typer.BadParameter(f"not a time zone, did you mean {near[0]}?")
+
+
+def _print_example(wanted: bool) -> None:
+    if wanted:
+        typer.echo(example_mapping(), nl=False)
+        raise typer.Exit
+
+
+def _default_lang() -> str:
+    return "zh" if os.environ.get("LANG", "").startswith("zh") else "en"
+
+
+_HOME = Path("~/.kapok-node")
+Home = Annotated[Path, typer.Option(help="The node's folder; records lie in its records/.", envvar="KAPOK_HOME")]
+AsJson = Annotated[bool, typer.Option("--json", help="The report as JSON.")]
+Language = Annotated[Lang, typer.Option(help="en or zh; LANG decides if not given.", default_factory=_default_lang)]
+CodeMaps = Annotated[list[Path] | None, typer.Option(help="More codes: system,code,icd10,name. May be given again; the last wins.")]
+PostalCodes = Annotated[Path | None, typer.Option(help="Postal code to district: postal code,adcode a line, no header.")]
+Example = Annotated[bool, typer.Option("--example-mapping", help="Print a mapping.", callback=_print_example, is_eager=True)]
+Zone = Annotated[str, typer.Option(help="The zone whose calendar dates count.", callback=_zone)]
+
+
+@import_app.command("fhir", epilog="Example: kapok-node import fhir export/ bundle.json --home /var/lib/kapok")
+def import_fhir(
+    paths: Annotated[list[Path], typer.Argument(help="Bundles (.json) and Bulk Data (.ndjson), plain or .gz, or folders of them.")],
+    lang: Language,
+    home: Home = _HOME,
+    as_json: AsJson = False,
+    code_map: CodeMaps = None,
+    postal_codes: PostalCodes = None,
+    zone: Zone = "Asia/Shanghai",
+) -> None:
+    """Import FHIR R4: Patient, Encounter, Condition, Observation. A record of an id already there replaces it."""
+    with _failures(lang, as_json):
+        files = fhir_files(paths)
+        with _progress(files) as advance:
+            report = _ingest(home, code_map, postal_codes, zone, advance).fhir(files)
+        _show(report, lang, as_json)
+
+
+@import_app.command(
+    "csv",
+    epilog="Example: kapok-node import csv --example-mapping > mapping.toml; kapok-node import csv visits.csv --mapping mapping.toml",
+)
+def import_csv(
+    path: Annotated[Path, typer.Argument(help="The CSV file, UTF-8 or GB18030.")],
+    mapping: Annotated[Path, typer.Option(help="TOML: which column means what.")],
+    lang: Language,
+    home: Home = _HOME,
+    as_json: AsJson = False,
+    code_map: CodeMaps = None,
+    postal_codes: PostalCodes = None,
+    zone: Zone = "Asia/Shanghai",
+    example: Example = False,
+) -> None:
+    """Import a CSV file whose columns a mapping file names."""
+    with _failures(lang, as_json):
+        columns = read_mapping(mapping)
+        with _progress([path]) as advance:
+            report = _ingest(home, code_map, postal_codes, zone, advance).csv(path, columns)
+        _show(report, lang, as_json)
+
+
+def _ingest(
+    home: Path, code_map: list[Path] | None, postal_codes: Path | None, zone: str, advance: Callable[[int], None]
+) -> Ingest:
+    return Ingest(
+        folder=home.expanduser() / "records",
+        today=datetime.now(ZoneInfo(zone)).date(),
+        zone=ZoneInfo(zone),
+        codes=CodeMap.read(code_map or ()),
+        by_postal_code=read_postal_codes(postal_codes) if postal_codes else {},
+        progress=advance,
+    )
+
+
+@contextmanager
+def _progress(files: list[Path]) -> Iterator[Callable[[int], None]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), DownloadColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("import", total=sum(file.stat().st_size for file in files if file.is_file()))
+        yield lambda size: bar.advance(task, size)
+
+
+def _show(report: ImportReport, lang: Lang, as_json: bool) -> None:
+    if as_json:
+        typer.echo(orjson.dumps(report.as_json()))
+    else:
+        Console().print(render(report, lang))
+
+
+@contextmanager
+def _failures(lang: Lang, as_json: bool) -> Iterator[None]:
+    try:
+        yield
+    except NothingLoaded as error:
+        if not as_json:
+            _show(error.report, lang, as_json)
+        _fail(error.code, str(error), 3, lang, error.report if as_json else None, as_json)
+    except (NoSuchSource, InvalidMapping) as error:
+        _fail(error.code, str(error), 2, lang, None, as_json)
+    except RecordsError as error:
+        _fail(error.code, str(error), 3, lang, None, as_json)
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:  # noqa: BLE001 (the text of an unknown exception may quote a record)
+        _fail("records.internal", type(error).__name__, 3, lang, None, as_json)
+
+
+def _fail(code: str, detail: str, status: int, lang: Lang, report: ImportReport | None, as_json: bool) -> NoReturn:
+    if as_json:
+        typer.echo(orjson.dumps({"error": code, "detail": detail, **({"report": report.as_json()} if report else {})}))
+    typer.echo(failure(code, lang, detail), err=True)
+    raise typer.Exit(status)
