@@ -4,7 +4,7 @@ from simulations.city.city import City, Planted, build_city
 from simulations.city.fhir_out import MALFORMED_LINES, write_fhir
 from simulations.city.outbreak import Outbreak
 from simulations.city.records_out import write_duckdb
-from simulations.city.relocate import Relocation, relocate
+from simulations.city.relocate import Relocation, UnreadableSource, relocate
 
 __all__ = [
     "MALFORMED_LINES",
@@ -12,6 +12,7 @@ __all__ = [
     "Outbreak",
     "Planted",
     "Relocation",
+    "UnreadableSource",
     "build_city",
     "relocate",
     "write_duckdb",

@@ -6,13 +6,15 @@ a resource goes depends on a hash of its patient's and encounter's id alone, so 
 - a patient has one home hospital (larger ones more often) and a district by the census, both from the hash of the id;
 - a share of the patients has a second hospital too: each of their encounters is at one of the two, and what belongs to the
   encounter goes with it; what belongs to none stays at the home hospital. The Patient is written at both;
-- only Patient, Encounter, Condition and Observation are written; NDJSON lines other than Patient pass byte for byte.
+- only Patient, Encounter, Condition and Observation are written; NDJSON lines other than Patient pass byte for byte;
+- a line that is no resource, or one of the four kinds that names no patient, is counted as unplaced and left out.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -30,14 +32,20 @@ KINDS: Final = ("Patient", "Encounter", "Condition", "Observation")
 Resource = dict[str, Any]
 
 
+class UnreadableSource(Exception):
+    """The folder to relocate holds no FHIR patient, or one of its files cannot be read to its end."""
+
+    code = "relocate.unreadable"
+
+
 @dataclass(frozen=True, slots=True)
 class Relocation:
-    """What was moved: folders by hospital name, resources written by kind, patients at two hospitals, unreadable lines."""
+    """What was moved: folders by hospital name, resources written by kind, patients at two hospitals, lines unplaced."""
 
     folders: dict[str, Path]
     written: dict[str, int]
     patients_of_two: int
-    unreadable: int
+    unplaced: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +75,18 @@ class Atlas:
 
 
 def relocate(source: Path, folder: Path, hospitals: int = 6) -> Relocation:
-    """Distributes the patients under `source` (searched in depth) over folders of NDJSON, one a hospital."""
+    """Distributes the patients under `source` (searched in depth) over folders of NDJSON, one a hospital.
+
+    Raises:
+        UnreadableSource: there is no patient under `source`, or a file is damaged.
+    """
     atlas = Atlas(open_hospitals(hospitals))
     folders = {hospital.name: folder / hospital.name for hospital in atlas.hospitals}
     with ExitStack() as stack:
-        return _distribute(source, atlas, folders, _open_files(folders, stack))
+        moved = _distribute(source, atlas, folders, _open_files(folders, stack))
+    if not moved.written["Patient"]:
+        raise UnreadableSource(f"{source}: no FHIR Patient in any .ndjson, .ndjson.gz or .json below it")
+    return moved
 
 
 def _open_files(folders: dict[str, Path], stack: ExitStack) -> list[dict[str, IO[bytes]]]:
@@ -85,28 +100,32 @@ def _open_files(folders: dict[str, Path], stack: ExitStack) -> list[dict[str, IO
 def _distribute(source: Path, atlas: Atlas, folders: dict[str, Path], files: list[dict[str, IO[bytes]]]) -> Relocation:
     counts: Counter[str] = Counter()
     for resource, line in _resources(source):
-        if resource is None:
-            counts["unreadable"] += 1
+        if resource is not None and resource["resourceType"] not in KINDS:
             continue
-        kind = resource["resourceType"]
-        if kind not in KINDS:
+        placed = _placed(resource, line, atlas) if resource else None
+        if resource is None or placed is None:
+            counts["unplaced"] += 1
             continue
-        places, text = _placed(resource, line, atlas)
+        places, text = placed
         counts["two"] += len(places) > 1
         for place in places:
-            files[place][kind].write(text + b"\n")
-            counts[kind] += 1
-    return Relocation(folders, {kind: counts[kind] for kind in KINDS}, counts["two"], counts["unreadable"])
+            files[place][resource["resourceType"]].write(text + b"\n")
+            counts[resource["resourceType"]] += 1
+    return Relocation(folders, {kind: counts[kind] for kind in KINDS}, counts["two"], counts["unplaced"])
 
 
-def _placed(resource: Resource, line: bytes, atlas: Atlas) -> tuple[tuple[int, ...], bytes]:
+def _placed(resource: Resource, line: bytes, atlas: Atlas) -> tuple[tuple[int, ...], bytes] | None:
+    """The hospitals of a resource and its line there; None if it does not say whose it is."""
+    own_id, patient = resource.get("id"), _referred(resource.get("subject"))
     if resource["resourceType"] == "Patient":
-        patient = resource["id"]
-        return atlas.hospitals_of(patient), orjson.dumps(resource | {"address": [_address(atlas.district(patient))]})
-    patient = _referred(resource["subject"])
+        return (atlas.hospitals_of(own_id), _moved(resource, atlas.district(own_id))) if own_id else None
     is_encounter = resource["resourceType"] == "Encounter"
-    encounter = resource["id"] if is_encounter else _referred(resource.get("encounter"))
-    return (atlas.hospital_of(patient or "", encounter),), line
+    encounter = own_id if is_encounter else _referred(resource.get("encounter"))
+    return ((atlas.hospital_of(patient, encounter),), line) if patient else None
+
+
+def _moved(patient: Resource, district: District) -> bytes:
+    return orjson.dumps(patient | {"address": [_address(district)]})
 
 
 def _resources(source: Path) -> Iterator[tuple[Resource | None, bytes]]:
@@ -119,17 +138,24 @@ def _resources(source: Path) -> Iterator[tuple[Resource | None, bytes]]:
 
 
 def _of_lines(path: Path) -> Iterator[tuple[Resource | None, bytes]]:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        for line in file:
-            if line.strip():
-                yield _parsed(line.strip()), line.strip()
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for line in file:
+                if line.strip():
+                    yield _parsed(line), line.strip()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as cause:
+        raise UnreadableSource(f"{path}: is not gzip, or breaks off before its end") from cause
 
 
 def _of_bundle(path: Path) -> Iterator[tuple[Resource | None, bytes]]:
-    bundle = orjson.loads(path.read_bytes())
+    try:
+        bundle = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError:
+        raise UnreadableSource(f"{path}: is not JSON") from None  # the cause would carry the whole document
     if isinstance(bundle, dict) and bundle.get("resourceType") == "Bundle":
         for entry in bundle.get("entry", ()):
-            yield entry["resource"], orjson.dumps(entry["resource"])
+            line = orjson.dumps(entry.get("resource"))
+            yield _parsed(line), line
 
 
 def _parsed(line: bytes) -> Resource | None:
@@ -137,12 +163,13 @@ def _parsed(line: bytes) -> Resource | None:
         resource = orjson.loads(line)
     except orjson.JSONDecodeError:
         return None
-    return resource if isinstance(resource, dict) and "resourceType" in resource else None
+    return resource if isinstance(resource, dict) and isinstance(resource.get("resourceType"), str) else None
 
 
-def _referred(reference: Resource | None) -> str | None:
+def _referred(reference: object) -> str | None:
     """The id behind `Patient/<id>` or `urn:uuid:<id>`."""
-    return reference["reference"].replace(":", "/").rsplit("/", 1)[-1] if reference else None
+    named = reference.get("reference") if isinstance(reference, dict) else None
+    return named.replace(":", "/").rsplit("/", 1)[-1] if isinstance(named, str) else None
 
 
 def _address(district: District) -> Resource:

@@ -12,7 +12,7 @@ from simulations.city.city import City, build_city
 from simulations.city.hospitals import TWO_HOSPITAL_SHARE, open_hospitals
 from simulations.city.outbreak import Outbreak
 from simulations.city.residents import AGE_BANDS, DISTRICTS, census_shares, district_index
-from simulations.city.seasons import DISEASES, disease_index, expected_visits, first_code, year_days
+from simulations.city.seasons import DISEASES, _season, disease_index, expected_visits, first_code, year_days
 from simulations.city.visits import TEMPERATURE
 from tests.simulations.cities import arrays
 
@@ -96,6 +96,12 @@ def test_influenza_is_a_winter_disease_and_dengue_an_autumn_one() -> None:
     flu, dengue = rates[disease_index("influenza")], rates[disease_index("dengue")]
     assert flu[month == 1].sum() > 3 * flu[month == 10].sum()
     assert dengue[month == 9].sum() > 20 * dengue[month == 2].sum()
+
+
+def test_a_season_goes_on_over_new_year_without_a_jump() -> None:
+    for disease in DISEASES:
+        season = _season(disease, 2025)
+        assert season[0] == pytest.approx(season[-1], rel=0.05), disease.name
 
 
 def test_planned_visits_fall_on_office_days_and_pause_at_spring_festival() -> None:

@@ -121,6 +121,7 @@ SPECS = {
         where=[{"column": "sex", "values": ["F"]}, {"column": "visit_class", "values": ["EMER", "IMP"]}],
         period=YEAR,
     ),
+    "one Monday": _spec("visits", [COUNT], period={"from": "2025-03-03", "to": "2025-03-04"}),
     "patients by age": _spec("patients", [PERSONS], keys=[{"key": "age_band", "bands": "surveillance"}], as_of="2025-02-28"),
 }
 

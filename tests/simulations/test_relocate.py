@@ -10,11 +10,12 @@ import orjson
 import pytest
 
 from simulations.city.hospitals import open_hospitals
-from simulations.city.relocate import Atlas, Relocation, relocate
+from simulations.city.relocate import Atlas, Relocation, UnreadableSource, relocate
 from simulations.city.residents import DISTRICTS
 from tests.simulations.cities import KINDS, Resource, resources
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "fhir_r4"
+NOBODYS = (b'{"resourceType":"Observation","id":"whose"}', b'{"resourceType":"Patient"}')
 
 
 def _patient(number: int) -> Resource:
@@ -33,23 +34,25 @@ def _clinical(number: int) -> list[Resource]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """400 patients: half as NDJSON (Patients zipped), half as one Bundle, and three unreadable lines."""
+    """400 patients: half as NDJSON (Patients zipped), half as one Bundle, and five lines of nobody."""
     folder = tmp_path / "source"
     (folder / "deep").mkdir(parents=True)
     with gzip.open(folder / "Patient.ndjson.gz", "wb") as file:
         file.writelines(orjson.dumps(_patient(number)) + b"\n" for number in range(200))
     clinical = [orjson.dumps(each) for number in range(200) for each in _clinical(number)]
-    (folder / "deep" / "clinical.ndjson").write_bytes(b"\n".join([*clinical, b"{broken", b"[]", b"", b'{"id":"no type"}']))
+    (folder / "deep" / "clinical.ndjson").write_bytes(
+        b"\n".join([*clinical, b"{broken", b"[]", b"", b'{"id":"no type"}', *NOBODYS])
+    )
     entries = [{"resource": each} for number in range(200, 400) for each in [_patient(number), *_clinical(number)]]
     (folder / "bundle.json").write_bytes(orjson.dumps({"resourceType": "Bundle", "entry": entries}))
     (folder / "MANIFEST.json").write_bytes(b'{"resourceType":"Manifest"}')
     return folder
 
 
-def test_counts_add_up_and_unreadable_lines_are_counted(source: Path, tmp_path: Path) -> None:
+def test_counts_add_up_and_unplaced_lines_are_counted(source: Path, tmp_path: Path) -> None:
     moved = relocate(source, tmp_path / "moved", 5)
     assert moved.written == {"Patient": 400 + moved.patients_of_two, "Encounter": 400, "Condition": 400, "Observation": 400}
-    assert moved.unreadable == 3
+    assert moved.unplaced == 5
     assert moved.patients_of_two > 0
     assert _found(moved) == Counter(moved.written)
 
@@ -116,8 +119,26 @@ def test_the_published_patients_arrive_complete(tmp_path: Path) -> None:
     assert moved.written["Encounter"] == 8_480 + 68
     assert moved.written["Condition"] == 2_211 + 26
     assert moved.written["Observation"] == 43_164 + 412
-    assert moved.unreadable == 0
+    assert moved.unplaced == 0
     assert all(resources(folder, "Patient") for folder in moved.folders.values())
+
+
+def test_a_folder_without_a_patient_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableSource, match="no FHIR Patient in any"):
+        relocate(tmp_path / "nowhere", tmp_path / "moved")
+
+
+def test_a_file_that_breaks_off_is_refused_by_name(source: Path, tmp_path: Path) -> None:
+    whole = (source / "Patient.ndjson.gz").read_bytes()
+    (source / "Patient.ndjson.gz").write_bytes(whole[:-20])
+    with pytest.raises(UnreadableSource, match=r"Patient.ndjson.gz: is not gzip, or breaks off"):
+        relocate(source, tmp_path / "moved")
+
+
+def test_a_bundle_that_is_not_json_is_refused_by_name(source: Path, tmp_path: Path) -> None:
+    (source / "bundle.json").write_bytes(b'{"resourceType":"Bundle"')
+    with pytest.raises(UnreadableSource, match=r"bundle.json: is not JSON"):
+        relocate(source, tmp_path / "moved")
 
 
 def _found(moved: Relocation) -> Counter[str]:
