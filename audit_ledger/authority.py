@@ -37,7 +37,7 @@ class AdmittedKey:
 
 @dataclass(slots=True)
 class Authority:
-    """The keys of a city at the replayed size. `admit` is fed every `root`, `key` and `key-revoke` entry in order."""
+    """The keys of a city at the replayed size. `accept` is fed every `root`, `key` and `key-revoke` entry in order."""
 
     entry0: bytes
     root: Root | None = None
@@ -71,19 +71,26 @@ class Authority:
             return self.is_signed_by(signed, str(author), use)
         return self.is_signed_by(signed, str(author), "identity")
 
-    def admit(self, index: int, signed: Signed) -> list[Finding]:
-        """Applies a key statement, or says why it has no effect."""
-        statement = signed.statement
-        if isinstance(statement, Root):
-            found = list(self._root(index, signed, statement))
-            return found or self._accept_root(statement)
-        if isinstance(statement, KeyAdd):
-            found = list(self._add(index, signed, statement))
-            return found or self._accept(index, statement)
-        if isinstance(statement, KeyRevoke):
-            found = list(self._revoke(index, signed, statement))
-            return found or self._end(index, statement)
-        raise AssertionError(f"not a key statement: {statement.kind}")
+    def findings_for(self, index: int, signed: Signed) -> list[Finding]:
+        """Why a key statement at this index would have no effect; empty if it counts."""
+        match signed.statement:
+            case Root() as root:
+                return list(self._root(index, signed, root))
+            case KeyAdd() as add:
+                return list(self._add(index, signed, add))
+            case KeyRevoke() as revoke:
+                return list(self._revoke(index, signed, revoke))
+        raise AssertionError(f"not a key statement: {signed.statement.kind}")
+
+    def accept(self, index: int, signed: Signed) -> None:
+        """Applies a key statement that broke no rule."""
+        match signed.statement:
+            case Root() as root:
+                self._accept_root(root)
+            case KeyAdd() as add:
+                self._accept(index, add)
+            case KeyRevoke() as revoke:
+                self.keys[unb64(revoke.key, 32)].until = index
 
     def _root(self, index: int, signed: Signed, root: Root) -> Iterator[Finding]:
         if index != 0 or leaf_hash(signed.entry) != self.entry0:
@@ -94,12 +101,11 @@ class Authority:
             if not signed.envelope.is_signed_by(unb64(key, 32)):
                 yield Finding(index, Rule.SIGNATURE, "the root is signed by auditor and coordinator")
 
-    def _accept_root(self, root: Root) -> list[Finding]:
+    def _accept_root(self, root: Root) -> None:
         self.root = root
         for subject, use, text in ((root.auditor, "root", root.auditor_root), (root.coordinator, "identity", root.coordinator_key)):
             key = unb64(text, 32)
             self.keys[key] = AdmittedKey(subject, use, key, since=0)
-        return []
 
     def _add(self, index: int, signed: Signed, add: KeyAdd) -> Iterator[Finding]:
         subject, key = Identity.parse(add.subject), unb64(add.key, 32)
@@ -124,12 +130,11 @@ class Authority:
         others = [each.licence for each in self.keys.values() if each.licence is not None and each.subject != subject]
         return any(licence.number == each.number or licence.legal_name == each.legal_name for each in others)
 
-    def _accept(self, index: int, add: KeyAdd) -> list[Finding]:
+    def _accept(self, index: int, add: KeyAdd) -> None:
         if add.use == "identity" and (old := self.active(add.subject)) is not None:
             old.until = index  # a re-admission replaces the key; the old one speaks no more
         key = unb64(add.key, 32)
         self.keys[key] = AdmittedKey(add.subject, add.use, key, index, licence=add.licence, may_break_glass=add.outbreak)
-        return []
 
     def _revoke(self, index: int, signed: Signed, revoke: KeyRevoke) -> Iterator[Finding]:
         found = self.keys.get(unb64(revoke.key, 32))
@@ -143,10 +148,6 @@ class Authority:
         )
         if not (is_own or is_auditors):
             yield Finding(index, Rule.SIGNATURE, "revoked by its subject or by the auditor")
-
-    def _end(self, index: int, revoke: KeyRevoke) -> list[Finding]:
-        self.keys[unb64(revoke.key, 32)].until = index
-        return []
 
 
 def _is_hospital(key: AdmittedKey) -> bool:

@@ -124,29 +124,34 @@ class LedgerView:
         return self.range.size
 
     def apply(self, entry: bytes) -> list[Finding]:
-        """Appends one entry to the view; returns every rule it breaks."""
+        """Appends one entry to the view; returns every rule it breaks (then it has no effect but its place in the tree)."""
         index = self.range.size
-        self.range.append(leaf_hash(entry))
-        self.roots[index + 1] = self.range.root()
-        if len(self.roots) > ROOTS_KEPT:
-            self.roots.popitem(last=False)
         try:
             signed = parse(entry)
         except MalformedBytes as error:
+            self._grow(entry)
             return [Finding(index, Rule.MALFORMED, str(error))]
-        return self._apply(index, signed)
-
-    def _apply(self, index: int, signed: Signed) -> list[Finding]:
-        found = list(self._common(index, signed))
+        found = self.findings_for(signed)
+        self._grow(entry)
         self.seen_ids.setdefault(signed.id, index)
-        if found:
-            return found
-        if isinstance(signed.statement, (Root, KeyAdd, KeyRevoke)):
-            return self.authority.admit(index, signed)
-        found = list(self._authorship(index, signed)) or list(self._rules(index, signed))
         if not found:
             self._accept(index, signed)
         return found
+
+    def _grow(self, entry: bytes) -> None:
+        self.range.append(leaf_hash(entry))
+        self.roots[self.range.size] = self.range.root()
+        if len(self.roots) > ROOTS_KEPT:
+            self.roots.popitem(last=False)
+
+    def findings_for(self, signed: Signed) -> list[Finding]:
+        """What `apply` would find in this statement as the next entry. Changes nothing."""
+        index = self.size
+        if found := list(self._common(index, signed)):
+            return found
+        if isinstance(signed.statement, (Root, KeyAdd, KeyRevoke)):
+            return self.authority.findings_for(index, signed)
+        return list(self._authorship(index, signed)) or list(self._rules(index, signed))
 
     def _common(self, index: int, signed: Signed) -> Iterator[Finding]:
         if signed.id in self.seen_ids:
@@ -312,6 +317,8 @@ class LedgerView:
 
     def _accept(self, index: int, signed: Signed) -> None:
         match signed.statement:
+            case Root() | KeyAdd() | KeyRevoke():
+                self.authority.accept(index, signed)
             case Query() as query:
                 self.questions[signed.hex_id] = QuestionFacts(index, signed.id, query, signed.entry)
             case Programme() as programme:
