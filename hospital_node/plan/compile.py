@@ -79,7 +79,8 @@ class _Statement:
             elif axis.key == "icd10_prefix":
                 yield f"{self._prefix_place(axis)} AS icd10_prefix"
         if (column := value_column(spec)) is not None:
-            number = self._age() if column == "age" else relation.column(column)
+            # Widened first: the largest SMALLINT and DECIMAL(18,6) overflow in millionths, and an overflow would raise on data.
+            number = f"CAST({self._age() if column == 'age' else relation.column(column)} AS DECIMAL(24,6))"
             yield f"coalesce(CAST({number} * {UNITS} AS BIGINT), {NO_VALUE}) AS micro"
 
     def _prefix_place(self, axis: Axis) -> str:

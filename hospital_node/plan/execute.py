@@ -14,13 +14,12 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import date, timedelta
 
 import duckdb
 import numpy as np
-from numpy.typing import NDArray
 
 from hospital_node.plan.bounding import Booleans, BoundingKey, Groups, Int64s, kept_cells
 from hospital_node.plan.columns import RELATIONS
@@ -37,7 +36,8 @@ def execute(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key
     """The exact vector of a query, its patients bounded. Reads the footprint's rows once, with one statement."""
     key, layout = BoundingKey(bounding_key), Layout.of(spec)
     plan = compile_plan(spec)
-    columns = connection.execute(plan.sql, plan.parameters).fetchnumpy()
+    fetched = connection.execute(plan.sql, plan.parameters).fetchnumpy()
+    columns = {name: np.asarray(column).astype(np.int64, copy=False) for name, column in fetched.items()}
     tally = _bounded(_tally(spec, layout, columns), layout, key)
     return np.concatenate([_segment(segment, tally, layout.grid.size) for segment in layout.segments])
 
@@ -67,7 +67,7 @@ class _Tally:
         return _Tally(self.groups.where(kept), self.person[kept], self.rows[kept], self.present[kept], self.micro[kept])
 
 
-def _tally(spec: QuerySpec, layout: Layout, columns: dict[str, NDArray[Any]]) -> _Tally:
+def _tally(spec: QuerySpec, layout: Layout, columns: dict[str, Int64s]) -> _Tally:
     block, cell = _places(spec, layout, columns)
     inside = cell != _OUTSIDE
     person_id, block, cell = columns["person"][inside], block[inside], cell[inside]
@@ -112,7 +112,7 @@ def _bounded(tally: _Tally, layout: Layout, key: BoundingKey) -> _Tally:
     return tally if kept.all() else tally.where(kept)
 
 
-def _places(spec: QuerySpec, layout: Layout, columns: dict[str, NDArray[Any]]) -> tuple[Int64s, Int64s]:
+def _places(spec: QuerySpec, layout: Layout, columns: dict[str, Int64s]) -> tuple[Int64s, Int64s]:
     """Block and cell of each row; the cell is `_OUTSIDE` where a value lies outside its domain."""
     rows = len(columns["person"])
     cell, outside = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.bool_)
@@ -124,19 +124,19 @@ def _places(spec: QuerySpec, layout: Layout, columns: dict[str, NDArray[Any]]) -
     return block, np.where(outside, _OUTSIDE, cell)
 
 
-def _place(spec: QuerySpec, axis: Axis, columns: dict[str, NDArray[Any]]) -> Int64s:
+def _place(spec: QuerySpec, axis: Axis, columns: dict[str, Int64s]) -> Int64s:
     if axis.key == "iso_week":
         return _by_day(spec, axis.labels, week_label)[columns["day"]]
     if axis.key == "month":
         return _by_day(spec, axis.labels, month_label)[columns["day"]]
     if axis.key == "age_band":
         bands = next(key.bands for key in spec.keys if isinstance(key, AgeBandKey))
-        age = columns["age"].astype(np.int64)
+        age = columns["age"]
         return _by_age(bands)[np.where((age >= 0) & (age <= MAX_AGE), age, MAX_AGE + 1)]
-    return columns[axis.key].astype(np.int64)
+    return columns[axis.key]
 
 
-def _by_day(spec: QuerySpec, labels: tuple[str, ...], label_of: Any) -> Int64s:
+def _by_day(spec: QuerySpec, labels: tuple[str, ...], label_of: Callable[[date], str]) -> Int64s:
     """The place of each day of the period among the labels; weeks and months never fall outside."""
     if spec.period is None:
         raise AssertionError("a place by day needs a period")
@@ -177,4 +177,5 @@ def _amount(segment: Segment, tally: _Tally) -> Int64s:
     if segment.part is Part.TOTAL:
         return (tally.micro + unit // 2) // unit
     weight = np.maximum(tally.present, 1) * unit
-    return (2 * tally.micro + weight) // (2 * weight)
+    mean: Int64s = (2 * tally.micro + weight) // (2 * weight)
+    return mean

@@ -1,0 +1,144 @@
+"""The plan once more, slowly and in plain Python: what `execute` must answer, written from the rules and not from its code."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from math import floor
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from protocols.query import Grid, Layout, QuerySpec
+from protocols.query.terms import AgeBandKey, AgeBetween, Average, Count, HasPrefix, IsOneOf, Persons, PrefixKey, Sum, ValueBound
+from tests.hospital_node.plan.records import Records, Row
+
+CellsOf = dict[tuple[int, str], dict[int, list[Row]]]
+Choice = Callable[[QuerySpec, CellsOf, int, str, bytes], list[int]]
+
+
+def by_keyed_hash(spec: QuerySpec, cells: CellsOf, person: int, block: str, key: bytes) -> list[int]:
+    """The rule: the k cells of smallest AES(person, tag), where a tag is the sum of the hashes of the cell's labels."""
+    grid, layout = spec.grid(), Layout.of(spec)
+    cipher = Cipher(AES(hashlib.sha256(b"kapok bounding v1\0" + key).digest()), ECB())
+
+    def rank(cell: int) -> int:
+        message = (person % 2**64).to_bytes(8, "little") + _tag(grid, cell).to_bytes(8, "little")
+        return int.from_bytes(cipher.encryptor().update(message)[:8], "little")
+
+    return sorted(cells[person, block], key=rank)[: layout.cells_kept]
+
+
+def _tag(grid: Grid, cell: int) -> int:
+    named = zip(grid.axes, grid.labels_of(cell), strict=True)
+    hashes = (hashlib.sha256(f"{axis.key}={label}".encode()).digest()[:8] for axis, label in named)
+    return sum(int.from_bytes(digest, "little") for digest in hashes) % 2**64
+
+
+def by_time(spec: QuerySpec, cells: CellsOf, person: int, block: str, _: bytes) -> list[int]:
+    """A broken choice: the earliest cells. Bounded, yet it starves the end of each month."""
+    return sorted(cells[person, block])[: Layout.of(spec).cells_kept]
+
+
+def everything(_: QuerySpec, cells: CellsOf, person: int, block: str, __: bytes) -> list[int]:
+    """A broken choice: no bound at all."""
+    return list(cells[person, block])
+
+
+def the_most_popular(spec: QuerySpec, cells: CellsOf, person: int, block: str, _: bytes) -> list[int]:
+    """A broken choice: bounded, yet one patient's rows change which cells the others keep."""
+    popularity: dict[int, int] = defaultdict(int)
+    for kept in cells.values():
+        for cell in kept:
+            popularity[cell] += 1
+    return sorted(cells[person, block], key=lambda cell: (-popularity[cell], cell))[: Layout.of(spec).cells_kept]
+
+
+def answer(spec: QuerySpec, records: Records, key: bytes, choice: Choice = by_keyed_hash, *, is_clamped: bool = True) -> list[int]:
+    cells: CellsOf = defaultdict(lambda: defaultdict(list))
+    for row in records.rows:
+        cell = _cell(spec, row)
+        if row.person_id is not None and cell is not None and all(_holds(spec, condition, row) for condition in spec.where):
+            cells[row.person_id, row.block][cell].append(row)
+    vector: list[int] = []
+    kept = {owner: choice(spec, cells, *owner, key) for owner in cells}
+    for measure in spec.measures:
+        if isinstance(measure, Persons):
+            seen = {(person, cell) for (person, block), chosen in kept.items() for cell in chosen}
+            vector += [sum(cell == n for _, cell in seen) for n in range(spec.grid().size)]
+            continue
+        segments = [[0] * spec.grid().size for _ in range(2 if isinstance(measure, Average) else 1)]
+        for owner, chosen in kept.items():
+            for cell in chosen:
+                for segment, amount in zip(segments, _amounts(spec, measure, cells[owner][cell], is_clamped=is_clamped), strict=True):
+                    segment[cell] += amount
+        vector += [number for segment in segments for number in segment]
+    return vector
+
+
+def _amounts(spec: QuerySpec, measure: Count | Sum | Average, rows: list[Row], *, is_clamped: bool) -> list[int]:
+    if isinstance(measure, Count):
+        return [min(len(rows), measure.hi) if is_clamped else len(rows)]
+    numbers = [_age(spec, row) if measure.column == "age" else row.columns["value"] for row in rows]
+    present = [max(Fraction(-(10**9)), min(Fraction(number), Fraction(10**9))) for number in numbers if number is not None]
+    if not present:
+        return [0] * (2 if isinstance(measure, Average) else 1)
+    total = sum(present, Fraction(0)) / (len(present) if isinstance(measure, Average) else 1)
+    lo, hi = measure.scaled
+    rounded = floor(total * measure.scale + Fraction(1, 2))
+    clamped = max(int(lo), min(rounded, int(hi))) if is_clamped else rounded
+    return [clamped, 1] if isinstance(measure, Average) else [clamped]
+
+
+def _age(spec: QuerySpec, row: Row) -> int | None:
+    if spec.as_of is None:
+        age: int | None = row.columns.get("age")
+        return age
+    birth: date | None = row.columns["birth_date"]
+    return None if birth is None else spec.as_of.year - birth.year - ((birth.month, birth.day) > (spec.as_of.month, spec.as_of.day))
+
+
+def _holds(spec: QuerySpec, condition: HasPrefix | IsOneOf | AgeBetween | ValueBound, row: Row) -> bool:
+    if isinstance(condition, AgeBetween):
+        age = _age(spec, row)
+        return age is not None and condition.low <= age <= condition.high
+    value = row.columns[condition.column]
+    if value is None:
+        return False
+    if isinstance(condition, HasPrefix):
+        return any(value.startswith(prefix) for prefix in condition.prefixes)
+    if isinstance(condition, IsOneOf):
+        return value in condition.values
+    number = Decimal(condition.number)
+    return {"<": value < number, "<=": value <= number, ">": value > number, ">=": value >= number}[condition.op.value]
+
+
+def _cell(spec: QuerySpec, row: Row) -> int | None:
+    if spec.period is not None and (row.day is None or not spec.period.start <= row.day < spec.period.end):
+        return None
+    labels = [_label(spec, key, row) for key in spec.keys]
+    known = all(label in axis.labels for label, axis in zip(labels, spec.grid().axes, strict=True))
+    return spec.grid().cell_of(tuple(label for label in labels if label is not None)) if known else None
+
+
+def _label(spec: QuerySpec, key: object, row: Row) -> str | None:
+    if isinstance(key, AgeBandKey):
+        age = _age(spec, row)
+        if age is None:
+            return None
+        return next((label for label, (low, high) in zip(key.bands.labels, key.bands.edges, strict=True) if low <= age <= high), None)
+    if isinstance(key, PrefixKey):
+        code = row.columns["icd10"]
+        return next((prefix for prefix in key.prefixes if code is not None and code.startswith(prefix)), None)
+    name = key.key  # type: ignore[attr-defined]
+    if name in {"iso_week", "month"}:
+        assert row.day is not None
+        year, week, _ = row.day.isocalendar()
+        return f"{year}-W{week:02}" if name == "iso_week" else f"{row.day:%Y-%m}"
+    value: str | None = row.columns[name]
+    return value

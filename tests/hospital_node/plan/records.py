@@ -1,0 +1,100 @@
+"""Small hospitals: rows as a test writes them, loaded into the tables that a plan reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+from hypothesis import strategies as st
+
+from hospital_node.plan.columns import RELATIONS
+from protocols.query import Table
+from protocols.query.footprint import PATIENTS_BLOCK
+from tests.protocols.query.specs import FIRST_DAY
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record of any table; columns that its table does not have are left alone."""
+
+    person_id: int | None
+    day: date | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def block(self) -> str:
+        return PATIENTS_BLOCK if self.day is None else f"{self.day:%Y-%m}"
+
+
+@dataclass(frozen=True)
+class Records:
+    """One hospital's rows of the one table that a query reads."""
+
+    table: Table
+    rows: tuple[Row, ...]
+
+    def without(self, person_id: int | None, block: str | None = None) -> Records:
+        """The neighbour: one patient's rows of one block are gone (of all blocks, when none is named)."""
+        kept = (row for row in self.rows if row.person_id != person_id or (block is not None and row.block != block))
+        return replace(self, rows=tuple(kept))
+
+    def blocks_of(self, person_id: int | None) -> set[str]:
+        return {row.block for row in self.rows if row.person_id == person_id}
+
+
+class Hospital:
+    """An in-memory records database, emptied and filled again for each question."""
+
+    def __init__(self) -> None:
+        self.connection = duckdb.connect(config={"threads": 1})
+        for relation in RELATIONS.values():
+            self.connection.execute(relation.empty_copy)
+
+    def hold(self, records: Records) -> duckdb.DuckDBPyConnection:
+        relation = RELATIONS[records.table]
+        self.connection.execute(f'DELETE FROM "{relation.name}"')
+        if records.rows:
+            values = [value for row in records.rows for value in _values(row, relation.date, relation.columns)]
+            marks = ", ".join([f"({', '.join('?' * len(relation.columns))})"] * len(records.rows))
+            self.connection.execute(f'INSERT INTO "{relation.name}" VALUES {marks}', values)
+        return self.connection
+
+
+def _values(row: Row, date_column: str | None, columns: Iterable[str]) -> list[Any]:
+    known = {"person_id": row.person_id, **row.columns} | ({date_column: row.day} if date_column else {})
+    return [known.get(name) for name in columns]
+
+
+PERSONS = (1, 2, 3, -9, 2**62)
+_EVENT = {
+    "district": st.sampled_from(["440103", "440103", "440106", "440118", "999999", "", None]),
+    "sex": st.sampled_from(["F", "F", "M", "O", "U", "X", None]),
+    "age": st.sampled_from([0, 4, 5, 14, 15, 24, 25, 59, 60, 150, 151, -1, 32767, None]),
+    "visit_class": st.sampled_from(["AMB", "EMER", "IMP", "odd", None]),
+    "icd10": st.sampled_from(["J101", "J10", "J111", "J1", "J", "J209", "U071", "A009", "B", "j101", "", None]),
+    "loinc": st.sampled_from(["2345-7", "718-7", "x", None]),
+    "value": st.sampled_from(["0", "1", "-1.5", "2.000001", "0.004999", "0.005", "2.5", "-999999999999.999999", "999999999999.999999"])
+    .map(Decimal)
+    .flatmap(lambda number: st.sampled_from([number, number, None])),
+}
+_BIRTHS = st.sampled_from([date(2024, 2, 29), date(2000, 2, 29), date(2020, 12, 31), date(1900, 1, 1), date(2199, 1, 1), date(2010, 2, 28), None])
+
+
+@st.composite
+def records(draw: st.DrawFn, table: Table) -> Records:
+    if table is Table.PATIENTS:
+        people = draw(st.lists(st.sampled_from(PERSONS), unique=True, max_size=5))
+        columns = {name: _EVENT[name] for name in ("sex", "district")} | {"birth_date": _BIRTHS}
+        return Records(table, tuple(Row(person, None, draw(st.fixed_dictionaries(columns))) for person in people))
+    own = {name: _EVENT[name] for name in RELATIONS[table].columns if name in _EVENT}
+    row = st.builds(
+        Row,
+        person_id=st.sampled_from([*PERSONS, 1, 1, 1, None]),
+        day=st.integers(-20, 130).map(lambda n: FIRST_DAY + timedelta(days=n)),
+        columns=st.fixed_dictionaries(own),
+    )
+    return Records(table, tuple(draw(st.lists(row, max_size=40))))

@@ -1,0 +1,146 @@
+"""The heart: whatever the query, one patient's one block moves the exact vector by no more than the query states.
+
+The same checker judges the plan and four plans broken on purpose, so that a checker that cannot fail would be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hospital_node.plan import execute
+from protocols.query import Layout, QuerySpec, Table, footprint
+from tests.hospital_node.plan import oracle
+from tests.hospital_node.plan.records import Hospital, Records, Row, records
+from tests.protocols.query.specs import specs
+
+KEY = b"the key of one period of a node!"
+Plan = Callable[[QuerySpec, Records], Iterable[int]]
+
+
+class SensitivityExceededError(AssertionError):
+    """Two neighbouring databases are further apart than the query states."""
+
+
+def check_neighbours(plan: Plan, spec: QuerySpec, everyone: Records, fewer: Records, blocks: int = 1) -> None:
+    """A patient of several blocks moves the vector by the sum over blocks: the triangle inequality, squared for L2."""
+    layout = Layout.of(spec)
+    distance = [abs(a - b) for a, b in zip(map(int, plan(spec, everyone)), map(int, plan(spec, fewer)), strict=True)]
+    if len(distance) != layout.dimension:
+        raise SensitivityExceededError(f"{len(distance)} entries, the layout has {layout.dimension}")
+    for segment, (l1, l2_squared) in zip(layout.segments, layout.sensitivities(), strict=True):
+        moved = distance[segment.offset : segment.offset + segment.length]
+        if sum(moved) > blocks * l1 or sum(move**2 for move in moved) > blocks**2 * l2_squared:
+            raise SensitivityExceededError(f"{segment.part}: moved by {moved}, stated {l1} and {l2_squared}")
+        if max(moved) > blocks * layout.max_per_patient_block:
+            raise SensitivityExceededError(f"{segment.part}: one entry moved by {max(moved)}")
+
+
+HOSPITAL = Hospital()
+SLOW_DATABASE = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+def by_the_plan(spec: QuerySpec, held: Records) -> Iterable[int]:
+    return execute(spec, HOSPITAL.hold(held), KEY)  # type: ignore[no-any-return]
+
+
+@SLOW_DATABASE
+@given(st.data())
+def test_one_patient_block_moves_the_vector_by_no_more_than_stated(data: st.DataObject) -> None:
+    spec = data.draw(specs())
+    everyone = data.draw(records(spec.table))
+    owners = sorted({(row.person_id or 0, row.block) for row in everyone.rows}) or [(1, "2026-01")]
+    person, block = data.draw(st.sampled_from(owners))
+    check_neighbours(by_the_plan, spec, everyone, everyone.without(person, block))
+
+
+@SLOW_DATABASE
+@given(st.data())
+def test_a_patient_of_several_blocks_moves_it_by_no_more_than_their_sum(data: st.DataObject) -> None:
+    spec = data.draw(specs())
+    everyone = data.draw(records(spec.table))
+    person = data.draw(st.sampled_from([1, 2, -9]))
+    paying = everyone.blocks_of(person) & set(footprint(spec))
+    check_neighbours(by_the_plan, spec, everyone, everyone.without(person), blocks=len(paying))
+
+
+@SLOW_DATABASE
+@given(st.data())
+def test_the_plan_answers_as_the_reference_does(data: st.DataObject) -> None:
+    spec = data.draw(specs())
+    held = data.draw(records(spec.table))
+    assert list(by_the_plan(spec, held)) == oracle.answer(spec, held, KEY)
+
+
+def weekly(measure: dict[str, object] | None = None, k: int = 2, end: str = "2026-02-01") -> QuerySpec:
+    return QuerySpec.from_fields(
+        {
+            "table": "visits",
+            "measures": [measure or {"kind": "count_distinct_person"}],
+            "keys": [{"key": "iso_week"}, {"key": "district"}],
+            "period": {"from": "2026-01-01", "to": end},
+            "cells_per_patient": k,
+        }
+    )
+
+
+def visits(person: int, days: Iterable[int], times: int = 1) -> tuple[Row, ...]:
+    columns = {"district": "440106", "sex": "F", "age": 30}
+    return tuple(Row(person, date(2026, 1, 1) + timedelta(days=n), columns) for n in days for _ in range(times))
+
+
+def test_the_checker_catches_a_plan_without_a_bound_on_cells() -> None:
+    everyone = Records(Table.VISITS, visits(1, [0, 7, 14, 21, 28]))
+    with pytest.raises(SensitivityExceededError, match="persons: moved by"):
+        check_neighbours(lambda s, r: oracle.answer(s, r, KEY, oracle.everything), weekly(), everyone, everyone.without(1, "2026-01"))
+
+
+def test_the_checker_catches_a_plan_without_a_clamp() -> None:
+    everyone = Records(Table.VISITS, visits(1, [0, 7], times=4))
+    spec = weekly({"kind": "count", "hi": 3})
+    with pytest.raises(SensitivityExceededError, match="rows: moved by"):
+        check_neighbours(lambda s, r: oracle.answer(s, r, KEY, is_clamped=False), spec, everyone, everyone.without(1, "2026-01"))
+
+
+def test_the_checker_catches_a_choice_that_depends_on_other_patients() -> None:
+    # Patient 1 makes week 5 the most popular; without them ten others fall back to their own earlier week.
+    others = tuple(row for person in range(2, 12) for row in visits(person, [7 if person % 2 else 14, 28]))
+    everyone = Records(Table.VISITS, others + visits(1, [28]))
+    popular = weekly(k=1)
+    check = lambda choice: check_neighbours(  # noqa: E731
+        lambda s, r: oracle.answer(s, r, KEY, choice), popular, everyone, everyone.without(1, "2026-01")
+    )
+    check(oracle.by_keyed_hash)
+    tied = Records(Table.VISITS, tuple(row for n in range(2, 5) for row in visits(n, [7, 28])) + visits(1, [28]))
+    with pytest.raises(SensitivityExceededError, match="persons: moved by"):
+        check_neighbours(lambda s, r: oracle.answer(s, r, KEY, oracle.the_most_popular), popular, tied, tied.without(1, "2026-01"))
+
+
+def test_the_checker_catches_a_plan_of_another_length() -> None:
+    everyone = Records(Table.VISITS, visits(1, [0]))
+    with pytest.raises(SensitivityExceededError, match="entries, the layout has"):
+        check_neighbours(lambda _, __: [0], weekly(), everyone, everyone.without(1))
+
+
+def kept_share(plan: Plan) -> list[float]:
+    """How much of each of four full weeks survives, when 4,000 patients come once in each and two weeks are kept."""
+    spec = weekly(end="2026-01-29")
+    people = 4_000
+    held = Records(Table.VISITS, tuple(row for person in range(people) for row in visits(person, [0, 7, 14, 21])))
+    by_week = np.array(list(plan(spec, held))).reshape(spec.grid().shape).sum(axis=1)
+    return [float(count) / people for count in by_week if count or len(by_week) == 4][:4]
+
+
+@pytest.mark.statistical
+def test_no_week_starves_under_the_keyed_choice_and_late_weeks_do_under_choice_by_time() -> None:
+    # The key is fixed, so this cannot flicker; over random keys |share - 1/2| > 0.05 has probability < 1e-9 per week.
+    shares = kept_share(by_the_plan)
+    assert len(shares) == 4
+    assert all(abs(share - 0.5) < 0.05 for share in shares)
+    starved = kept_share(lambda s, r: oracle.answer(s, r, KEY, oracle.by_time))
+    assert starved == [1.0, 1.0]

@@ -1,0 +1,89 @@
+"""Queries of every shape, small enough that two rows often meet in one cell."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from protocols.query import QuerySpec
+
+PREFIX_LISTS = (["A", "B", "J", "U"], ["J10", "J11"], ["A", "J1", "J20", "U071"], ["J10", "J101X"])
+FREE_PREFIX_LISTS = PREFIX_LISTS[:3]
+FIRST_DAY = date(2025, 12, 15)
+CLAMPS = (("0", "3", 1), ("-2", "1", 1), ("0", "2.5", 10), ("-0.5", "0.25", 100), ("0", "900", 1000), ("-7", "0", 1))
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> QuerySpec:
+    table = draw(st.sampled_from(["visits", "diagnoses", "measurements", "patients"]))
+    keys = draw(_keys(table))
+    where = draw(_conditions(table, prefix_key=any(key["key"] == "icd10_prefix" for key in keys)))
+    measures = draw(_measures(table))
+    fields: dict[str, Any] = {
+        "table": table,
+        "measures": measures,
+        "keys": keys,
+        "where": where,
+        "cells_per_patient": draw(st.integers(1, 5)),
+    }
+    if table != "patients":
+        start = FIRST_DAY + timedelta(days=draw(st.integers(0, 40)))
+        end = start + timedelta(days=draw(st.integers(1, 75)))
+        fields["period"] = {"from": str(start), "to": str(end)}
+    elif _asks_age(fields):
+        fields["as_of"] = str(draw(st.sampled_from([date(2025, 2, 28), date(2025, 12, 31), date(2024, 2, 29)])))
+    return QuerySpec.from_fields(fields)
+
+
+def _asks_age(fields: dict[str, Any]) -> bool:
+    named = [*(m.get("column") for m in fields["measures"]), *(c["column"] for c in fields["where"])]
+    return "age" in named or any(key["key"] == "age_band" for key in fields["keys"])
+
+
+def _keys(table: str) -> st.SearchStrategy[list[dict[str, Any]]]:
+    known: list[dict[str, Any]] = [
+        {"key": "district"},
+        {"key": "sex"},
+        {"key": "age_band", "bands": "surveillance"},
+    ]
+    if table != "patients":
+        known += [{"key": "iso_week"}, {"key": "month"}]
+    if table == "diagnoses":
+        known += [{"key": "icd10_prefix", "prefixes": prefixes} for prefixes in FREE_PREFIX_LISTS]
+    return st.lists(st.sampled_from(known), max_size=3, unique_by=lambda key: key["key"])
+
+
+@st.composite
+def _conditions(draw: st.DrawFn, table: str, *, prefix_key: bool) -> list[dict[str, Any]]:
+    known: list[dict[str, Any]] = [
+        {"column": "age", "low": draw(st.integers(0, 20)), "high": draw(st.integers(20, 150))},
+        {"column": "district", "values": ["440103", "440106"]},
+        {"column": "sex", "values": draw(st.sampled_from([["F"], ["F", "M"], ["U"]]))},
+    ]
+    if table == "visits":
+        known.append({"column": "visit_class", "values": ["AMB", "EMER"]})
+    if table == "diagnoses" and not prefix_key:
+        known.append({"column": "icd10", "prefixes": draw(st.sampled_from(FREE_PREFIX_LISTS))})
+    if table == "measurements":
+        known.append({"column": "loinc", "values": ["2345-7", "718-7"]})
+        known.append({"column": "value", "op": draw(st.sampled_from([">", ">="])), "number": "-1.5"})
+        known.append({"column": "value", "op": draw(st.sampled_from(["<", "<="])), "number": "2.000001"})
+    chosen = draw(st.lists(st.integers(0, len(known) - 1), max_size=2, unique=True))
+    # Sorted by column, a lower bound of the value before its upper bound.
+    return sorted((known[n] for n in chosen), key=lambda condition: (condition["column"], "<" in condition.get("op", "")))
+
+
+@st.composite
+def _measures(draw: st.DrawFn, table: str) -> list[dict[str, Any]]:
+    column = "value" if table == "measurements" else "age"
+    lo, hi, scale = draw(st.sampled_from(CLAMPS))
+    known: list[dict[str, Any]] = [
+        {"kind": "count", "hi": draw(st.integers(1, 4))},
+        {"kind": "count_distinct_person"},
+        {"kind": "sum", "column": column, "lo": lo, "hi": hi, "scale": scale},
+        {"kind": "avg", "column": column, "lo": lo, "hi": hi, "scale": scale},
+    ]
+    chosen = draw(st.lists(st.sampled_from(range(4)), min_size=1, max_size=3, unique=True))
+    return [known[n] for n in chosen]
