@@ -40,7 +40,10 @@ class UnreadableSource(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Relocation:
-    """What was moved: folders by hospital name, resources written by kind, patients at two hospitals, lines unplaced."""
+    """What was moved: folders by hospital name, resources written by kind, Patients written twice, lines unplaced.
+
+    A resource that stands in two source files is written for each, at the same hospital: dropping one is the import's work.
+    """
 
     folders: dict[str, Path]
     written: dict[str, int]

@@ -116,6 +116,8 @@ def test_one_hospital_takes_everybody() -> None:
 def test_the_published_patients_arrive_complete(tmp_path: Path) -> None:
     moved = relocate(PUBLISHED, tmp_path, 6)
     assert moved.written["Patient"] - moved.patients_of_two == 300 + 8
+    # Six of the eight Bundle patients are among the 300 of the NDJSON.
+    assert len({patient["id"] for folder in moved.folders.values() for patient in resources(folder, "Patient")}) == 302
     assert moved.written["Encounter"] == 8_480 + 68
     assert moved.written["Condition"] == 2_211 + 26
     assert moved.written["Observation"] == 43_164 + 412
