@@ -108,25 +108,32 @@ class Case(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ReleasedPiece:
+    """One stretch of a release, with noise of its own. Prices of pieces add, since their noise is independent."""
+
+    sensitivity: Sensitivity
+    variance: Fraction
+    """What the honest hospitals' noise alone reaches."""
+    draws: int
+    """Noise values that each member draws for it, over all attempts."""
+    distance: Fraction
+    """Of one draw of a share, from its table."""
+    whole_patient: Sensitivity | None = None
+    """Of a patient of all footprint blocks; None is the bound that holds for any plan, `sensitivity.times(blocks)`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """The public facts of one released query."""
 
     order: int
-    sensitivity: Sensitivity
-    variance: Fraction
-    """What the honest hospitals' noise alone reaches."""
+    pieces: tuple[ReleasedPiece, ...]
     n: int
     """Hospitals of the counting set; `colluders` of them are assumed to subtract their noise."""
     colluders: int
     members: int
     """Hospitals that draw noise, at least n."""
     blocks: int
-    draws: int
-    """Noise values that each member draws, over all attempts."""
-    distance: Fraction
-    """Of one draw of a share, from its table."""
-    whole_patient: Sensitivity | None = None
-    """Of a patient of all footprint blocks; None is the bound that holds for any plan, `sensitivity.times(blocks)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,33 +151,31 @@ def statements(release: Release, deltas: Iterable[Fraction] = STATED_DELTAS) -> 
 
     Raises: InvalidPrice, InvalidVariance.
     """
-    if release.blocks < 1 or release.draws < 1 or release.members < release.n:
+    if release.blocks < 1 or release.members < release.n or not release.pieces:
         raise InvalidPrice(
-            "release: expected at least one block and draw, and no fewer members than hospitals counted, "
-            f"got {release.blocks}, {release.draws}, {release.members} of {release.n}"
+            "release: expected a piece, a block, and no fewer members than hospitals counted, "
+            f"got {len(release.pieces)}, {release.blocks}, {release.members} of {release.n}"
         )
     return [_statement(release, case, delta) for delta in deltas for case in Case]
 
 
-def sampler_delta(draws: int, distance: Fraction, epsilon: Fraction) -> Fraction:
-    """What the sampler adds to delta when `draws` values in all lie each within `distance` of the ideal."""
-    return draws * distance * (1 + exp_up(epsilon))
-
-
 def _statement(release: Release, case: Case, delta: Fraction) -> Statement:
-    moved, variance = _moved(release, case)
-    orders = {release.order, *STATED_ORDERS}
-    prices = ((skellam_rdp(order, moved.l1, moved.l2_squared, variance), order) for order in orders)
-    epsilon = min(epsilon_at(price, order, delta) for price, order in prices)
-    return Statement(case, epsilon, delta, sampler_delta(release.members * release.draws, release.distance, epsilon))
+    moves = [_moved(release, piece, case) for piece in release.pieces]
+    epsilon = min(epsilon_at(_price(order, moves), order, delta) for order in {release.order, *STATED_ORDERS})
+    apart = release.members * sum((piece.draws * piece.distance for piece in release.pieces), Fraction(0))
+    return Statement(case, epsilon, delta, apart * (1 + exp_up(epsilon)))
 
 
-def _moved(release: Release, case: Case) -> tuple[Sensitivity, Fraction]:
-    """How far the sum moves, and the variance of the noise that still hides it."""
+def _price(order: int, moves: Iterable[tuple[Sensitivity, Fraction]]) -> Fraction:
+    return sum((skellam_rdp(order, moved.l1, moved.l2_squared, variance) for moved, variance in moves), Fraction(0))
+
+
+def _moved(release: Release, piece: ReleasedPiece, case: Case) -> tuple[Sensitivity, Fraction]:
+    """How far this piece moves, and the variance of the noise that still hides it."""
     if case is Case.TWO_HOSPITALS:
-        return release.sensitivity.times(2), release.variance
+        return piece.sensitivity.times(2), piece.variance
     if case is Case.ALL_BLOCKS:
-        return release.whole_patient or release.sensitivity.times(release.blocks), release.variance
+        return piece.whole_patient or piece.sensitivity.times(release.blocks), piece.variance
     if case is Case.ALL_OTHERS_COLLUDE:
-        return release.sensitivity, share_variance(release.variance, release.n, release.colluders)
-    return release.sensitivity, release.variance
+        return piece.sensitivity, share_variance(piece.variance, release.n, release.colluders)
+    return piece.sensitivity, piece.variance

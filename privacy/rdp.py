@@ -17,9 +17,10 @@ from bisect import bisect_left
 from fractions import Fraction
 
 from privacy.errors import InvalidPrice, InvalidSensitivity, InvalidVariance
-from privacy.tables import MAX_VARIANCE
 
 GRID = Fraction(1, 16)
+LARGEST_RELEASE_VARIANCE = 2**28
+"""A sixteenth of what tables are built for: the noise of all members together, more than the honest ones', still has one."""
 
 
 def skellam_rdp(order: int, l1: int, l2_squared: int, variance: Fraction) -> Fraction:
@@ -46,7 +47,7 @@ def gaussian_rdp(order: int, l2_squared: int, sigma_squared: Fraction) -> Fracti
 def skellam_variance_for(order: int, charge: Fraction, l1: int, l2_squared: int) -> Fraction:
     """The smallest total variance on the grid whose price is at most `charge`.
 
-    Raises: InvalidPrice (also where no variance that a table is built for is enough), InvalidSensitivity.
+    Raises: InvalidPrice (also where LARGEST_RELEASE_VARIANCE is not enough: scale the query down), InvalidSensitivity.
     """
     if charge <= 0:
         raise InvalidPrice(f"charge: expected above 0, got {charge}")
@@ -54,9 +55,9 @@ def skellam_variance_for(order: int, charge: Fraction, l1: int, l2_squared: int)
     def is_enough(steps: int) -> bool:
         return skellam_rdp(order, l1, l2_squared, steps * GRID) <= charge
 
-    largest = math.floor(MAX_VARIANCE / GRID)
+    largest = math.floor(LARGEST_RELEASE_VARIANCE / GRID)
     if not is_enough(largest):
-        raise InvalidPrice(f"charge {charge}: no variance up to {MAX_VARIANCE} is enough at l2_squared {l2_squared}")
+        raise InvalidPrice(f"charge {charge}: no variance up to {LARGEST_RELEASE_VARIANCE} is enough at l2_squared {l2_squared}")
     return (1 + bisect_left(range(1, largest + 1), True, key=is_enough)) * GRID
 
 

@@ -51,7 +51,7 @@ def _settle(top: NDArray[np.uint16], table: NoiseTable, random_bytes: BitSource)
     fresh = np.frombuffer(random_bytes(16 * top.size), dtype="<u8").reshape(-1, 2)
     high = (top.astype(np.uint64) << np.uint64(64 - GUIDE_BITS)) | (fresh[:, 0] >> np.uint64(GUIDE_BITS))
     reached = np.searchsorted(table.high, high, side="right")
-    tied = np.flatnonzero((reached > 0) & (table.high[reached - 1] == high))
+    tied = np.flatnonzero(table.high[reached - 1] == high)  # where none is reached, -1 is the largest, which is not equal
     for place in tied:
         reached[place] = _boundaries_reached(table, int(high[place]), int(fresh[place, 1]))
     return reached - table.tail_bound

@@ -13,27 +13,18 @@ from scipy import stats
 
 from privacy.conversion import epsilon_at, exp_up
 from privacy.errors import InvalidLevel, InvalidPrice
-from privacy.intervals import Case, Interval, Release, _critical, half_width, interval, ratio_interval, statements
+from privacy.intervals import Case, Interval, Release, ReleasedPiece, _critical, half_width, interval, ratio_interval, statements
 from privacy.rdp import skellam_rdp, skellam_variance_for
 from privacy.sampler import draw
-from privacy.sensitivity import Sensitivity, block_local, whole_query
+from privacy.sensitivity import Sensitivity, block_local, stack, whole_query
 from privacy.tables import skellam_table
 from tests.privacy.ideal import SeededBits, pmf
 
 LEVELS = [Fraction(1, 2), Fraction(9, 10), Fraction(95, 100), Fraction(99, 100)]
 FOUR_CELLS = block_local(4, 0, 1)
 VARIANCE = skellam_variance_for(8, Fraction(1, 100), FOUR_CELLS.l1, FOUR_CELLS.l2_squared)
-RELEASE = Release(
-    order=8,
-    sensitivity=FOUR_CELLS,
-    variance=VARIANCE,
-    n=6,
-    colluders=1,
-    members=7,
-    blocks=3,
-    draws=3 * 1144,
-    distance=skellam_table(VARIANCE / 5).distance,
-)
+PIECE = ReleasedPiece(FOUR_CELLS, VARIANCE, draws=3 * 1144, distance=skellam_table(VARIANCE / 5).distance)
+RELEASE = Release(order=8, pieces=(PIECE,), n=6, colluders=1, members=7, blocks=3)
 
 
 @settings(max_examples=60, deadline=None)
@@ -157,10 +148,21 @@ def test_a_patient_of_more_is_harmed_more():
     assert all(fewer < more for fewer, more in pairwise(ladder))
 
 
+def with_piece(**changed: object) -> Release:
+    return replace(RELEASE, pieces=(replace(PIECE, **changed),))
+
+
 def test_a_whole_query_plan_may_state_its_patient_of_all_blocks():
-    plan = replace(RELEASE, sensitivity=whole_query(4, 0, 1, 1), whole_patient=FOUR_CELLS, blocks=12)
+    plan = replace(with_piece(sensitivity=whole_query(4, 0, 1, 1), whole_patient=FOUR_CELLS), blocks=12)
     stated = by_case(plan)
     assert stated[Case.ALL_BLOCKS] < stated[Case.ONE_HOSPITAL]
+
+
+def test_two_pieces_cost_what_both_cost_together():
+    """Twice the same piece is the same change twice: as dear as one of doubled squared sensitivity."""
+    twice = replace(RELEASE, pieces=(PIECE, PIECE))
+    stacked = with_piece(sensitivity=stack(FOUR_CELLS, FOUR_CELLS), draws=2 * PIECE.draws)
+    assert statements(twice) == statements(stacked)
 
 
 def test_more_assumed_colluders_leave_each_hospital_better_hidden():
@@ -169,15 +171,15 @@ def test_more_assumed_colluders_leave_each_hospital_better_hidden():
 
 def test_the_samplers_distance_is_stated_beside_delta():
     stated = statements(RELEASE)[0]
-    assert stated.sampler_delta == 7 * 3 * 1144 * RELEASE.distance * (1 + exp_up(stated.epsilon))
+    assert stated.sampler_delta == 7 * 3 * 1144 * PIECE.distance * (1 + exp_up(stated.epsilon))
     assert 0 < stated.sampler_delta < Fraction(1, 10**28)
 
 
-@pytest.mark.parametrize("broken", [{"blocks": 0}, {"draws": 0}, {"members": 5}])
-def test_a_release_without_blocks_draws_or_members_is_refused(broken):
-    with pytest.raises(InvalidPrice, match="release: expected at least one block and draw"):
+@pytest.mark.parametrize("broken", [{"blocks": 0}, {"pieces": ()}, {"members": 5}])
+def test_a_release_without_blocks_pieces_or_members_is_refused(broken):
+    with pytest.raises(InvalidPrice, match="release: expected a piece, a block, and no fewer members"):
         statements(replace(RELEASE, **broken))
 
 
 def test_sensitivity_of_nothing_costs_nothing_but_the_conversion():
-    assert by_case(replace(RELEASE, sensitivity=Sensitivity(0, 0)))[Case.TWO_HOSPITALS] <= Fraction(3, 100)
+    assert by_case(with_piece(sensitivity=Sensitivity(0, 0)))[Case.TWO_HOSPITALS] <= Fraction(3, 100)

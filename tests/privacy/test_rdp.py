@@ -46,6 +46,11 @@ def test_skellam_price_is_the_published_formula_by_hand():
     assert skellam_rdp(8, 2, 4, Fraction(1, 2)) == 38
 
 
+def test_an_l1_looser_than_integers_allow_costs_no_more():
+    """Clipping in L2 states L1 as L2 times the square root of the dimension; whole numbers have |d| <= d*d."""
+    assert skellam_rdp(8, 1000, 4, Fraction(10)) == skellam_rdp(8, 4, 4, Fraction(10))
+
+
 @pytest.mark.parametrize("order", [2, 8, 32])
 @pytest.mark.parametrize("sigma_squared", [0.25, 1.0, 20.0, 400.0])
 def test_the_gaussian_price_is_never_below_the_divergence(order, sigma_squared):
@@ -107,7 +112,7 @@ def test_negative_sensitivity_or_variance_has_no_price():
 def test_a_charge_that_no_variance_meets_is_refused():
     with pytest.raises(InvalidPrice, match="charge: expected above 0, got 0"):
         skellam_variance_for(8, Fraction(0), 1, 1)
-    with pytest.raises(InvalidPrice, match="no variance up to 4294967296 is enough at l2_squared 1"):
+    with pytest.raises(InvalidPrice, match="no variance up to 268435456 is enough at l2_squared 1"):
         skellam_variance_for(8, Fraction(1, 10**12), 1, 1)
 
 
