@@ -15,7 +15,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from audit_ledger.errors import LedgerError, NoQuorum, StaleCheckpoint, UnknownLog
+from audit_ledger.errors import LedgerError, NoQuorum, RolledBack, StaleCheckpoint, TreeMismatch, Unavailable, UnknownLog
 from audit_ledger.follower import Follower
 from audit_ledger.policy import Accepted
 from audit_ledger.proof import TlogProof
@@ -64,7 +64,7 @@ class Gate:
             parsed = TlogProof.parse(proof)
             accepted = parsed.verify(entry, self.follower.trust.policy, now, CONTRACT.freshness_s, CONTRACT.clock_tolerance_s)
         except LedgerError as error:
-            return None, [Refusal(_reason_of(error), "a proof from these bytes to a fresh cosigned checkpoint", error.code)]
+            return None, [Refusal(reason_of(error), "a proof from these bytes to a fresh cosigned checkpoint", error.code)]
         return accepted, list(self._history(accepted))
 
     def _history(self, accepted: Accepted) -> Iterator[Refusal]:
@@ -112,8 +112,13 @@ class Gate:
             yield Refusal(Reason.NOT_APPROVED, f"an approval for {facts.query.purpose}", why)
 
 
-def _reason_of(error: LedgerError) -> Reason:
+def reason_of(error: LedgerError) -> Reason:
+    """The code under which a hospital or the opener refuses what the ledger's checks would not take."""
     match error:
+        case RolledBack():
+            return Reason.ROLLED_BACK
+        case TreeMismatch() | Unavailable():
+            return Reason.INCONSISTENT
         case UnknownLog():
             return Reason.LOG_SIGNATURE
         case NoQuorum():

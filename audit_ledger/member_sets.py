@@ -1,0 +1,93 @@
+"""Holds member sets from which a hospital's totals could be reached by subtracting two legal openings.
+
+A set that differs from an earlier one over the same blocks (same purpose, a shared block) by one or two hospitals is held, unless
+each hospital in the difference is accounted for: it refused that query by signature, it was admitted or revoked in between, or
+an incident about that query is logged. Other absences are let pass three times per hospital and month. The auditor lifts a hold by
+approving this very query after its Readys.
+
+Everything is read from the ledger, so that a restored opener and the monitor come to the same verdict. A scan costs a few
+microseconds per earlier opening.
+
+Source: spec of the masks, protocol step 6 and "What it takes".
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from audit_ledger.view import LedgerView, QuestionFacts
+from protocols.clock import stamp
+from protocols.refusal import Reason, Refusal
+
+ABSENCES_A_MONTH = 3
+NEAR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSet:
+    """One opened (or about to be opened) member set, with what its question's later entries say of absences."""
+
+    index: int
+    month: str
+    facts: QuestionFacts
+    blocks: frozenset[tuple[str, str]]
+    members: frozenset[str]
+
+    def excuses(self, uri: str) -> bool:
+        return uri in self.facts.refusals or bool(self.facts.incidents)
+
+
+def differing_refusals(view: LedgerView, facts: QuestionFacts, members: frozenset[str], now: int) -> list[Refusal]:
+    """A refusal for each hospital whose absence, here or in an earlier set, is neither accounted for nor let pass."""
+    if _is_lifted(view, facts):
+        return []
+    new = OpenedSet(view.size, stamp(now)[:7], facts, _blocks(facts), members)
+    sets = [each for each in _opened(view) if not new.blocks.isdisjoint(each.blocks)]
+    found = {uri: earlier for earlier in sets for uri in _unexplained(view, earlier, new, [*sets, new])}
+    return [
+        Refusal(Reason.SET_DIFFERS, f"the members of entry {earlier.index}, or a reason in the ledger", "absent without one", uri)
+        for uri, earlier in sorted(found.items())
+    ]
+
+
+def _is_lifted(view: LedgerView, facts: QuestionFacts) -> bool:
+    approval = view.approvals.get(facts.id.hex())
+    return approval is not None and all(approval[0] > view.seen_ids[ready.id] for ready in facts.readys.values())
+
+
+def _blocks(facts: QuestionFacts) -> frozenset[tuple[str, str]]:
+    charges = [ready.statement.charge for ready in facts.readys.values()]
+    return frozenset((charge.purpose, block) for charge in charges for block in charge.blocks)
+
+
+def _opened(view: LedgerView) -> Iterator[OpenedSet]:
+    for facts in view.questions.values():
+        blocks = _blocks(facts) if facts.openings else frozenset()
+        for index, binding, opening in {each[0]: each for each in facts.openings.values()}.values():
+            yield OpenedSet(index, opening.at[:7], facts, blocks, frozenset(each.uri for each in binding.members))
+
+
+def _unexplained(view: LedgerView, earlier: OpenedSet, new: OpenedSet, sets: list[OpenedSet]) -> Iterator[str]:
+    difference = earlier.members ^ new.members
+    if not 1 <= len(difference) <= NEAR:
+        return
+    for uri in difference:
+        absent = new if uri in earlier.members else earlier
+        if absent.excuses(uri) or _changed_between(view, uri, earlier.index):
+            continue
+        absences = [s for s in sets if s.month == absent.month and _is_absent(view, s, uri)]
+        if len(absences) > ABSENCES_A_MONTH:
+            yield uri
+
+
+def _is_absent(view: LedgerView, one: OpenedSet, uri: str) -> bool:
+    return uri not in one.members and not one.excuses(uri) and _was_admitted(view, uri, one.index)
+
+
+def _was_admitted(view: LedgerView, uri: str, index: int) -> bool:
+    keys = [each for each in view.authority.keys.values() if (each.subject, each.use) == (uri, "identity")]
+    return any(key.since <= index and (key.until is None or key.until > index) for key in keys)
+
+
+def _changed_between(view: LedgerView, uri: str, index: int) -> bool:
+    keys = [each for each in view.authority.keys.values() if (each.subject, each.use) == (uri, "identity")]
+    return any(key.since > index or (key.until is not None and key.until > index) for key in keys)
