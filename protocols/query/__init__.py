@@ -4,13 +4,17 @@ from protocols.query.domains import MAX_CELLS, AgeBands, Axis, Grid
 from protocols.query.errors import Problem, ProblemCode, QueryError
 from protocols.query.footprint import Layout, Part, Segment, footprint
 from protocols.query.spec import QuerySpec
+from protocols.query.sql import parse_sql
 from protocols.query.terms import Table
+from protocols.query.toml_spec import parse_json, parse_toml
+from protocols.query.words import Language, in_words
 
 __all__ = [
     "MAX_CELLS",
     "AgeBands",
     "Axis",
     "Grid",
+    "Language",
     "Layout",
     "Part",
     "Problem",
@@ -20,4 +24,8 @@ __all__ = [
     "Segment",
     "Table",
     "footprint",
+    "in_words",
+    "parse_json",
+    "parse_sql",
+    "parse_toml",
 ]

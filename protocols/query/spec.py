@@ -153,9 +153,26 @@ def _text(data: object) -> str:
 
 
 def _shape_problems(error: ValidationError) -> Iterator[Problem]:
-    for found in error.errors(include_url=False, include_input=False, include_context=False):
+    for found in error.errors(include_url=False, include_input=False):
         path = ".".join(map(str, found["loc"]))
-        yield Problem(ProblemCode.SHAPE, path.rsplit(".", 1)[-1] or "spec", found["msg"].lower(), path=path)
+        name = next((str(part) for part in reversed(found["loc"]) if isinstance(part, str)), "spec")
+        context = found.get("ctx") or {}
+        nearest = str(context.get("expected_tags") or context.get("expected") or "")
+        if found["type"] == "extra_forbidden" and len(found["loc"]) == 1:
+            nearest = nearest_name(name, QuerySpec.model_fields)
+        # The wording for a wrong tag or pattern would repeat what was given.
+        rule = _SHAPES.get(found["type"]) or found["msg"].removeprefix("Value error, ").lower()
+        yield Problem(ProblemCode.SHAPE, name, rule, nearest, path=path)
+
+
+_SHAPES = {
+    "union_tag_invalid": "unknown",
+    "union_tag_not_found": "an object that names its kind was expected",
+    "string_pattern_mismatch": "not in its one spelling",
+    "extra_forbidden": "unknown field",
+    "enum": "unknown",
+    "literal_error": "unknown",
+}
 
 
 def _names_exist(spec: QuerySpec) -> Iterator[Problem]:

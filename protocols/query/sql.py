@@ -1,0 +1,289 @@
+"""Reads the SQL subset into a typed spec; whatever lies outside it is named with its place and the nearest valid form.
+
+    SELECT keys, measures FROM visits|diagnoses|measurements|patients WHERE conditions GROUP BY keys
+
+Rules
+- Keys: week (or iso_week), month, district, sex, age_band, age_band(five_years), icd10_prefix. The keys of SELECT are those of
+  GROUP BY; their order in SELECT is the order of the answer. The prefixes of the key icd10_prefix are those of WHERE.
+- Measures: COUNT(*), CLAMP(COUNT(*), 0, 5), COUNT(DISTINCT person_id), SUM(CLAMP(x, lo, hi)), AVG(CLAMP(x, lo, hi)); a fourth
+  argument of CLAMP is the scale. COUNT(*) alone is clamped at 3 rows per (patient, month, cell).
+- The reader accepts by list: a part of the syntax tree that no rule here names is refused, also one the parser learns later.
+- All problems are reported, those of the text and those of the spec it would have made.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from sqlglot import exp
+
+from protocols.query.domains import AgeBands
+from protocols.query.errors import Problem, ProblemCode, QueryError, nearest_name
+from protocols.query.spec import QuerySpec
+from protocols.query.sql_source import CLAUSES, EXAMPLE, Source, name_of
+from protocols.query.sql_where import WhereReader, _number
+from protocols.query.terms import UNITS, Table, decimal_text
+
+_KEYS = {"week": "iso_week"} | {name: name for name in ("iso_week", "month", "district", "sex", "age_band", "icd10_prefix")}
+_READ = {"expressions", "from_", "where", "group"}
+_CLAMPED = {"value": "CLAMP(value, 0, 300)", "age": "CLAMP(age, 0, 120)"}
+DEFAULT_SCALE = {"value": 100, "age": 1}
+
+
+def parse_sql(text: str, *, cells_per_patient: int = 4) -> QuerySpec:
+    """The typed query that a SQL text means. Raises `QueryError` with every problem found."""
+    return _SelectReader(Source.read(text), cells_per_patient).spec()
+
+
+class _SelectReader:
+    def __init__(self, source: Source, cells_per_patient: int) -> None:
+        self._source, self._cells = source, cells_per_patient
+        self._problems: list[Problem] = []
+        self._places: dict[str, tuple[int, int]] = {}
+        self._keys: list[dict[str, Any]] = []
+        self._measures: list[dict[str, Any]] = []
+        self._has_refused_items = False
+
+    def spec(self) -> QuerySpec:
+        select = self._source.select
+        self._clauses(select)
+        table = self._table(select.args.get("from_"))
+        where = WhereReader(self._source, table)
+        where.read(select.args.get("where"))
+        for item in select.expressions:
+            self._item(item)
+        self._group(select.args.get("group"))
+        fields = self._fields(table, where)
+        self._problems += where.problems
+        return self._checked(fields, where)
+
+    def _add(self, code: ProblemCode, construct: str, rule: str, nearest: str, place: tuple[int, int]) -> None:
+        self._problems.append(Problem(code, construct, rule, nearest, *place))
+
+    def _refuse(self, node: exp.Expr, rule: str = "not in the language", nearest: str = "") -> None:
+        name, instead = name_of(node)
+        self._add(ProblemCode.OUTSIDE_LANGUAGE, name, rule, nearest or instead, self._source.place(node))
+
+    def _clauses(self, select: exp.Select) -> None:
+        for clause, content in select.args.items():
+            if content and clause not in _READ:
+                name, instead = CLAUSES.get(clause, (clause.strip("_").upper(), EXAMPLE))
+                place = self._source.place_of_keyword("DISTINCT" if clause == "distinct" else name)
+                self._add(ProblemCode.OUTSIDE_LANGUAGE, name, "not in the language", instead, place)
+
+    def _table(self, source: exp.From | None) -> Table | None:
+        if source is None:
+            self._add(ProblemCode.OUTSIDE_LANGUAGE, "FROM", "missing", EXAMPLE, (1, 1))
+            return None
+        node = source.this
+        if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
+            self._refuse(node, "one table of the language is asked", ", ".join(Table))
+            return None
+        place = self._source.place(node.this)
+        for part, content in node.args.items():
+            if content and part != "this":
+                self._add(ProblemCode.OUTSIDE_LANGUAGE, f"table {part}", "a table stands alone", node.name, place)
+        if node.name.lower() in list(Table):
+            self._places["period"] = self._places["as_of"] = place
+            return Table(node.name.lower())
+        self._add(ProblemCode.UNKNOWN_NAME, f"table {node.name}", "unknown", nearest_name(node.name, list(Table)), place)
+        return None
+
+    def _item(self, item: exp.Expr) -> None:
+        node = item.unalias()
+        if isinstance(node, exp.Column) or _is_age_band(node):
+            key = self._key(node)
+            if key is not None:
+                self._places[f"keys.{len(self._keys)}"] = self._source.place(node)
+                self._keys.append(key)
+            return
+        measure = self._measure(node)
+        if measure is None:
+            self._has_refused_items = True
+        else:
+            self._places[f"measures.{len(self._measures)}"] = self._source.place(node)
+            self._measures.append(measure)
+
+    def _key(self, node: exp.Expr) -> dict[str, Any] | None:
+        if isinstance(node, exp.Anonymous):
+            return self._age_band(node)
+        name = _KEYS.get(node.name.lower())
+        place = self._source.place(node)
+        if isinstance(node, exp.Column) and node.table:
+            self._add(ProblemCode.OUTSIDE_LANGUAGE, "qualified column", "one table needs no prefix", node.name, place)
+            return None
+        if name is None:
+            self._add(ProblemCode.UNKNOWN_NAME, f"key {node.name}", "unknown", nearest_name(node.name, list(_KEYS)), place)
+            return None
+        return {"key": name, "bands": AgeBands.SURVEILLANCE.value} if name == "age_band" else {"key": name}
+
+    def _age_band(self, node: exp.Anonymous) -> dict[str, Any] | None:
+        given = [argument.name.lower() for argument in node.expressions]
+        if len(given) == 1 and given[0] in list(AgeBands):
+            return {"key": "age_band", "bands": given[0]}
+        nearest = nearest_name(given[0] if given else "", list(AgeBands))
+        self._add(
+            ProblemCode.UNKNOWN_NAME, "age_band", "not a named set of bands", f"age_band({nearest})", self._source.place(node)
+        )
+        return None
+
+    def _measure(self, node: exp.Expr) -> dict[str, Any] | None:
+        if isinstance(node, exp.Count):
+            return self._count(node)
+        if isinstance(node, exp.Sum | exp.Avg):
+            return self._sum("sum" if isinstance(node, exp.Sum) else "avg", node)
+        if _is_clamp(node) and node.expressions and isinstance(node.expressions[0], exp.Count):
+            return self._clamped_count(node)
+        self._refuse(node)
+        return None
+
+    def _count(self, node: exp.Count) -> dict[str, Any] | None:
+        counted = node.this
+        if isinstance(counted, exp.Star) and not any(counted.args.values()):
+            return {"kind": "count", "hi": 3}
+        if isinstance(counted, exp.Distinct):
+            names = [column.name.lower() for column in counted.expressions]
+            if names == ["person_id"] and isinstance(counted.expressions[0], exp.Column) and not counted.args.get("on"):
+                return {"kind": "count_distinct_person"}
+            construct, nearest = "COUNT(DISTINCT)", "COUNT(DISTINCT person_id)"
+        else:
+            construct, nearest = "COUNT", "COUNT(*)"
+        self._add(ProblemCode.OUTSIDE_LANGUAGE, construct, "counts rows or persons", nearest, self._source.place(node))
+        return None
+
+    def _clamped_count(self, node: exp.Expr) -> dict[str, Any] | None:
+        count, bounds = self._count(node.expressions[0]), [_number(argument) for argument in node.expressions[1:]]
+        if count is None:
+            return None
+        if count["kind"] == "count" and len(bounds) == 2 and bounds[0] == 0 and bounds[1] is not None and bounds[1] % 1 == 0:
+            return {"kind": "count", "hi": int(bounds[1])}
+        self._add(ProblemCode.CLAMPS, "CLAMP", "clamps of a count", "CLAMP(COUNT(*), 0, 5)", self._source.place(node))
+        return None
+
+    def _sum(self, kind: str, node: exp.Expr) -> dict[str, Any] | None:
+        clamp = node.this
+        if isinstance(clamp, exp.Column):
+            inside = _CLAMPED.get(clamp.name.lower(), _CLAMPED["value"])
+            self._add(
+                ProblemCode.CLAMPS, kind.upper(), "needs public clamps", f"{kind.upper()}({inside})", self._source.place(node)
+            )
+            return None
+        if not _is_clamp(clamp):
+            self._refuse(clamp, f"not inside {kind.upper()}", f"{kind.upper()}({_CLAMPED['value']})")
+            return None
+        column, numbers = clamp.expressions[0] if clamp.expressions else None, [_number(part) for part in clamp.expressions[1:]]
+        name = column.name.lower() if isinstance(column, exp.Column) and not column.table else ""
+        given = [number for number in numbers if number is not None]
+        if name not in _CLAMPED or len(given) != len(numbers) or len(given) not in {2, 3}:
+            self._add(
+                ProblemCode.CLAMPS,
+                "CLAMP",
+                "a column and two numbers",
+                _CLAMPED.get(name, _CLAMPED["value"]),
+                self._source.place(node),
+            )
+            return None
+        scale = given[2] if len(given) == 3 else Decimal(DEFAULT_SCALE[name])
+        if scale % 1 or not 1 <= scale <= UNITS:
+            self._add(
+                ProblemCode.CLAMPS, "CLAMP", "the scale is a whole number", "CLAMP(value, 0, 300, 100)", self._source.place(node)
+            )
+            return None
+        return {"kind": kind, "column": name, "lo": decimal_text(given[0]), "hi": decimal_text(given[1]), "scale": int(scale)}
+
+    def _group(self, group: exp.Group | None) -> None:
+        named: list[dict[str, Any]] = []
+        whole = True
+        for node in group.expressions if group else []:
+            if isinstance(node, exp.Column) or _is_age_band(node):
+                key = self._key_of_group(node)
+                whole &= key is not None
+                named += [key] if key is not None else []
+            else:
+                whole = False
+                self._refuse(node, "not in GROUP BY", "a key by its name")
+        for part, content in (group.args if group else {}).items():
+            if content and part != "expressions":
+                whole = False
+                self._add(
+                    ProblemCode.OUTSIDE_LANGUAGE,
+                    f"GROUP BY {part.upper()}",
+                    "not in the language",
+                    "keys by name",
+                    self._group_place(),
+                )
+        if whole and not self._problems and sorted(map(str, named)) != sorted(map(str, self._keys)):
+            names = ", ".join(str(key["key"]) for key in self._keys) or "no GROUP BY"
+            self._add(ProblemCode.KEYS_DIFFER, "GROUP BY", "differs from the keys of SELECT", names, self._group_place())
+
+    def _key_of_group(self, node: exp.Expr) -> dict[str, Any] | None:
+        known = len(self._problems)
+        key = self._key(node)
+        # A key unknown in SELECT and in GROUP BY is one mistake.
+        constructs = {problem.construct for problem in self._problems[:known]}
+        if key is None and self._problems[-1].construct in constructs:
+            self._problems.pop()
+        return key
+
+    def _group_place(self) -> tuple[int, int]:
+        return self._source.place_of_keyword("GROUP BY")
+
+    def _fields(self, table: Table | None, where: WhereReader) -> dict[str, Any]:
+        prefix_key = next((key for key in self._keys if key["key"] == "icd10_prefix"), None)
+        if prefix_key is not None:
+            prefix_key["prefixes"] = list(where.prefixes or ())
+            if not where.prefixes and table is Table.DIAGNOSES:
+                place = self._places[f"keys.{self._keys.index(prefix_key)}"]
+                nearest = "WHERE icd10_prefix IN ('J10', 'J11')"
+                self._add(ProblemCode.BAD_VALUE, "icd10_prefix", "the key needs its list in WHERE", nearest, place)
+                self._keys.remove(prefix_key)
+        fields: dict[str, Any] = {
+            "table": table.value if table else None,
+            "measures": self._measures,
+            "keys": self._keys,
+            "where": where.conditions(has_prefix_key=prefix_key is not None),
+            "cells_per_patient": self._cells,
+        }
+        optional = {"period": where.period(), "as_of": where.as_of()}
+        self._places |= {name: where.places.get(column, self._places.get(name, (1, 1))) for name, column in _ENDS}
+        for n, condition in enumerate(fields["where"]):
+            self._places[f"where.{n}"] = where.places.get(condition["column"], where.places.get("icd10_prefix", (1, 1)))
+        return fields | {name: content for name, content in optional.items() if content is not None}
+
+    def _checked(self, fields: dict[str, Any], where: WhereReader) -> QuerySpec:
+        if fields["table"] is None:
+            raise QueryError(self._in_order())
+        try:
+            spec = QuerySpec.from_fields(fields)
+        except QueryError as error:
+            self._problems += [self._placed(problem) for problem in error.problems if not self._is_told(problem, where)]
+            raise QueryError(self._in_order()) from None
+        if self._problems:
+            raise QueryError(self._in_order())
+        return spec
+
+    def _in_order(self) -> list[Problem]:
+        return sorted(self._problems, key=lambda problem: (problem.line, problem.column))
+
+    def _is_told(self, problem: Problem, where: WhereReader) -> bool:
+        """Whether a part is only missing from the spec because the text of it was refused, at its own place."""
+        if problem.code is ProblemCode.NO_MEASURE:
+            return self._has_refused_items
+        return problem.code is ProblemCode.PERIOD and problem.rule.endswith("needs one") and bool(where.problems)
+
+    def _placed(self, problem: Problem) -> Problem:
+        path = ".".join(problem.path.split(".")[:2])
+        place = self._places.get(path) or self._places.get(f"{path}.0") or (1, 1)
+        return Problem(problem.code, problem.construct, problem.rule, problem.nearest, *place)
+
+
+_ENDS = (("period", "date"), ("as_of", "as_of"))
+
+
+def _is_age_band(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Anonymous) and node.name.lower() == "age_band"
+
+
+def _is_clamp(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Anonymous) and node.name.upper() == "CLAMP"

@@ -1,0 +1,147 @@
+"""A query in words, Chinese or English, for those who approve it without reading SQL: the auditor and the asker.
+
+Promise: every field of the spec shows in the words, so that two different queries never read the same.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from protocols.query.domains import DISTRICTS, SEXES, VISIT_CLASSES
+from protocols.query.footprint import footprint
+from protocols.query.spec import QuerySpec
+from protocols.query.terms import (
+    AgeBandKey,
+    AgeBetween,
+    Condition,
+    Count,
+    HasPrefix,
+    IsOneOf,
+    Key,
+    Measure,
+    Persons,
+    PrefixKey,
+)
+
+
+class Language(StrEnum):
+    ZH = "zh"
+    EN = "en"
+
+
+_TABLES = {
+    "visits": ("就诊", "visits"),
+    "diagnoses": ("诊断", "diagnoses"),
+    "measurements": ("检验检查", "measurements"),
+    "patients": ("患者", "patients"),
+}
+_COLUMNS = {
+    "value": ("检验值", "value"),
+    "age": ("年龄", "age"),
+    "icd10": ("ICD-10 编码", "ICD-10 code"),
+    "loinc": ("LOINC 编码", "LOINC code"),
+    "district": ("地区", "district"),
+    "sex": ("性别", "sex"),
+    "visit_class": ("就诊类型", "visit class"),
+    "iso_week": ("周", "ISO week"),
+    "month": ("月份", "month"),
+    "age_band": ("年龄组", "age band"),
+    "icd10_prefix": ("ICD-10 编码前缀", "ICD-10 prefix"),
+}
+_NAMED_VALUES: dict[str, dict[str, tuple[str, str]]] = {"district": DISTRICTS, "sex": SEXES, "visit_class": VISIT_CLASSES}
+
+
+def in_words(spec: QuerySpec, language: Language) -> str:
+    """One sentence a line: what is counted, by what, of which rows, when, how a patient is bounded, which blocks pay."""
+    return "\n".join(_Words(language).lines(spec))
+
+
+class _Words:
+    def __init__(self, language: Language) -> None:
+        self._zh = language is Language.ZH
+
+    def _say(self, zh: str, en: str) -> str:
+        return zh if self._zh else en
+
+    def _name(self, pair: tuple[str, str]) -> str:
+        return self._say(*pair)
+
+    def _list(self, items: list[str]) -> str:
+        return self._say("、", ", ").join(items)
+
+    def lines(self, spec: QuerySpec) -> list[str]:
+        table = self._name(_TABLES[spec.table])
+        kept = spec.cells_per_patient
+        blocks = footprint(spec)
+        return [
+            self._say(f"统计（{table}）：", f"Counted over {table}: ")
+            + "; ".join(self._measure(measure) for measure in spec.measures),
+            self._say("分组：", "By: ")
+            + (self._list([self._key(key) for key in spec.keys]) or self._say("不分组", "nothing, one number")),
+            self._say("条件：", "Where: ") + (self._conditions(spec) or self._say("全部", "all rows")),
+            self._time(spec),
+            self._say(
+                f"每位患者每区块最多计入 {kept} 个单元格，按密钥散列选取。",
+                f"Each patient counts in at most {kept} cells per block, chosen by a keyed hash.",
+            ),
+            self._say(
+                f"付费区块（{len(blocks)}）：{blocks[0]} 至 {blocks[-1]}",
+                f"Blocks that pay ({len(blocks)}): {blocks[0]} to {blocks[-1]}",
+            ),
+            self._say(f"查询格式版本 {spec.version}，限界单位：区块", f"Query format version {spec.version}, bounded per block"),
+        ]
+
+    def _measure(self, measure: Measure) -> str:
+        if isinstance(measure, Count):
+            return self._say(
+                f"行数（每患者、区块、单元格最多 {measure.hi}）", f"rows (at most {measure.hi} per patient, block and cell)"
+            )
+        if isinstance(measure, Persons):
+            return self._say("患者人数（每家医院内不重复）", "distinct patients (within each hospital)")
+        column = self._name(_COLUMNS[measure.column])
+        if measure.kind == "sum":
+            zh, en = (
+                f"{column}之和（每患者、区块、单元格的总和截断于",
+                f"sum of {column} (total per patient, block and cell clamped to",
+            )
+        else:
+            zh, en = (
+                f"{column}均值（每患者、区块、单元格的均值截断于",
+                f"mean of {column} (mean per patient, block and cell clamped to",
+            )
+        return self._say(
+            f"{zh} [{measure.lo}, {measure.hi}]，精度 1/{measure.scale}）",
+            f"{en} [{measure.lo}, {measure.hi}], in steps of 1/{measure.scale})",
+        )
+
+    def _key(self, key: Key) -> str:
+        name = self._name(_COLUMNS[key.key])
+        if isinstance(key, AgeBandKey):
+            return f"{name} {key.bands} ({', '.join(key.bands.labels)})"
+        return f"{name} ({', '.join(key.prefixes)})" if isinstance(key, PrefixKey) else name
+
+    def _conditions(self, spec: QuerySpec) -> str:
+        return self._say("；且 ", "; and ").join(self._condition(condition) for condition in spec.where)
+
+    def _condition(self, condition: Condition) -> str:
+        name = self._name(_COLUMNS[condition.column])
+        if isinstance(condition, HasPrefix):
+            return self._say(f"{name}以下列开头：", f"{name} begins with ") + self._list(list(condition.prefixes))
+        if isinstance(condition, IsOneOf):
+            return f"{name}: " + self._list([self._value(condition.column, value) for value in condition.values])
+        if isinstance(condition, AgeBetween):
+            return self._say(f"{name} {condition.low} 至 {condition.high} 岁", f"{name} {condition.low} to {condition.high}")
+        return f"{name} {condition.op} {condition.number}"
+
+    def _value(self, column: str, value: str) -> str:
+        named = _NAMED_VALUES.get(column, {}).get(value)
+        return value if named is None else f"{value} {self._name(named)}"
+
+    def _time(self, spec: QuerySpec) -> str:
+        if spec.period is not None:
+            return self._say(
+                f"时间：{spec.period.start} 起，{spec.period.end} 前（不含）",
+                f"Time: from {spec.period.start}, before {spec.period.end}",
+            )
+        day = self._say("不涉及", "not asked") if spec.as_of is None else str(spec.as_of)
+        return self._say(f"年龄计算日：{day}", f"Age as of: {day}")
