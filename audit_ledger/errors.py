@@ -211,3 +211,9 @@ class Superseded(WitnessError):
     """A larger checkpoint was cosigned meanwhile; use that one."""
 
     code = "ledger.superseded"
+
+
+class WitnessStopped(WitnessError):
+    """The witness could not make its memory durable; it answers nobody until it is opened anew."""
+
+    code = "ledger.witness_stopped"

@@ -9,7 +9,6 @@ Rules
 - At most 100 signature lines and 1 MiB (the spec: at least 16 lines).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -213,7 +212,3 @@ def verify_ed25519(key: VerifierKey, signature: bytes, message: bytes) -> None:
         Ed25519PublicKey.from_public_bytes(key.material).verify(signature, message)
     except (InvalidSignature, ValueError) as cause:
         raise BadSignature(f"signature of {key.name!r} ({key.key_id.hex()}) does not verify") from cause
-
-
-Clock = Callable[[], int]
-"""POSIX seconds."""
