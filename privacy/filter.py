@@ -22,7 +22,7 @@ from types import MappingProxyType
 from privacy.errors import InvalidFootprint, InvalidPrice, MalformedCharge
 
 CHARGE_GRID = Fraction(1, 10**9)
-_SPELLING = re.compile(r"(0|[1-9][0-9]{0,17})\.([0-9]{9})", re.ASCII)
+_SPELLING = re.compile(r"(0|[1-9][0-9]{0,17})\.([0-9]{9})")
 
 
 def charge_on_grid(price: Fraction) -> Fraction:

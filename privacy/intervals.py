@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
-from statistics import NormalDist
 
 from privacy.conversion import epsilon_at, exp_up
 from privacy.errors import InvalidLevel, InvalidPrice
@@ -73,7 +72,7 @@ def ratio_interval(
     """Fieller's interval of a mean, sum over count, both noisy and independent; None where the count may be zero.
 
     All m with |total - m count| <= z sd(total - m count), and half a step more of total and of count, since both are integers.
-    z is the largest of the normal quantile and the two noises' exact ones in units of their sd. The computed coverage is at
+    z is the larger of the two noises' exact quantiles in units of their sd. The computed coverage is at
     least the level at every pair of variances, level and m tried (the tests); it is not proven.
     Raises: InvalidLevel, InvalidVariance.
     """
@@ -94,8 +93,7 @@ def _fieller_end(total: float, count: float, variances: tuple[float, float], z: 
 
 
 def _critical(level: Fraction, *variances: Fraction) -> float:
-    exact = (half_width(variance, level) / math.sqrt(variance) for variance in variances)
-    return max(NormalDist().inv_cdf((1 + float(level)) / 2), *exact)
+    return max(half_width(variance, level) / math.sqrt(variance) for variance in variances)
 
 
 class Case(Enum):
