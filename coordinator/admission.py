@@ -1,0 +1,113 @@
+"""Admission: what the coordinator checks before a question enters the ledger, from public facts alone.
+
+Nobody relies on it: every hospital checks everything again. It saves budget and time by naming all reasons at once, before the
+ledger holds a question that no hospital would answer.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+
+from audit_ledger.findings import Rule
+from audit_ledger.view import LedgerView
+from privacy.errors import PrivacyError
+from privacy.pricing import Price, price
+from protocols.asked import Asked
+from protocols.clock import unix
+from protocols.contract import CONTRACT
+from protocols.errors import ProtocolError
+from protocols.query import QueryError
+from protocols.refusal import Reason, Refusal
+from protocols.statements import Query, Signed, parse
+
+_REASONS = {
+    Rule.WRONG_LOG: Reason.WRONG_LOG,
+    Rule.SIGNATURE: Reason.ASKER_UNKNOWN,
+    Rule.ROLE: Reason.ASKER_UNKNOWN,
+    Rule.AUDIENCE: Reason.NOT_ADMITTED,
+    Rule.PURPOSE: Reason.PROGRAMME_UNKNOWN,
+    Rule.VALIDITY: Reason.VALID_TOO_LONG,
+    Rule.DUPLICATE: Reason.ALREADY_ANSWERED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A question that may be logged."""
+
+    signed: Signed
+    asked: Asked
+    price: Price
+
+
+def admit(entry: bytes, asker: str, view: LedgerView, now: int) -> Admitted | list[Refusal]:
+    """The parsed question, or every reason against it. `asker` is the URI of the caller's certificate."""
+    try:
+        signed = parse(entry)
+    except ProtocolError as error:
+        return [Refusal(Reason.MALFORMED, "a query statement", str(error))]
+    query = signed.statement
+    if not isinstance(query, Query):
+        return [Refusal(Reason.MALFORMED, "a query statement", query.kind)]
+    try:
+        asked = Asked.of(query)
+        cost = price(CONTRACT.order, asked.pieces)
+    except (QueryError, ProtocolError) as error:
+        return [Refusal(Reason.MALFORMED, "a query of the language", str(error))]
+    except PrivacyError as error:
+        return [Refusal(Reason.UNPRICEABLE, "a price", str(error))]
+    refusals = [
+        *_ledger(signed, view),
+        *_asker(query, asker, now),
+        *_programme(query, cost, view),
+        *_audience(query, asked, cost, view),
+    ]
+    return refusals or Admitted(signed, asked, cost)
+
+
+def _ledger(signed: Signed, view: LedgerView) -> Iterator[Refusal]:
+    for found in view.findings_for(signed):
+        yield Refusal(_REASONS.get(found.rule, Reason.MALFORMED), found.detail, str(found.rule))
+
+
+def _asker(query: Query, asker: str, now: int) -> Iterator[Refusal]:
+    if query.by != asker:
+        yield Refusal(Reason.ASKER_UNKNOWN, "signed by the caller", "another asker", query.by)
+    if now >= unix(query.valid_until):
+        yield Refusal(Reason.EXPIRED, query.valid_until, "a later time")
+    if query.floor < CONTRACT.floor:
+        yield Refusal(Reason.FLOOR_TOO_LOW, str(CONTRACT.floor), str(query.floor))
+    if len(query.audience) < query.floor:
+        yield Refusal(Reason.TOO_FEW_MEMBERS, f"{query.floor} hospitals", str(len(query.audience)))
+
+
+def _programme(query: Query, cost: Price, view: LedgerView) -> Iterator[Refusal]:
+    if query.purpose != "surveillance":
+        return
+    found = view.programmes.get(query.programme or "")
+    if found is None:
+        yield Refusal(Reason.PROGRAMME_UNKNOWN, "a logged programme of this asker", query.programme or "none")
+        return
+    if query.programme not in view.approvals:
+        yield Refusal(Reason.NOT_APPROVED, "an approved programme", "no approval in force")
+    if cost.one > Fraction(found[1].max_price):
+        yield Refusal(Reason.BUDGET_EXHAUSTED, f"at most {found[1].max_price} a query", str(float(cost.one)), "programme")
+
+
+def _audience(query: Query, asked: Asked, cost: Price, view: LedgerView) -> Iterator[Refusal]:
+    """Too few hospitals would say yes, by their own stated policies and accounts."""
+    willing = [uri for uri in query.audience if _is_willing(uri, query, asked, cost, view)]
+    if len(willing) < query.floor:
+        unwilling = ", ".join(sorted(set(query.audience) - set(willing)))
+        wanted = f"{query.floor} hospitals whose policy and budget allow it"
+        yield Refusal(Reason.BUDGET_EXHAUSTED, wanted, str(len(willing)), unwilling)
+
+
+def _is_willing(uri: str, query: Query, asked: Asked, cost: Price, view: LedgerView) -> bool:
+    policy, account = view.policies.get(uri), view.accounts.get(uri)
+    if policy is None or query.purpose not in policy.purposes or asked.table not in policy.tables:
+        return False
+    limit = Fraction(Decimal(policy.limits.get(query.purpose, "0")))
+    spent = account.totals if account else {}
+    return all(Fraction(spent.get((query.purpose, block), Decimal(0))) + cost.one <= limit for block in asked.blocks)

@@ -1,0 +1,80 @@
+"""One attempt: the binding the coordinator proposes, and what it demands of a contribution before it counts.
+
+Pure. Hospitals and the auditor check the same things for themselves.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from audit_ledger.view import LedgerView
+from coordinator.question import Ended, Question
+from coordinator.register import Contributed
+from coordinator.sets import choose_sets
+from privacy.pricing import reach
+from protocols.contract import colluders
+from protocols.errors import ProtocolError
+from protocols.refusal import Reason, Refusal
+from protocols.secagg.binding import Binding, Member
+from protocols.secagg.ring import dtype_of, ring_bits
+from protocols.statements import Receipt, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A proposed binding, and who was ready but could not be in it."""
+
+    binding: Binding
+    uris: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def bind(question: Question, view: LedgerView, number: int, not_after: int, gone: set[str]) -> Attempt:
+    """The binding of attempt `number` over all whose Readys are logged, less `gone`. Raises Ended if too few are left."""
+    facts = view.questions[question.id.hex()]
+    ready = {uri: logged.identity for uri, logged in facts.readys.items() if uri not in gone and uri in question.readys}
+    peers = {uri: frozenset(policy.peers) for uri, policy in view.policies.items()}
+    sets = choose_sets(ready, peers)
+    if len(sets.counting) < question.query.floor:
+        got = f"{len(sets.counting)} of {len(question.readys)} ready"
+        raise Ended("failed", [Refusal(Reason.TOO_FEW_MEMBERS, f"{question.query.floor} that accept each other", got)])
+    asked, n = question.admitted.asked, len(sets.counting)
+    members = tuple(Member(uri, facts.readys[uri].agreement, facts.readys[uri].id) for uri in sets.members)
+    binding = Binding(
+        origin=view.authority.origin,
+        query=question.id,
+        round=0,
+        attempt=number,
+        input_hash=b"",
+        dimension=asked.dimension,
+        ring=ring_bits(reach(len(members), n, colluders(n), asked.pieces)),
+        scale=1,
+        variances=asked.variances,
+        n=n,
+        c=colluders(n),
+        not_after=not_after,
+        members=members,
+        counting=sets.counting,
+    )
+    return Attempt(binding, sets.members, sets.left_out)
+
+
+def contribution_refusals(made: Contributed, binding: Binding, view: LedgerView) -> list[Refusal]:
+    """Why this contribution does not count: its shape, its receipt's signature, binding and hashes."""
+    expected = binding.dimension * dtype_of(binding.ring).itemsize
+    if len(made.masked) != expected:
+        return [Refusal(Reason.RECEIPT_INVALID, f"{expected} bytes", str(len(made.masked)), made.uri)]
+    try:
+        signed = parse(made.receipt)
+    except ProtocolError as error:
+        return [Refusal(Reason.RECEIPT_INVALID, "a receipt", str(error), made.uri)]
+    receipt = signed.statement
+    if not isinstance(receipt, Receipt) or receipt.by != made.uri or not view.authority.speaks(signed):
+        return [Refusal(Reason.RECEIPT_INVALID, "signed by the member", "not", made.uri)]
+    stated = (receipt.binding, receipt.attempt, receipt.sealed, receipt.masked)
+    found = (
+        binding.value.hex(),
+        binding.attempt,
+        hashlib.sha256(made.sealed).hexdigest(),
+        hashlib.sha256(made.masked).hexdigest(),
+    )
+    return [] if stated == found else [Refusal(Reason.RECEIPT_INVALID, "this binding and these bytes", "others", made.uri)]

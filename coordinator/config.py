@@ -1,0 +1,50 @@
+"""The coordinator's `config.toml`: addresses and deadlines, no secrets."""
+
+import tomllib
+from dataclasses import dataclass, field
+from typing import Self
+
+from audit_ledger.party.home import Home
+from coordinator.errors import CoordinatorError
+from coordinator.rounds import Timing
+
+
+class BadConfig(CoordinatorError):
+    """A setting is missing, misspelt or of the wrong kind; the message names it."""
+
+    code = "config"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Written by `init`, edited by the operator."""
+
+    uri: str
+    origin: str
+    log_vkey: str
+    link_listen: str
+    enrol_listen: str
+    opener_address: str
+    witness_url: str
+    timing: Timing = field(default_factory=Timing)
+
+    @classmethod
+    def read(cls, home: Home) -> Self:
+        """Raises HomeError, BadConfig."""
+        raw = home.config()
+        timing = raw.pop("timing", {})
+        known = set(cls.__dataclass_fields__) - {"timing"}
+        if (wrong := set(raw) ^ known) or not all(isinstance(value, str) for value in raw.values()):
+            raise BadConfig(f"{home.path / 'config.toml'}: check {', '.join(sorted(wrong)) or 'the values: all are texts'}")
+        if wrong := set(timing) - set(Timing.__dataclass_fields__):
+            raise BadConfig(f"{home.path / 'config.toml'}, [timing]: unknown {', '.join(sorted(wrong))}")
+        return cls(**raw, timing=Timing(**{name: float(value) for name, value in timing.items()}))
+
+    def encode(self) -> bytes:
+        names = [name for name in self.__dataclass_fields__ if name != "timing"]
+        lines = [f'{name} = "{getattr(self, name)}"' for name in names]
+        text = "\n".join(["# Kapok coordinator. Addresses are host:port.", *lines, "", "[timing]"])
+        timing = "\n".join(f"{name} = {getattr(self.timing, name)}" for name in Timing.__dataclass_fields__)
+        parsed = tomllib.loads(f"{text}\n{timing}\n")
+        assert parsed["uri"] == self.uri
+        return f"{text}\n{timing}\n".encode()

@@ -1,0 +1,201 @@
+"""`kapok-coordinator`: the operator's program.
+
+Exit codes: 0 done, 1 refused, 2 usage, 3 could not (a port, a file, the auditor away).
+"""
+
+import asyncio
+import json
+import logging
+import secrets
+import shutil
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec, TypeVar
+
+import structlog
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from audit_ledger.checkpoint import Checkpoint
+from audit_ledger.errors import LedgerError
+from audit_ledger.note import Note
+from audit_ledger.party.enrol import Invitation, token_hash
+from audit_ledger.party.home import Home, HomeError
+from audit_ledger.tiles import CHECKPOINT_PATH, TileReader, folder_fetch
+from audit_ledger.view import LedgerView
+from coordinator.config import Config
+from coordinator.errors import CoordinatorError
+from coordinator.founding import accept_founding, draft_root
+from coordinator.register import Register
+from coordinator.serve import open_log, serve
+from coordinator.transport_ca import CertificateAuthority
+from protocols.errors import ProtocolError
+from protocols.identity import Identity
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="The coordinator of a city. / 城市协调方。", pretty_exceptions_enable=False
+)
+console = Console(stderr=True)
+P = ParamSpec("P")
+T = TypeVar("T")
+HomeOption = Annotated[Path, typer.Option("--home", help="The coordinator's folder. / 协调方目录", envvar="KAPOK_COORDINATOR_HOME")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For machines. / 供程序使用")]
+
+
+def explained(command: Callable[P, T]) -> Callable[P, T]:
+    """Turns our errors into one line and an exit code; no traceback reaches a user."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except (CoordinatorError, HomeError, LedgerError, ProtocolError, OSError) as error:
+            code = getattr(error, "code", "system")
+            console.print(f"[red]✗[/] {error}  [dim]{code}[/]", highlight=False, soft_wrap=True)
+            raise typer.Exit(3) from None
+
+    return run
+
+
+@app.command(epilog="Example: kapok-coordinator init --home C --origin gz.kapok.example/2026 --auditor-card A/auditor.json")
+@explained
+def init(
+    home: HomeOption,
+    origin: Annotated[str, typer.Option(help="The log's name, e.g. gz.kapok.example/2026")] = "",
+    auditor_card: Annotated[Path | None, typer.Option(help="The auditor's public card")] = None,
+    founding: Annotated[Path | None, typer.Option(help="The founding file that the auditor countersigned")] = None,
+    name: Annotated[str, typer.Option(help="The coordinator's name")] = "city",
+    link_listen: Annotated[str, typer.Option(help="host:port for hospitals, bureau and auditor")] = "127.0.0.1:7443",
+    enrol_listen: Annotated[str, typer.Option(help="host:port for enrolment")] = "127.0.0.1:7444",
+    opener: Annotated[str, typer.Option(help="host:port of the auditor's opener")] = "127.0.0.1:7445",
+    witness: Annotated[str, typer.Option(help="URL of the auditor's witness")] = "http://127.0.0.1:7446",
+) -> None:
+    """Makes keys, CA and the draft of entry 0; called again with --founding, accepts the countersigned one. / 初始化。"""
+    place = Home(home)
+    if founding is not None:
+        accept_founding(place, founding)
+        console.print(f"[green]✓[/] founded; give {home / 'trust.policy'} to everybody")
+        return
+    if auditor_card is None or not origin:
+        raise typer.BadParameter("--origin and --auditor-card are needed, or --founding")
+    uri = str(Identity.parse(f"kapok://coordinator/{name}"))
+    config = draft_root(place, uri, origin, auditor_card, (link_listen, enrol_listen, opener, witness))
+    console.print(
+        f"[green]✓[/] {config.uri}: draft of entry 0 in {home / 'founding' / 'draft.json'}; let the auditor countersign it"
+    )
+
+
+@app.command(epilog="Example: kapok-coordinator enroll hospital h01 --home C --out h01.json")
+@explained
+def enroll(
+    role: Annotated[str, typer.Argument(help="hospital, bureau or auditor")],
+    name: Annotated[str, typer.Argument(help="lower-case name, e.g. yuexiu-1")],
+    home: HomeOption,
+    out: Annotated[Path, typer.Option(help="Where to write the invitation")],
+) -> None:
+    """Writes a one-time invitation for one party; hand it over in person or by a safe channel. / 发出一次性邀请。"""
+    place = Home(home)
+    config, uri = Config.read(place), str(Identity.parse(f"kapok://{role}/{name}"))
+    token = secrets.token_urlsafe(32)
+    register = Register(home / "register.sqlite")
+    register.invite(token_hash(token), uri)
+    register.close()
+    invitation = Invitation(
+        uri=uri,
+        origin=config.origin,
+        coordinator=config.uri,
+        link_address=config.link_listen,
+        enrol_address=config.enrol_listen,
+        ca_pem=CertificateAuthority.load(place).pem().decode(),
+        token=token,
+    )
+    out.write_text(invitation.model_dump_json(indent=2))
+    out.chmod(0o600)
+    console.print(f"[green]✓[/] invitation for {uri} in {out}")
+
+
+@app.command(epilog="Example: kapok-coordinator run --home C")
+@explained
+def run(home: HomeOption, quiet: Annotated[bool, typer.Option(help="Warnings only")] = False) -> None:
+    """Runs the coordinator until it is told to stop (SIGTERM, Ctrl-C). / 运行协调方。"""
+    configure_logs(quiet)
+    asyncio.run(serve(Home(home), lambda address: print(f"ready {address}", flush=True)))
+
+
+@app.command(epilog="Example: kapok-coordinator nodes --home C --json")
+@explained
+def nodes(home: HomeOption, json_: JsonOption = False) -> None:
+    """Hospitals as the ledger knows them. / 已接入的医院。"""
+    place = Home(home)
+    view = LedgerView(place.trust().entry0)
+    for entry in _entries(place):
+        view.apply(entry)
+    rows = [(uri, key.fingerprint if (key := view.authority.active(uri)) else "") for uri in view.authority.hospitals()]
+    if json_:
+        print(json.dumps([{"uri": uri, "fingerprint": fingerprint} for uri, fingerprint in rows]))
+        return
+    table = Table("hospital / 医院", "fingerprint / 指纹")
+    for uri, fingerprint in rows:
+        table.add_row(uri, fingerprint)
+    Console().print(table)
+
+
+def _entries(place: Home) -> list[bytes]:
+    fetch = folder_fetch(place.path / "ledger")
+    size = Checkpoint.parse(Note.parse(fetch(CHECKPOINT_PATH)).text).size
+    return list(TileReader(fetch, size).read_entries(0, size))
+
+
+@app.command(epilog="Example: kapok-coordinator status --home C")
+@explained
+def status(home: HomeOption, json_: JsonOption = False) -> None:
+    """Where the log stands and what waits. / 状态。"""
+    place = Home(home)
+    config = Config.read(place)
+    register = Register(home / "register.sqlite")
+    facts = {
+        "uri": config.uri,
+        "origin": config.origin,
+        "checkpoint": (home / "ledger" / "checkpoint").read_text().splitlines()[1] if place.has("ledger/checkpoint") else "0",
+        "questions_open": len(register.unfinished()),
+        "key_requests": len(register.key_requests()),
+    }
+    register.close()
+    print(json.dumps(facts) if json_ else "\n".join(f"{name}: {value}" for name, value in facts.items()))
+
+
+@app.command(epilog="Example: kapok-coordinator backup --home C --out /backup/kapok")
+@explained
+def backup(home: HomeOption, out: Annotated[Path, typer.Option(help="A new folder")]) -> None:
+    """Copies log, register, keys and CA while the coordinator is stopped. / 备份。"""
+    store = open_log(Home(home), Config.read(Home(home)))  # holds the lock, and verifies what is copied
+    try:
+        shutil.copytree(home, out)
+    finally:
+        store.close()
+    console.print(f"[green]✓[/] {out}")
+
+
+def configure_logs(is_quiet: bool) -> None:
+    """JSON lines on standard error, events with plain keys only."""
+    level = logging.WARNING if is_quiet else logging.INFO
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

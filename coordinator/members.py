@@ -1,0 +1,109 @@
+"""Who is connected: one object per hospital's stream, with an outbox that only its writer task empties.
+
+A member is told the ledger before anything that depends on it: `catch_up` puts the missing entries and the cosigned checkpoint
+into the outbox, in order, ahead of an Offer or a member set. End of stream means nothing: a member that goes away mid-round is a
+member whose contribution did not come.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from audit_ledger.party.channel import CHUNK_BYTES
+from coordinator.ledger import CityLedger
+from protocols.v1 import link_pb2
+
+OUTBOX_FRAMES = 4096
+FOLLOW_BYTES = 1024 * 1024
+
+
+@dataclass(slots=True)
+class Partial:
+    """A contribution whose chunks are still coming."""
+
+    header: link_pb2.Contribution
+    data: bytearray = field(default_factory=bytearray)
+
+
+@dataclass(slots=True, eq=False)
+class Member:
+    """A hospital's open stream. `told` is the ledger size that its outbox brings it to."""
+
+    uri: str
+    told: int
+    outbox: asyncio.Queue[link_pb2.CoordinatorFrame | None] = field(default_factory=lambda: asyncio.Queue(OUTBOX_FRAMES))
+    partial: Partial | None = None
+    is_paused: bool = False
+    told_note: bytes = b""
+
+    def send(self, frame: link_pb2.CoordinatorFrame) -> None:
+        """Raises QueueFull when the hospital reads too slowly; its stream is then closed."""
+        self.outbox.put_nowait(frame)
+
+    def catch_up(self, ledger: CityLedger) -> None:
+        """Brings the member to the newest cosigned checkpoint."""
+        if self.told_note == ledger.note or self.told > ledger.note_size:
+            return
+        for frame in follow_frames(ledger, self.told):
+            self.send(link_pb2.CoordinatorFrame(follow=frame))
+        self.told, self.told_note = ledger.note_size, ledger.note
+
+
+def follow_frames(ledger: CityLedger, start: int) -> Iterator[link_pb2.Follow]:
+    """Entries from `start` to the newest cosigned checkpoint, in pieces; only the last carries the checkpoint."""
+    piece: list[bytes] = []
+    size, at = 0, start
+    for entry in ledger.entries(start, ledger.note_size):
+        if size + len(entry) > FOLLOW_BYTES and piece:
+            yield link_pb2.Follow(start=at, entries=piece)
+            at, piece, size = at + len(piece), [], 0
+        piece.append(entry)
+        size += len(entry)
+    yield link_pb2.Follow(start=at, entries=piece, checkpoint=ledger.note)
+
+
+def chunks(data: bytes) -> Iterator[link_pb2.Chunk]:
+    view = memoryview(data)
+    for at in range(0, len(data), CHUNK_BYTES):
+        yield link_pb2.Chunk(data=bytes(view[at : at + CHUNK_BYTES]))
+
+
+class Members:
+    """The connected hospitals, by URI. A second stream of the same hospital replaces the first."""
+
+    def __init__(self) -> None:
+        self._members: dict[str, Member] = {}
+        self._changed = asyncio.Event()
+
+    def join(self, member: Member) -> None:
+        old = self._members.get(member.uri)
+        if old is not None:
+            close(old)
+        self._members[member.uri] = member
+        self._changed.set()
+
+    def leave(self, member: Member) -> None:
+        if self._members.get(member.uri) is member:
+            del self._members[member.uri]
+        self._changed.set()
+
+    def get(self, uri: str) -> Member | None:
+        return self._members.get(uri)
+
+    def all(self) -> list[Member]:
+        return list(self._members.values())
+
+    async def change(self) -> None:
+        """Returns at the next join or leave."""
+        self._changed.clear()
+        await self._changed.wait()
+
+
+def close(member: Member) -> None:
+    """Ends the member's writer after what is in its outbox, or at once if that is full."""
+    try:
+        member.outbox.put_nowait(None)
+    except asyncio.QueueFull:
+        while not member.outbox.empty():
+            member.outbox.get_nowait()
+        member.outbox.put_nowait(None)

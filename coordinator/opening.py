@@ -1,0 +1,126 @@
+"""The coordinator's side of an opening: brings the auditor's service up to date, hands over the member set, logs its `opening`.
+
+The sum leaves the auditor only when its own `opening` entry stands under a cosigned checkpoint; the same request asked again after
+a crash is answered from its cache, so an opened sum is never lost and never opened for another set.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+
+from audit_ledger.party.channel import open_channel
+from audit_ledger.party.home import Home
+from coordinator.errors import AuditorAway
+from coordinator.ledger import CityLedger
+from coordinator.members import follow_frames
+from coordinator.register import Contributed
+from protocols.clock import month
+from protocols.refusal import Reason, Refusal
+from protocols.secagg.binding import Binding
+from protocols.statements import Sealing
+from protocols.v1 import link_pb2, link_pb2_grpc
+
+TIMEOUT_S = 60.0
+
+
+class OpeningRefused(Exception):
+    """The auditor said no; `refusals` are its reasons."""
+
+    def __init__(self, refusals: list[Refusal]) -> None:
+        super().__init__(", ".join(str(each.reason) for each in refusals))
+        self.refusals = refusals
+
+
+class Auditor:
+    """A channel to the auditor's service. The month's sealing certificate is fetched once."""
+
+    def __init__(self, home: Home, address: str, uri: str) -> None:
+        self.address = address
+        self._channel = open_channel(home, address, uri)
+        self._stub = link_pb2_grpc.OpenerStub(self._channel)
+        self._sealing: dict[str, bytes] = {}
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def sealing(self, at: int) -> bytes:
+        """The month's sealing certificate (JSON), fetched once a month."""
+        name = month(at)
+        if name not in self._sealing:
+            try:
+                reply = await self._stub.Sealing(link_pb2.SealingRequest(month=name), timeout=TIMEOUT_S)
+            except grpc.RpcError as error:
+                raise AuditorAway(f"{self.address}: {_code(error)}") from None
+            Sealing.model_validate_json(reply.certificate)
+            self._sealing[name] = reply.certificate
+        return self._sealing[name]
+
+    async def open(self, binding: Binding, made: Sequence[Contributed], hashes: dict[str, bytes], ledger: CityLedger) -> bytes:
+        """The sum of the members' seed streams (ring elements). Raises OpeningRefused or AuditorAway."""
+        conversation = _Conversation(binding, made, hashes, ledger)
+        try:
+            return await conversation.run(self._stub.Open(timeout=TIMEOUT_S))
+        except grpc.RpcError as error:
+            raise AuditorAway(f"{self.address}: {_code(error)}") from None
+
+
+def _code(error: grpc.RpcError) -> str:
+    return str(error.code().name).lower() if isinstance(error, grpc.aio.AioRpcError) else "unavailable"
+
+
+@dataclass(slots=True)
+class _Conversation:
+    """One `Open` call, frame by frame."""
+
+    binding: Binding
+    made: Sequence[Contributed]
+    hashes: dict[str, bytes]
+    ledger: CityLedger
+
+    async def run(self, call: "grpc.aio.StreamStreamCall[link_pb2.OpenRequest, link_pb2.OpenReply]") -> bytes:
+        followed = (await self._next(call)).followed
+        for frame in follow_frames(self.ledger, followed):
+            await call.write(link_pb2.OpenRequest(follow=frame))
+        followed = self.ledger.note_size
+        await call.write(link_pb2.OpenRequest(members=self._members()))
+        total = bytearray()
+        while True:
+            reply = await self._next(call)
+            match reply.WhichOneof("frame"):
+                case "opening":
+                    await self.ledger.append([reply.opening.envelope])
+                    await self.ledger.cosigned()
+                    for frame in follow_frames(self.ledger, followed):
+                        await call.write(link_pb2.OpenRequest(follow=frame))
+                    followed = self.ledger.note_size
+                case "sum":
+                    total += reply.sum.data
+                case "complete":
+                    await call.done_writing()
+                    return bytes(total)
+                case "refused":
+                    raise OpeningRefused([_refusal(each) for each in reply.refused.refusals])
+
+    async def _next(self, call: "grpc.aio.StreamStreamCall[link_pb2.OpenRequest, link_pb2.OpenReply]") -> link_pb2.OpenReply:
+        reply = await call.read()
+        if reply is grpc.aio.EOF or not isinstance(reply, link_pb2.OpenReply):
+            raise AuditorAway("the auditor's service ended the stream before it was done")
+        return reply
+
+    def _members(self) -> link_pb2.Members:
+        seeds = [
+            link_pb2.SealedSeed(uri=each.uri, sealed=each.sealed, receipt=each.receipt, masked_hash=self.hashes[each.uri])
+            for each in self.made
+        ]
+        round_ = self.binding.round
+        return link_pb2.Members(preimage=self.binding.encode(), seeds=seeds, first_round=round_, last_round=round_)
+
+
+def _refusal(reason: link_pb2.Reason) -> Refusal:
+    try:
+        code = Reason(reason.code)
+    except ValueError:
+        code = Reason.INTERNAL
+    return Refusal(code, reason.expected, reason.got, reason.subject)

@@ -1,0 +1,112 @@
+"""One question on its way, as watchers see it: its state, who answered so far, and how it ended.
+
+States: submitted → logged → approved → running (k of n) → released | refused | failed | expired | cancelled.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from coordinator.admission import Admitted
+from coordinator.register import Contributed
+from protocols.refusal import Refusal
+from protocols.statements import Query
+from protocols.v1 import link_pb2
+
+ENDED = frozenset({"released", "refused", "failed", "expired", "cancelled"})
+
+
+class Ended(Exception):
+    """The question ends here without a release."""
+
+    def __init__(self, state: str, refusals: list[Refusal]) -> None:
+        super().__init__(state)
+        self.state, self.refusals = state, refusals
+
+
+@dataclass(slots=True)
+class Breakdown:
+    """Seconds per step; the steps follow each other, so they sum to the whole."""
+
+    started: float = field(default_factory=time.perf_counter)
+    last: float = 0.0
+    steps: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.last = self.started
+
+    def step(self, name: str) -> None:
+        now = time.perf_counter()
+        self.steps[name] = self.steps.get(name, 0.0) + now - self.last
+        self.last = now
+
+    def to_json(self) -> str:
+        return json.dumps(
+            {**{name: round(value, 6) for name, value in self.steps.items()}, "total": round(self.last - self.started, 6)}
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Question:
+    """Live state; durable state is in the register and the ledger."""
+
+    admitted: Admitted
+    state: str = "submitted"
+    readys: dict[str, bytes] = field(default_factory=dict)
+    refused: dict[str, bytes] = field(default_factory=dict)
+    made: dict[int, dict[str, Contributed]] = field(default_factory=dict)
+    balked: dict[int, dict[str, list[Refusal]]] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    answer: bytes = b""
+    offer: link_pb2.CoordinatorFrame | None = None
+    member_set: link_pb2.CoordinatorFrame | None = None
+    member_uris: tuple[str, ...] = ()
+    is_cancelled: bool = False
+    breakdown: Breakdown = field(default_factory=Breakdown)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    @property
+    def id(self) -> bytes:
+        return self.admitted.signed.id
+
+    @property
+    def query(self) -> Query:
+        return self.admitted.asked.query
+
+    async def note(self) -> None:
+        """Wakes everybody who waits for this question."""
+        async with self.changed:
+            self.changed.notify_all()
+
+    def progress(self) -> link_pb2.Progress:
+        is_last = self.state in ENDED
+        return link_pb2.Progress(
+            query=self.id,
+            state=self.state,
+            ready=len(self.made.get(max(self.made, default=0), {})) if self.member_set else len(self.readys),
+            of=len(self.member_uris) if self.member_set else len(self.query.audience),
+            refusals=[reason_message(each) for each in self.refusals],
+            answer=self.answer if is_last else b"",
+            is_last=is_last,
+            breakdown=self.breakdown.to_json() if is_last else "",
+        )
+
+    async def follow(self) -> AsyncIterator[link_pb2.Progress]:
+        """Every distinct progress, until the last."""
+        shown = b""
+        while True:
+            progress = self.progress()
+            if (bytes_ := progress.SerializeToString()) != shown:
+                shown = bytes_
+                yield progress
+            if progress.is_last:
+                return
+            async with self.changed:
+                if self.progress().SerializeToString() == shown:
+                    await self.changed.wait()
+
+
+def reason_message(refusal: Refusal) -> link_pb2.Reason:
+    return link_pb2.Reason(**refusal.to_json())

@@ -1,0 +1,169 @@
+"""The coordinator's durable memory beside the ledger: invitations, key requests, questions on their way, masked vectors.
+
+One SQLite file, one writer thread, synchronous FULL. Nothing in it can spend a hospital's budget or open a sum: losing it loses
+comfort, not privacy. A question's row is written before the step it describes, so that a restart resumes at that step; masked
+vectors and sealed seeds are stored before the auditor is asked to open, so that an opened sum can always be finished. They are
+kept 35 days for re-derivation and then deleted.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS invitation (token_sha256 TEXT PRIMARY KEY, uri TEXT NOT NULL, used INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE IF NOT EXISTS key_request (uri TEXT PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS question (
+    query BLOB PRIMARY KEY, entry BLOB NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL DEFAULT 0,
+    proof BLOB, not_after INTEGER NOT NULL DEFAULT 0, answer BLOB, breakdown TEXT, cancelled INTEGER NOT NULL DEFAULT 0,
+    changed INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS attempt (
+    query BLOB NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL, preimage BLOB NOT NULL,
+    PRIMARY KEY (query, round, attempt)) STRICT;
+CREATE TABLE IF NOT EXISTS contribution (
+    query BLOB NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL, uri TEXT NOT NULL, sealed BLOB NOT NULL,
+    receipt BLOB NOT NULL, masked BLOB NOT NULL, stored INTEGER NOT NULL, PRIMARY KEY (query, round, attempt, uri)) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionRow:
+    """A question as it was last written down."""
+
+    query: bytes
+    entry: bytes
+    state: str
+    attempt: int
+    proof: bytes | None
+    not_after: int
+    answer: bytes | None
+    breakdown: str | None
+    is_cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Contributed:
+    """One member's contribution to one attempt, as it arrived."""
+
+    uri: str
+    sealed: bytes
+    receipt: bytes
+    masked: bytes
+
+
+class Register:
+    """Methods block; call them through `asyncio.to_thread` or from the starting thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._thread = ThreadPoolExecutor(1, "register")
+        self._db = self._run(lambda: _connect(path))
+
+    def _run(self, work: Callable[[], T]) -> T:
+        return self._thread.submit(work).result()
+
+    def _write(self, sql: str, values: Sequence[object]) -> int:
+        def work() -> int:
+            with self._db:
+                return self._db.execute(sql, tuple(values)).rowcount
+
+        return self._run(work)
+
+    def _read(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        return self._run(lambda: self._db.execute(sql, tuple(values)).fetchall())
+
+    def close(self) -> None:
+        self._run(self._db.close)
+        self._thread.shutdown()
+
+    def invite(self, token_sha256: str, uri: str) -> None:
+        self._write("INSERT INTO invitation (token_sha256, uri) VALUES (?, ?)", (token_sha256, uri))
+
+    def use_invitation(self, token_sha256: str, uri: str) -> bool:
+        """True once per token, and only for the party it was made for."""
+        sql = "UPDATE invitation SET used = 1 WHERE token_sha256 = ? AND uri = ? AND used = 0"
+        return self._write(sql, (token_sha256, uri)) == 1
+
+    def put_key_request(self, uri: str, envelope: bytes) -> None:
+        self._write(
+            "INSERT INTO key_request VALUES (?, ?) ON CONFLICT (uri) DO UPDATE SET envelope = excluded.envelope", (uri, envelope)
+        )
+
+    def key_requests(self) -> list[bytes]:
+        return [bytes(row[0]) for row in self._read("SELECT envelope FROM key_request ORDER BY uri")]  # type: ignore[call-overload]
+
+    def drop_key_request(self, uri: str) -> None:
+        self._write("DELETE FROM key_request WHERE uri = ?", (uri,))
+
+    def put_question(self, query: bytes, entry: bytes, now: int) -> None:
+        sql = "INSERT INTO question (query, entry, state, changed) VALUES (?, ?, 'submitted', ?) ON CONFLICT DO NOTHING"
+        self._write(sql, (query, entry, now))
+
+    def set_state(self, query: bytes, state: str, now: int) -> None:
+        self._write("UPDATE question SET state = ?, changed = ? WHERE query = ?", (state, now, query))
+
+    def set_offer(self, query: bytes, proof: bytes, not_after: int) -> None:
+        self._write("UPDATE question SET proof = ?, not_after = ? WHERE query = ?", (proof, not_after, query))
+
+    def set_attempt(self, query: bytes, round_: int, attempt: int, preimage: bytes) -> None:
+        def work() -> None:
+            with self._db:
+                self._db.execute("INSERT INTO attempt VALUES (?, ?, ?, ?)", (query, round_, attempt, preimage))
+                self._db.execute("UPDATE question SET attempt = ? WHERE query = ?", (attempt, query))
+
+        self._run(work)
+
+    def preimage(self, query: bytes, round_: int, attempt: int) -> bytes | None:
+        sql = "SELECT preimage FROM attempt WHERE query = ? AND round = ? AND attempt = ?"
+        rows = self._read(sql, (query, round_, attempt))
+        return bytes(rows[0][0]) if rows else None  # type: ignore[call-overload]
+
+    def set_answer(self, query: bytes, answer: bytes, breakdown: str, now: int) -> None:
+        sql = "UPDATE question SET state = 'released', answer = ?, breakdown = ?, changed = ? WHERE query = ?"
+        self._write(sql, (answer, breakdown, now, query))
+
+    def cancel(self, query: bytes) -> None:
+        self._write("UPDATE question SET cancelled = 1 WHERE query = ?", (query,))
+
+    def question(self, query: bytes) -> QuestionRow | None:
+        rows = self._read(f"{_QUESTION} WHERE query = ?", (query,))
+        return _question(rows[0]) if rows else None
+
+    def unfinished(self) -> list[QuestionRow]:
+        """Questions that a restart has to carry on with, oldest first."""
+        open_states = "('submitted', 'logged', 'approved', 'running')"
+        return [_question(row) for row in self._read(f"{_QUESTION} WHERE state IN {open_states} ORDER BY changed")]
+
+    def put_contribution(self, query: bytes, round_: int, attempt: int, made: Contributed, now: int) -> None:
+        values = (query, round_, attempt, made.uri, made.sealed, made.receipt, made.masked, now)
+        self._write("INSERT INTO contribution VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
+
+    def contributions(self, query: bytes, round_: int, attempt: int) -> list[Contributed]:
+        sql = "SELECT uri, sealed, receipt, masked FROM contribution WHERE query = ? AND round = ? AND attempt = ? ORDER BY uri"
+        return [Contributed(*row) for row in self._read(sql, (query, round_, attempt))]  # type: ignore[arg-type]
+
+    def forget(self, before: int) -> None:
+        """Deletes contributions stored before that moment."""
+        self._write("DELETE FROM contribution WHERE stored < ?", (before,))
+
+
+_QUESTION = "SELECT query, entry, state, attempt, proof, not_after, answer, breakdown, cancelled FROM question"
+
+
+def _question(row: tuple[object, ...]) -> QuestionRow:
+    *fields, cancelled = row
+    return QuestionRow(*fields, bool(cancelled))  # type: ignore[arg-type, call-arg]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    db = sqlite3.connect(path, check_same_thread=False)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("PRAGMA secure_delete = ON")
+    db.executescript(_SCHEMA)
+    return db

@@ -1,0 +1,147 @@
+"""From masked vectors to the answer: unmask with the auditor's sum, state the noise, bundle the proofs.
+
+Everything after the unmasking is post-processing of a differentially private release.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+
+from audit_ledger.view import LedgerView
+from coordinator.ledger import CityLedger
+from coordinator.opening import Auditor
+from coordinator.question import Question
+from coordinator.register import Contributed
+from privacy.filter import encode_charge
+from privacy.intervals import Release as NoiseFacts
+from privacy.intervals import ReleasedPiece, half_width, statements
+from privacy.pricing import reach
+from privacy.rdp import share_variance
+from privacy.sensitivity import Sensitivity
+from privacy.tables import skellam_table
+from protocols.answer import Answer, Coverage, Proven, Spending
+from protocols.asked import Asked, Piece, variance_text
+from protocols.contract import CONTRACT
+from protocols.identity import Identity, Role
+from protocols.secagg.binding import Binding
+from protocols.secagg.masks import unmask, values_hash, vector_hash
+from protocols.secagg.ring import Integers, dtype_of
+from protocols.statements import Release
+
+
+async def released_values(
+    auditor: Auditor, ledger: CityLedger, question: Question, binding: Binding, made: Sequence[Contributed]
+) -> Integers:
+    """The noisy sums. Raises MasksRemain, OpeningRefused, AuditorAway."""
+    dtype = dtype_of(binding.ring)
+    masked = {each.uri: np.frombuffer(each.masked, dtype) for each in made}
+    hashes = {uri: vector_hash(vector) for uri, vector in masked.items()}
+    total = np.frombuffer(await auditor.open(binding, made, hashes, ledger), dtype)
+    limit = reach(len(binding.members), binding.n, binding.c, question.admitted.asked.pieces)
+    return await asyncio.to_thread(unmask, masked, total, binding.ring, limit)
+
+
+def release_statement(view: LedgerView, question: Question, binding: Binding, values: Integers, by: str, at: str) -> Release:
+    facts = view.questions[question.id.hex()]
+    answered = tuple(member.uri for member in binding.members)
+    ready, refused = set(facts.readys), set(facts.refusals)
+    return Release(
+        log=view.authority.origin,
+        at=at,
+        by=by,
+        query=question.id.hex(),
+        round=binding.round,
+        attempt=binding.attempt,
+        status="released",
+        binding=binding.value.hex(),
+        values=values_hash(values).hex(),
+        answered=answered,
+        refused=tuple(sorted(refused - set(answered))),
+        away=tuple(sorted(set(question.query.audience) - ready - refused)),
+        left_out=tuple(sorted(ready - set(answered) - refused)),
+    )
+
+
+def compose_answer(ledger: CityLedger, question: Question, binding: Binding, values: Integers, release: bytes) -> Answer:
+    """The bundle, every entry with its proof under the newest checkpoint."""
+    view, asked = ledger.view, question.admitted.asked
+    facts = view.questions[question.id.hex()]
+    opened = facts.openings[binding.round][0]
+    ended = facts.release
+    assert ended is not None
+    statement = ended[1]
+    variances = [_total_variance(piece.variance, binding) for piece in asked.pieces]
+    return Answer(
+        version=1,
+        query=_proven(ledger, facts.index),
+        keys=tuple(_proven(ledger, index) for index in _key_indexes(view, binding, question.query.by)),
+        approvals=tuple(_proven(ledger, index) for index in _approval_indexes(view, question)),
+        readys=tuple(_proven(ledger, ledger.index_of(member.ready)) for member in binding.members),
+        opening=_proven(ledger, opened),
+        receipts=tuple(_proven(ledger, facts.receipts[(member.uri, binding.round)][0]) for member in binding.members),
+        release=_proven(ledger, ended[0]),
+        values=tuple(int(value) for value in values),
+        total_variances=tuple(variance_text(each) for each in variances),
+        half_widths=tuple(half_width(each) for each in variances),
+        price=encode_charge(question.admitted.price.one),
+        spending=spending(asked, binding),
+        coverage=Coverage(
+            answered=statement.answered,
+            refused=statement.refused,
+            away=statement.away,
+            left_out=statement.left_out,
+            incomplete=tuple(sorted({uri for _, uri in facts.incidents})),
+        ),
+    )
+
+
+def _total_variance(variance: Fraction, binding: Binding) -> Fraction:
+    """All of U add a share sized for n - c honest hospitals of K: the sum carries more than was asked for."""
+    return len(binding.members) * share_variance(variance, binding.n, binding.c)
+
+
+def spending(asked: Asked, binding: Binding) -> tuple[Spending, ...]:
+    """(ε, δ) for each case and each δ, the sampler's own distance included in δ."""
+    facts = NoiseFacts(
+        order=CONTRACT.order,
+        pieces=tuple(_piece(piece, binding) for piece in asked.pieces),
+        n=binding.n,
+        colluders=binding.c,
+        members=len(binding.members),
+        blocks=len(asked.blocks),
+    )
+    return tuple(
+        Spending(who=each.case.value, epsilon=_text(each.epsilon), delta=_text(each.delta + each.sampler_delta))
+        for each in statements(facts)
+    )
+
+
+def _piece(piece: Piece, binding: Binding) -> ReleasedPiece:
+    table = skellam_table(share_variance(piece.variance, binding.n, binding.c))
+    moved = Sensitivity(piece.l1, piece.l2_squared)
+    return ReleasedPiece(moved, piece.variance, piece.length * CONTRACT.attempts, table.distance)
+
+
+def _text(value: Fraction) -> str:
+    return f"{float(value):.9g}"
+
+
+def _proven(ledger: CityLedger, index: int) -> Proven:
+    return Proven(entry=ledger.entry(index).decode(), proof=ledger.proof(index).decode())
+
+
+def _key_indexes(view: LedgerView, binding: Binding, asker: str) -> list[int]:
+    """Entry 0 and the entries of every key whose signature the bundle relies on."""
+    wanted = {asker, *(member.uri for member in binding.members)}
+    keys = view.authority.keys.values()
+    relied = {each.since for each in keys if each.subject in wanted or Identity.parse(each.subject).role is Role.AUDITOR}
+    return sorted({0, *relied})
+
+
+def _approval_indexes(view: LedgerView, question: Question) -> list[int]:
+    query = question.query
+    target = query.programme if query.purpose == "surveillance" and query.programme else question.id.hex()
+    programme = [view.programmes[target][0]] if target in view.programmes else []
+    return [*programme, view.approvals[target][0]]

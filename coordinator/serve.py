@@ -1,0 +1,151 @@
+"""The coordinator's process: log, rounds and doors on one event loop, until a signal asks for an orderly end.
+
+Ending drains: hospitals are told to come back, questions stay in the register, and the next start goes on with them.
+"""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+import grpc.aio
+import structlog
+
+from audit_ledger.errors import LedgerError
+from audit_ledger.log.store import LogStore
+from audit_ledger.note import LogKey
+from audit_ledger.party.channel import OPTIONS, server_credentials
+from audit_ledger.party.home import Home
+from audit_ledger.party.interceptor import Discreet
+from audit_ledger.policy import TrustFile
+from audit_ledger.witness_client import WitnessClient
+from coordinator.config import Config
+from coordinator.errors import CoordinatorError, NotFounded
+from coordinator.ledger import CityLedger
+from coordinator.members import Members
+from coordinator.opening import Auditor
+from coordinator.register import Register
+from coordinator.rounds import Rounds
+from coordinator.service.desk import Desk
+from coordinator.service.enrolment import Enrolment
+from coordinator.service.link import Link
+from coordinator.transport_ca import CertificateAuthority
+from protocols.contract import CONTRACT
+from protocols.identity import SigningKey
+from protocols.v1 import link_pb2, link_pb2_grpc
+
+log = structlog.get_logger("coordinator")
+DRAIN_S = 2.0
+
+
+@dataclass(slots=True)
+class Coordinator:
+    """The parts of a running coordinator."""
+
+    config: Config
+    store: LogStore
+    ledger: CityLedger
+    members: Members
+    rounds: Rounds
+    register: Register
+    auditor: Auditor
+    servers: list[grpc.aio.Server]
+
+
+def open_log(home: Home, config: Config) -> LogStore:
+    """The log, opened and verified. Raises LedgerError."""
+    key = home.key("log")
+    vkey = LogKey.parse(config.log_vkey)
+    return LogStore(home.path / "log.sqlite", home.path / "ledger", vkey, key)
+
+
+def _witness(config: Config, trust: TrustFile, store: LogStore, home: Home) -> WitnessClient:
+    witness = trust.policy.witnesses[0]
+    published = home.path / "ledger" / "checkpoint"
+    return WitnessClient(config.witness_url, witness.key, store.published_size if published.exists() else 0)
+
+
+async def serve(home: Home, is_ready: Callable[[str], None], clock: Callable[[], int] = lambda: int(time.time())) -> None:
+    """Runs until SIGTERM or SIGINT. `is_ready` is called once with the address of the link."""
+    config = Config.read(home)
+    if not home.has("trust.policy"):
+        raise NotFounded("the log has no entry 0 yet: let the auditor countersign founding/draft.json, then `init --founding FILE`")
+    coordinator = await _start(home, config, clock)
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    publisher = asyncio.create_task(coordinator.ledger.publish_forever())
+    keeper = asyncio.create_task(_keep_house(coordinator, clock))
+    await coordinator.rounds.resume()
+    is_ready(config.link_listen)
+    await stop.wait()
+    await _drain(coordinator)
+    for task in (publisher, keeper):
+        task.cancel()
+    await asyncio.gather(publisher, keeper, return_exceptions=True)
+    await coordinator.auditor.close()
+    await asyncio.to_thread(coordinator.store.close)
+    coordinator.register.close()
+
+
+async def _start(home: Home, config: Config, clock: Callable[[], int]) -> Coordinator:
+    trust = home.trust()
+    store = await asyncio.to_thread(open_log, home, config)
+    ledger = CityLedger(store, _witness(config, trust, store, home), trust, clock)
+    await _found(home, ledger)
+    register, members = Register(home.path / "register.sqlite"), Members()
+    auditor = Auditor(home, config.opener_address, ledger.view.authority.root.auditor if ledger.view.authority.root else "")
+    identity: SigningKey = home.key("identity")
+    rounds = Rounds(ledger, members, auditor, register, identity, config.uri, clock, config.timing)
+    servers = await _open_doors(home, config, ledger, members, rounds, register)
+    return Coordinator(config, store, ledger, members, rounds, register, auditor, servers)
+
+
+async def _found(home: Home, ledger: CityLedger) -> None:
+    """The founding entries go first; at a restart they stand already and keep their places."""
+    for path in sorted((home.path / "founding").glob("entry-*.json")):
+        await ledger.append([path.read_bytes()])
+
+
+async def _open_doors(
+    home: Home, config: Config, ledger: CityLedger, members: Members, rounds: Rounds, register: Register
+) -> list[grpc.aio.Server]:
+    main = grpc.aio.server(interceptors=[Discreet()], options=OPTIONS)
+    link_pb2_grpc.add_NodeLinkServicer_to_server(Link(ledger, members, rounds), main)
+    link_pb2_grpc.add_DeskServicer_to_server(Desk(ledger, members, rounds, register), main)
+    _bind(main, config.link_listen, server_credentials(home))
+    door = grpc.aio.server(interceptors=[Discreet()], options=OPTIONS)
+    link_pb2_grpc.add_EnrolmentServicer_to_server(Enrolment(CertificateAuthority.load(home), register), door)
+    key, certificate = ((home.path / "tls" / name).read_bytes() for name in ("key.pem", "cert.pem"))
+    _bind(door, config.enrol_listen, grpc.ssl_server_credentials([(key, certificate)]))
+    for server in (main, door):
+        await server.start()
+    return [main, door]
+
+
+def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> None:
+    try:
+        server.add_secure_port(address, credentials)
+    except RuntimeError:
+        raise LedgerError(f"{address}: cannot listen there; another process may hold the port") from None
+
+
+async def _keep_house(coordinator: Coordinator, clock: Callable[[], int]) -> None:
+    """Keeps the newest cosignature young for reconnecting hospitals, and forgets masked vectors after their time."""
+    while True:
+        await asyncio.sleep(CONTRACT.freshness_s / 4)
+        with contextlib.suppress(LedgerError, CoordinatorError):
+            await coordinator.ledger.refreshed(CONTRACT.freshness_s // 4)
+        await asyncio.to_thread(coordinator.register.forget, clock() - CONTRACT.keep_days * 86_400)
+
+
+async def _drain(coordinator: Coordinator) -> None:
+    frame = link_pb2.CoordinatorFrame(drain=link_pb2.Drain(reconnect_after_s=1))
+    for member in coordinator.members.all():
+        with contextlib.suppress(asyncio.QueueFull):
+            member.send(frame)
+            member.outbox.put_nowait(None)
+    await asyncio.gather(*(server.stop(DRAIN_S) for server in coordinator.servers))

@@ -1,0 +1,111 @@
+"""NodeLink: one stream a hospital. Frames in are handled in order; frames out go through the member's one writer task."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc.aio
+import structlog
+
+from audit_ledger.party.channel import peer_of
+from coordinator.ledger import CityLedger
+from coordinator.members import Member, Members, Partial, close
+from coordinator.rounds import Rounds
+from coordinator.service.statements import append_statement
+from protocols.contract import CONTRACT
+from protocols.errors import ProtocolError
+from protocols.identity import Role
+from protocols.v1 import link_pb2, link_pb2_grpc
+
+log = structlog.get_logger("coordinator.link")
+MAX_CONTRIBUTION_BYTES = CONTRACT.max_cells * 8 * 8
+HEARTBEAT_S = 15.0
+
+
+class Link(link_pb2_grpc.NodeLinkServicer):
+    """Serves hospitals. Identity is the certificate's URI."""
+
+    def __init__(self, ledger: CityLedger, members: Members, rounds: Rounds) -> None:
+        self._ledger, self._members, self._rounds = ledger, members, rounds
+
+    async def Connect(  # noqa: N802
+        self, request_iterator: AsyncIterator[link_pb2.NodeFrame], context: "grpc.aio.ServicerContext[Any, Any]"
+    ) -> AsyncIterator[link_pb2.CoordinatorFrame]:
+        uri = peer_of(context)
+        if uri.role is not Role.HOSPITAL:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "link.role")
+        hello = await anext(request_iterator)
+        if hello.WhichOneof("frame") != "hello":
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "link.hello_first")
+        member = Member(str(uri), told=hello.hello.followed)
+        reader = asyncio.create_task(self._read(member, request_iterator))
+        try:
+            await self._welcome(member)
+            while True:
+                frame = await self._next(member)
+                if frame is None:
+                    return
+                yield frame
+        finally:
+            reader.cancel()
+            self._members.leave(member)
+            log.info("hospital left", party=member.uri)
+
+    async def _welcome(self, member: Member) -> None:
+        await self._ledger.refreshed(CONTRACT.freshness_s // 2)
+        member.send(link_pb2.CoordinatorFrame(welcome=link_pb2.Welcome(size=self._ledger.note_size)))
+        member.catch_up(self._ledger)
+        self._members.join(member)
+        log.info("hospital joined", party=member.uri)
+
+    async def _next(self, member: Member) -> link_pb2.CoordinatorFrame | None:
+        try:
+            return await asyncio.wait_for(member.outbox.get(), HEARTBEAT_S)
+        except TimeoutError:
+            return link_pb2.CoordinatorFrame(heartbeat=link_pb2.Heartbeat())
+
+    async def _read(self, member: Member, frames: AsyncIterator[link_pb2.NodeFrame]) -> None:
+        try:
+            async for frame in frames:
+                await self._handle(member, frame)
+        except ProtocolError as error:
+            log.warning("frame refused", party=member.uri, code=error.code)
+        except grpc.aio.AioRpcError:
+            pass  # the peer is gone; the stream's end below says so
+        finally:
+            close(member)
+
+    async def _handle(self, member: Member, frame: link_pb2.NodeFrame) -> None:
+        match frame.WhichOneof("frame"):
+            case "ready":
+                await self._rounds.answered(member.uri, frame.ready.envelope, is_ready=True)
+            case "refused":
+                await self._rounds.answered(member.uri, frame.refused.envelope, is_ready=False)
+            case "contribution":
+                member.partial = Partial(frame.contribution)
+            case "chunk":
+                self._chunk(member, frame.chunk.data)
+            case "complete":
+                await self._complete(member)
+            case "binding_refused":
+                await self._rounds.balked(member.uri, frame.binding_refused)
+            case "heartbeat":
+                member.is_paused = frame.heartbeat.is_paused
+            case "statement":
+                appended = await append_statement(self._ledger, frame.statement.envelope)
+                member.send(link_pb2.CoordinatorFrame(appended=appended))
+            case _:
+                pass  # followed, goodbye: facts about the stream that need no answer
+
+    def _chunk(self, member: Member, data: bytes) -> None:
+        if member.partial is None or len(member.partial.data) + len(data) > min(
+            member.partial.header.total_bytes, MAX_CONTRIBUTION_BYTES
+        ):
+            raise ProtocolError("chunk: more bytes than the contribution declared")
+        member.partial.data += data
+
+    async def _complete(self, member: Member) -> None:
+        partial, member.partial = member.partial, None
+        if partial is None or len(partial.data) != partial.header.total_bytes:
+            raise ProtocolError("contribution: completed without all its bytes")
+        await self._rounds.contributed(member.uri, partial.header, bytes(partial.data))
