@@ -62,7 +62,7 @@ Zone = Annotated[str, typer.Option(help="The zone whose calendar dates count.", 
 
 @import_app.command("fhir", epilog="Example: kapok-node import fhir export/ bundle.json --home /var/lib/kapok")
 def import_fhir(
-    paths: Annotated[list[Path], typer.Argument(help="Bundles (.json) and Bulk Data (.ndjson), plain or .gz, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Bundles (.json), Bulk Data (.ndjson), plain or .gz, or folders of them.")],
     lang: Language,
     home: Home = _HOME,
     as_json: AsJson = False,

@@ -11,10 +11,10 @@ Rules
 
 import gc
 import gzip
-import io
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -30,7 +30,7 @@ Progress = Callable[[int], None]
 """Told how many bytes of the file on disk were read since the last call."""
 
 _SUFFIXES = (".json", ".ndjson", ".jsonl", ".json.gz", ".ndjson.gz", ".jsonl.gz")
-_LINES_PER_BATCH = 20_000
+_LINES_PER_BATCH = 10_000
 _MALFORMED = (AttributeError, KeyError, TypeError, IndexError)
 _BOM = b"\xef\xbb\xbf"
 
@@ -62,11 +62,11 @@ class FhirReader:
 
     def __init__(self, intake: Intake, tally: Tally, by_postal_code: Mapping[str, str], progress: Progress) -> None:
         self._intake, self._tally, self._progress = intake, tally, progress
-        self._extracts: dict[str, tuple[Kind, Extract]] = {
-            "Patient": (Kind.PERSON, patient_extract(by_postal_code)),
-            **EVENT_EXTRACTS,
-        }
         self._rows: dict[Kind, list[Row]] = {kind: [] for kind in Kind}
+        by_type = {"Patient": (Kind.PERSON, patient_extract(by_postal_code)), **EVENT_EXTRACTS}
+        self._extracts: dict[str, tuple[Extract, list[Row]]] = {
+            name: (extract, self._rows[kind]) for name, (kind, extract) in by_type.items()
+        }
 
     def read(self, path: Path) -> None:
         """One file, whichever of the four forms it has.
@@ -81,6 +81,7 @@ class FhirReader:
                     self._read_json(path, content.read(), before_first)
                 else:
                     self._read_lines(content, before_first, position)
+                    self._tally.bytes_read += content.tell()
         except (gzip.BadGzipFile, zlib.error) as cause:
             raise UnreadableSource(f"{path}: is not gzip, or is damaged") from cause
         except EOFError as cause:
@@ -90,43 +91,55 @@ class FhirReader:
         self._flush()
         self._progress(0)
 
-    def _read_lines(self, lines: Iterable[bytes], before_first: int, position: Callable[[], int]) -> None:
-        loads, take, place = orjson.loads, self._take, before_first
-        done = size = 0
-        for line in lines:
-            place += 1
-            size += len(line)
-            try:
-                take(loads(line), place)
-            except orjson.JSONDecodeError:
-                self._reject_line(line, place)
-            if (place - before_first) % _LINES_PER_BATCH == 0:
-                self._flush()
-                self._progress(position() - done)
-                done = position()
-        self._tally.bytes_read += size
-        self._progress(position() - done)
+    def _read_lines(self, lines: Iterator[bytes], before_first: int, position: Callable[[], int]) -> None:
+        place, done = before_first, 0
+        while True:
+            first = place
+            place = self._read_batch(islice(lines, _LINES_PER_BATCH), place)
+            if place == first:
+                return
+            self._flush()
+            self._progress(position() - done)
+            done = position()
 
-    def _reject_line(self, line: bytes, place: int) -> None:
-        if line.startswith(_BOM):
-            self._read_lines([line.removeprefix(_BOM)], place - 1, lambda: 0)
-        elif line.strip():
+    def _read_batch(self, lines: Iterable[bytes], before: int) -> int:
+        """The place of the last line. A bulk export passes through this loop: it looks up outside what it can."""
+        loads, extracts, read, place = orjson.loads, self._extracts, self._tally.read, before
+        for place, line in enumerate(lines, before + 1):
+            try:
+                resource = loads(line)
+                name = resource["resourceType"]
+                extract, rows = extracts[name]
+                extract(resource, place, rows)
+                read[name] += 1
+            except (orjson.JSONDecodeError, *_MALFORMED):
+                self._take_slowly(line, place)
+        return place
+
+    def _take_slowly(self, line: bytes, place: int) -> None:
+        """A line that is not one of the four types in its right shape: says what it is."""
+        line = line.removeprefix(_BOM)
+        if not line.strip():
+            return
+        try:
+            self._take(orjson.loads(line), place)
+        except orjson.JSONDecodeError:
             self._tally.skip(Reason.NOT_JSON, place)
 
     def _take(self, resource: Any, place: int) -> None:
         try:
             name = resource["resourceType"]
             used = self._extracts.get(name)
-            if used is None:
-                self._tally.not_used[_type_name(name)] += 1
-                return
         except _MALFORMED:
             self._tally.skip(Reason.NOT_FHIR, place)
             return
-        kind, extract = used
+        if used is None:
+            self._tally.not_used[_type_name(name)] += 1
+            return
+        extract, rows = used
         self._tally.read[name] += 1
         try:
-            extract(resource, place, self._rows[kind])
+            extract(resource, place, rows)
         except _MALFORMED:
             self._tally.skip(Reason.MALFORMED, place)
 
@@ -136,7 +149,8 @@ class FhirReader:
             whole = orjson.loads(content)
         except orjson.JSONDecodeError as cause:
             if _is_json(content.split(b"\n", 1)[0]):  # NDJSON under a .json name
-                self._read_lines(io.BytesIO(content), before_first, lambda: 0)
+                self._read_lines(iter(content.splitlines()), before_first, lambda: 0)
+                self._tally.bytes_read += len(content)
                 return
             # `from None`: the cause carries the whole document.
             raise UnreadableSource(f"{path}:{cause.lineno}: is not JSON") from None
@@ -196,7 +210,7 @@ def _is_json(line: bytes) -> bool:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, Callable[[], int]]]:
     """The uncompressed bytes of a file, and where on the disk the reading stands."""
-    with path.open("rb") as raw:
+    with path.open("rb", buffering=1 << 20) as raw:
         if path.name.endswith(".gz"):
             with gzip.open(raw) as content:
                 yield cast(BinaryIO, content), raw.tell

@@ -23,14 +23,15 @@ from hospital_node.records.statements import Kind, Row
 Resource = dict[str, Any]
 Extract = Callable[[Resource, int, list[Row]], None]
 
+_WITHDRAWN = str(Reason.WITHDRAWN)
 _SEX = {"female": "F", "male": "M", "other": "O"}
 _CLASS = {"AMB": "AMB", "EMER": "EMER", "IMP": "IMP", "ACUTE": "IMP", "NONAC": "IMP"}
 _ENCOUNTER_STOPS: dict[str | None, str] = {
-    "entered-in-error": Reason.WITHDRAWN.value,
-    "cancelled": Reason.WITHDRAWN.value,
-    "planned": Reason.PLANNED.value,
+    "entered-in-error": _WITHDRAWN,
+    "cancelled": _WITHDRAWN,
+    "planned": str(Reason.PLANNED),
 }
-_OBSERVATION_STOPS: dict[str | None, str] = {"entered-in-error": Reason.WITHDRAWN.value, "cancelled": Reason.WITHDRAWN.value}
+_OBSERVATION_STOPS: dict[str | None, str] = {"entered-in-error": _WITHDRAWN, "cancelled": _WITHDRAWN}
 _CONDITION_STOPS = frozenset({"refuted", "entered-in-error"})
 _NOTHING: Resource = {}
 
@@ -94,8 +95,10 @@ def condition(resource: Resource, place: int, rows: list[Row]) -> None:
 
 
 def _condition_stop(status: Resource) -> str | None:
-    codes = [coding.get("code") for coding in status.get("coding", ())]
-    return Reason.WITHDRAWN.value if _CONDITION_STOPS.intersection(codes) else None
+    for coding in status.get("coding", ()):
+        if coding.get("code") in _CONDITION_STOPS:
+            return _WITHDRAWN
+    return None
 
 
 def _diagnosis(codings: list[Resource]) -> Resource:
@@ -124,9 +127,9 @@ def observation(resource: Resource, place: int, rows: list[Row]) -> None:
     if components is None:
         rows.append(event + _result(resource))
         return
-    if "valueQuantity" in resource or "valueInteger" in resource:
-        rows.append(event + _result(resource))
-    rows.extend([event + _result(component) for component in components])
+    has_value = "valueQuantity" in resource or "valueInteger" in resource
+    parts = [resource, *components] if has_value else components
+    rows.extend([event + _result(part) for part in parts])  # all or none: a component of the wrong shape spoils the panel
 
 
 def _result(part: Resource) -> Row:
@@ -137,9 +140,13 @@ def _result(part: Resource) -> Row:
         coding = next((one for one in codings if one.get("system") == LOINC), coding)
     quantity = part.get("valueQuantity")
     if quantity is None:
-        return coding.get("system"), coding.get("code"), part.get("valueInteger"), None
-    value = None if "comparator" in quantity else quantity.get("value")
-    return coding.get("system"), coding.get("code"), value, quantity.get("code") or quantity.get("unit")
+        value, unit = part.get("valueInteger"), None
+    else:
+        value = None if "comparator" in quantity else quantity.get("value")
+        unit = quantity.get("code") or quantity.get("unit")
+    if value is True or value is False:  # Arrow would take it for 1 or 0
+        raise TypeError("a truth value is no measurement")
+    return coding.get("system"), coding.get("code"), value, unit
 
 
 EVENT_EXTRACTS: dict[str, tuple[Kind, Extract]] = {

@@ -103,8 +103,12 @@ class NothingLoaded(UnreadableSource):
 
 
 def _database(path: Path) -> duckdb.DuckDBPyConnection:
+    # Nothing reads this file before it is whole: a commit that writes the log first and the tables after would only write twice.
     spill = path.with_name(path.name + ".spill")  # staged records that outgrow memory go here, inside the folder, and are removed
     try:
-        return duckdb.connect(path, config={"threads": 1, "temp_directory": str(spill), "autoinstall_known_extensions": False})
+        return duckdb.connect(
+            path,
+            config={"threads": 1, "wal_autocheckpoint": "1KB", "temp_directory": str(spill), "autoinstall_known_extensions": False},
+        )
     except duckdb.Error as cause:
         raise StoreFailed(f"{path.name}: the database cannot be built ({type(cause).__name__})") from None

@@ -29,6 +29,9 @@ from hospital_node.records.report import SAMPLES, Reason, TableReport, Tally, Un
 from hospital_node.records.schema import DDL, TABLES
 from hospital_node.records.statements import EVENTS, FITS, IDS, INSERTS, LAYOUTS, STAGING, Kind, Row, resolved
 
+# To plan a statement takes as long as to stage some ten thousand rows.
+_ROWS_PER_STATEMENT = 200_000
+
 
 class Intake:
     """Takes the rows of one import into one database file; nothing shows in the tables before `settle`."""
@@ -43,16 +46,14 @@ class Intake:
     ) -> None:
         """`repeats`: the tables for which a second record of one source id is worth a line in the report."""
         self._db, self._tally, self._today, self._repeats = connection, tally, today, repeats
+        self._waiting: dict[Kind, list[pa.Table]] = {kind: [] for kind in Kind}
+        self._is_staged: set[Kind] = set()
         self._run(f"SET TimeZone = '{zone.key}'")
-        if not self._all("SELECT 1 FROM duckdb_tables() WHERE table_name = 'person'"):
-            self._run(DDL)
+        self._run(DDL)
         self._run("CREATE TEMP TABLE refused (reason VARCHAR, place BIGINT)")
-        for kind, layout in LAYOUTS.items():
-            self._db.register("batch", layout.empty_table())
-            self._run(f"CREATE TEMP TABLE staged_{kind} AS {STAGING[kind]}", today=today)
 
     def add(self, kind: Kind, rows: list[Row]) -> None:
-        """Stages rows in the layout of their kind; a row whose values are of the wrong type is counted as malformed."""
+        """Takes rows in the layout of their kind; a row whose values are of the wrong type is counted as malformed."""
         if not rows:
             return
         layout = LAYOUTS[kind]
@@ -60,11 +61,21 @@ class Intake:
             batch = _table(rows, layout)
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
             batch = _table(self._only_fitting(rows, layout), layout)
-        self._db.register("batch", batch)
-        self._run(f"INSERT INTO staged_{kind} {STAGING[kind]}", today=self._today)
+        self._waiting[kind].append(batch)
+        if sum(one.num_rows for one in self._waiting[kind]) >= _ROWS_PER_STATEMENT:
+            self._stage(kind)
+
+    def _stage(self, kind: Kind) -> None:
+        self._db.register("batch", pa.concat_tables([LAYOUTS[kind].empty_table(), *self._waiting[kind]]))
+        opening = f"INSERT INTO staged_{kind}" if kind in self._is_staged else f"CREATE TEMP TABLE staged_{kind} AS"
+        self._run(f"{opening} {STAGING[kind]}", today=self._today)
+        self._is_staged.add(kind)
+        self._waiting[kind].clear()
 
     def settle(self, codes: CodeMap) -> tuple[dict[str, TableReport], list[UnmappedCode]]:
         """Merges what was staged, all or nothing; the report of each table, and the codes no map knew."""
+        for kind in Kind:
+            self._stage(kind)
         self._run("BEGIN")
         tables: dict[str, TableReport] = {Kind.PERSON: self._settle_persons()}
         unmapped = self._give_meaning(codes)

@@ -50,10 +50,11 @@ _AS_BIRTH = (
     "CASE length({0}) WHEN 4 THEN try_cast({0} || '-07-01' AS DATE) WHEN 7 THEN try_cast({0} || '-15' AS DATE) "
     f"ELSE {_AS_DAY} END"
 )
-# `Type/id`, an absolute URL and `…/_history/n` name the id by their last (or third last) part, a URN by its end.
+# `Type/id`, an absolute URL and `…/_history/n` name the id by their last (or third last) part, a URN by its end. The pattern is
+# dear and left to the two rare forms.
 _AS_ID = (
-    "CASE WHEN {0} LIKE 'urn:uuid:%' THEN substr({0}, 10) WHEN contains({0}, '/') "
-    "THEN regexp_extract({0}, '/([^/]+)(/_history/[^/]*)?$', 1) ELSE {0} END"
+    "CASE WHEN starts_with({0}, 'urn:uuid:') THEN substr({0}, 10) WHEN contains({0}, '//') OR contains({0}, '/_history/') "
+    "THEN regexp_extract({0}, '([^/]+)(/_history/[^/]*)?$', 1) ELSE substr({0}, strpos({0}, '/') + 1) END"
 )
 _OUT_OF_TIME = (
     f"WHEN date IS NULL THEN '{Reason.BAD_DATE}' "
@@ -120,7 +121,7 @@ def resolved(kind: Kind) -> str:
         SELECT s.place, s.source_id, s.date, s.stop, {OWN_COLUMNS[kind]}, p.person_id, {visit} AS visit_id,
                old.id AS old_id, old.source_id IS NOT NULL AS is_known,
                coalesce(s.district, old.district, p.district) AS district, p.sex,
-               coalesce(greatest(date_sub('year', p.birth_date, s.date), 0), s.years)::SMALLINT AS age,
+               (CASE WHEN p.birth_date IS NULL THEN s.years ELSE greatest(date_sub('year', p.birth_date, s.date), 0) END)::SMALLINT AS age,
                CASE WHEN s.stop IS NOT NULL THEN s.stop WHEN p.person_id IS NULL THEN '{Reason.UNKNOWN_SUBJECT}'
                     WHEN {_BEFORE_BIRTH} THEN '{Reason.BEFORE_BIRTH}' END AS reason
         FROM latest s LEFT JOIN person p ON p.source_id = s.subject {visits}
