@@ -1,8 +1,8 @@
 """The opener without sockets: follows the ledger, binds itself to one member set per (query, round), and hands out its sum.
 
-A request's life: `open` checks every rule, computes the sum, signs the `opening` and stores both durably; the caller logs the
-opening and brings the ledger by `follow`; `release` gives the sum once that very opening stands in the followed ledger. The byte-identical
-request gets the same answer again, also after a restart; any other request for that (query, round) is refused for ever.
+A request runs so: `open` checks every rule, computes the sum, signs the `opening` and stores both durably; the caller logs the
+opening and brings the ledger by `follow`; `release` gives the sum once that very opening stands in the followed ledger. The
+byte-identical request gets the same answer again, also after a restart; any other one for that (query, round) is refused for ever.
 
 A segment's opening is logged once, at its first round; later rounds (their members within the opened ones) get their sum at
 once. They are served only by the process that opened the segment: a store cannot show that it is not an older copy of itself, so

@@ -24,7 +24,7 @@ import grpc
 import grpc.aio
 import structlog
 
-from audit_ledger.errors import LedgerError
+from audit_ledger.errors import Unavailable
 from audit_ledger.opener import OpenRequest, SealedSeed
 from audit_ledger.opener_core import OpenerCore, Reply
 from audit_ledger.opener_keys import NoSealingKey
@@ -33,7 +33,7 @@ from audit_ledger.party.home import Home
 from audit_ledger.party.interceptor import Discreet
 from protocols.canonical import encode_json
 from protocols.identity import Identity, Role
-from protocols.refusal import Refusal
+from protocols.refusal import Reason, Refusal
 from protocols.v1 import link_pb2, link_pb2_grpc
 
 SWEEP_S = 60
@@ -54,11 +54,11 @@ class _Pieces:
     entries: list[bytes] = field(default_factory=list)
 
     def take(self, frame: link_pb2.Follow) -> tuple[int, list[bytes], bytes] | None:
-        """The whole, once its last piece is there. Raises LedgerError when a piece does not continue the one before."""
+        """The whole, once its last piece is there. Raises Unavailable when a piece does not continue the one before."""
         if not self.entries:
             self.start = frame.start
         elif frame.start != self.start + len(self.entries):
-            raise LedgerError(f"follow: expected a piece from {self.start + len(self.entries)}, got {frame.start}")
+            raise Unavailable(f"follow: expected a piece from {self.start + len(self.entries)}, got {frame.start}")
         self.entries.extend(frame.entries)
         if not frame.checkpoint:
             return None
@@ -112,17 +112,22 @@ class OpenerService(link_pb2_grpc.OpenerServicer):
                 if reply.opening is not None:
                     yield link_pb2.OpenReply(opening=link_pb2.Statement(envelope=reply.opening))
             else:
-                whole = pieces.take(frame.follow)
-                if whole is None:
-                    continue
-                start, entries, checkpoint = whole
-                act = partial(OpenerCore.follow, start=start, entries=entries, checkpoint=checkpoint, now=self._clock())
-                refused = await self.run(act)
+                refused = await self._follow(pieces, frame.follow)
                 if refused:
                     yield _refused(refused)
                     return
             async for each in self._released(waiting):
                 yield each
+
+    async def _follow(self, pieces: _Pieces, frame: link_pb2.Follow) -> list[Refusal]:
+        try:
+            whole = pieces.take(frame)
+        except Unavailable as error:
+            return [Refusal(Reason.INCONSISTENT, "pieces without a gap", error.code)]
+        if whole is None:
+            return []
+        start, entries, checkpoint = whole
+        return await self.run(partial(OpenerCore.follow, start=start, entries=entries, checkpoint=checkpoint, now=self._clock()))
 
     async def _released(self, waiting: deque[Reply]) -> AsyncIterator[link_pb2.OpenReply]:
         while waiting:
