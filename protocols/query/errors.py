@@ -69,6 +69,6 @@ class QueryError(Exception):
 
 def nearest_name(given: str, names: Iterable[str]) -> str:
     """The valid name most like the given one, or all of them when none is like it."""
-    known = list(names)
+    known = list(map(str, names))
     alike = difflib.get_close_matches(given.lower(), known, n=1, cutoff=0.5)
     return alike[0] if alike else ", ".join(known)

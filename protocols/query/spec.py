@@ -230,7 +230,7 @@ def _conditions_can_hold(spec: QuerySpec) -> Iterator[Problem]:
         if isinstance(condition, HasPrefix) and covered_prefixes(condition.prefixes):
             yield Problem(ProblemCode.OVERLAP, "icd10", "a prefix begins another", "only the shorter one", path=path)
     bounds = [condition for condition in spec.where if isinstance(condition, ValueBound)]
-    if len(bounds) == 2 and not _leaves_room(*bounds):
+    if [bound.op.is_lower_bound for bound in bounds] == [True, False] and not _leaves_room(*bounds):
         yield Problem(ProblemCode.BAD_VALUE, "value", "the range is empty", "value >= 3 AND value < 5", path="where")
 
 

@@ -72,7 +72,7 @@ def name_of(node: exp.Expr) -> tuple[str, str]:
         return f"function {node.name.upper()}", "COUNT(*), COUNT(DISTINCT person_id), SUM(CLAMP(...)), AVG(CLAMP(...))"
     if isinstance(node, exp.Func):
         return f"function {node.sql_name()}", "COUNT(*), COUNT(DISTINCT person_id), SUM(CLAMP(...)), AVG(CLAMP(...))"
-    return node.key.upper(), ""
+    return node.key.upper(), EXAMPLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,8 @@ class Source:
         """Line and column of a node's first character; a node without a place of its own stands where its parts begin."""
         starts = [part.meta["start"] for part in node.walk() if "start" in part.meta]
         keyword = name_of(node)[0].split()[0]
+        if not starts and keyword not in {token.text.upper() for token in self.tokens} and node.parent is not None:
+            return self.place(node.parent)
         start = min(starts, default=_keyword(self.tokens, keyword))
         if isinstance(node, exp.Case | exp.Not | exp.Exists | exp.Subquery):
             before = [token.start for token in self.tokens if token.start <= start and token.text.upper() in {keyword, "("}]

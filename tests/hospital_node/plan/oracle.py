@@ -75,7 +75,9 @@ def answer(spec: QuerySpec, records: Records, key: bytes, choice: Choice = by_ke
         segments = [[0] * spec.grid().size for _ in range(2 if isinstance(measure, Average) else 1)]
         for owner, chosen in kept.items():
             for cell in chosen:
-                for segment, amount in zip(segments, _amounts(spec, measure, cells[owner][cell], is_clamped=is_clamped), strict=True):
+                for segment, amount in zip(
+                    segments, _amounts(spec, measure, cells[owner][cell], is_clamped=is_clamped), strict=True
+                ):
                     segment[cell] += amount
         vector += [number for segment in segments for number in segment]
     return vector
@@ -131,7 +133,9 @@ def _label(spec: QuerySpec, key: object, row: Row) -> str | None:
         age = _age(spec, row)
         if age is None:
             return None
-        return next((label for label, (low, high) in zip(key.bands.labels, key.bands.edges, strict=True) if low <= age <= high), None)
+        return next(
+            (label for label, (low, high) in zip(key.bands.labels, key.bands.edges, strict=True) if low <= age <= high), None
+        )
     if isinstance(key, PrefixKey):
         code = row.columns["icd10"]
         return next((prefix for prefix in key.prefixes if code is not None and code.startswith(prefix)), None)

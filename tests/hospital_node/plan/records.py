@@ -77,11 +77,15 @@ _EVENT = {
     "visit_class": st.sampled_from(["AMB", "EMER", "IMP", "odd", None]),
     "icd10": st.sampled_from(["J101", "J10", "J111", "J1", "J", "J209", "U071", "A009", "B", "j101", "", None]),
     "loinc": st.sampled_from(["2345-7", "718-7", "x", None]),
-    "value": st.sampled_from(["0", "1", "-1.5", "2.000001", "0.004999", "0.005", "2.5", "-999999999999.999999", "999999999999.999999"])
+    "value": st.sampled_from(
+        ["0", "1", "-1.5", "2.000001", "0.004999", "0.005", "2.5", "-999999999999.999999", "999999999999.999999"]
+    )
     .map(Decimal)
     .flatmap(lambda number: st.sampled_from([number, number, None])),
 }
-_BIRTHS = st.sampled_from([date(2024, 2, 29), date(2000, 2, 29), date(2020, 12, 31), date(1900, 1, 1), date(2199, 1, 1), date(2010, 2, 28), None])
+_BIRTHS = st.sampled_from(
+    [date(2024, 2, 29), date(2000, 2, 29), date(2020, 12, 31), date(1900, 1, 1), date(2199, 1, 1), date(2010, 2, 28), None]
+)
 
 
 @st.composite

@@ -97,7 +97,9 @@ def visits(person: int, days: Iterable[int], times: int = 1) -> tuple[Row, ...]:
 def test_the_checker_catches_a_plan_without_a_bound_on_cells() -> None:
     everyone = Records(Table.VISITS, visits(1, [0, 7, 14, 21, 28]))
     with pytest.raises(SensitivityExceededError, match="persons: moved by"):
-        check_neighbours(lambda s, r: oracle.answer(s, r, KEY, oracle.everything), weekly(), everyone, everyone.without(1, "2026-01"))
+        check_neighbours(
+            lambda s, r: oracle.answer(s, r, KEY, oracle.everything), weekly(), everyone, everyone.without(1, "2026-01")
+        )
 
 
 def test_the_checker_catches_a_plan_without_a_clamp() -> None:
@@ -108,14 +110,8 @@ def test_the_checker_catches_a_plan_without_a_clamp() -> None:
 
 
 def test_the_checker_catches_a_choice_that_depends_on_other_patients() -> None:
-    # Patient 1 makes week 5 the most popular; without them ten others fall back to their own earlier week.
-    others = tuple(row for person in range(2, 12) for row in visits(person, [7 if person % 2 else 14, 28]))
-    everyone = Records(Table.VISITS, others + visits(1, [28]))
+    # Patient 1 makes week 5 the most popular; without them the three others fall back to their own earlier week.
     popular = weekly(k=1)
-    check = lambda choice: check_neighbours(  # noqa: E731
-        lambda s, r: oracle.answer(s, r, KEY, choice), popular, everyone, everyone.without(1, "2026-01")
-    )
-    check(oracle.by_keyed_hash)
     tied = Records(Table.VISITS, tuple(row for n in range(2, 5) for row in visits(n, [7, 28])) + visits(1, [28]))
     with pytest.raises(SensitivityExceededError, match="persons: moved by"):
         check_neighbours(lambda s, r: oracle.answer(s, r, KEY, oracle.the_most_popular), popular, tied, tied.without(1, "2026-01"))
@@ -128,9 +124,9 @@ def test_the_checker_catches_a_plan_of_another_length() -> None:
 
 
 def kept_share(plan: Plan) -> list[float]:
-    """How much of each of four full weeks survives, when 4,000 patients come once in each and two weeks are kept."""
+    """How much of each of four full weeks survives, when 1,200 patients come once in each and two weeks are kept."""
     spec = weekly(end="2026-01-29")
-    people = 4_000
+    people = 1_200
     held = Records(Table.VISITS, tuple(row for person in range(people) for row in visits(person, [0, 7, 14, 21])))
     by_week = np.array(list(plan(spec, held))).reshape(spec.grid().shape).sum(axis=1)
     return [float(count) / people for count in by_week if count or len(by_week) == 4][:4]
@@ -138,9 +134,9 @@ def kept_share(plan: Plan) -> list[float]:
 
 @pytest.mark.statistical
 def test_no_week_starves_under_the_keyed_choice_and_late_weeks_do_under_choice_by_time() -> None:
-    # The key is fixed, so this cannot flicker; over random keys |share - 1/2| > 0.05 has probability < 1e-9 per week.
+    # The key is fixed, so this cannot flicker; over random keys |share - 1/2| > 0.08 has probability < 1e-7 per week (5.5 sd).
     shares = kept_share(by_the_plan)
     assert len(shares) == 4
-    assert all(abs(share - 0.5) < 0.05 for share in shares)
+    assert all(abs(share - 0.5) < 0.08 for share in shares)
     starved = kept_share(lambda s, r: oracle.answer(s, r, KEY, oracle.by_time))
     assert starved == [1.0, 1.0]

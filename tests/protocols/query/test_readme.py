@@ -1,0 +1,36 @@
+"""The language's page is true: each example parses, and the same question gives the same spec in SQL and as a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import protocols.query
+from protocols.query import parse_sql, parse_toml
+from protocols.query.domains import MAX_CELLS, MAX_MONTHS
+from protocols.query.sql import DEFAULT_SCALE
+
+PAGE = Path(protocols.query.__file__).with_name("README.md").read_text(encoding="utf-8")
+SQL = [line for block in re.findall(r"```sql\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
+TOML = re.findall(r"```toml\n(.*?)```", PAGE, re.S)
+
+
+@pytest.mark.parametrize("text", SQL)
+def test_each_sql_example_parses(text: str) -> None:
+    assert parse_sql(text).measures
+
+
+def test_the_file_example_is_the_same_question_as_its_sql() -> None:
+    same = (
+        "SELECT week, age_band(five_years), COUNT(DISTINCT person_id) FROM diagnoses WHERE icd10_prefix IN ('J11', 'J10') AND age <= 14 "
+        "AND date >= '2025-01-01' AND date < '2026-01-01' GROUP BY week, age_band(five_years)"
+    )
+    assert [parse_toml(text) for text in TOML] == [parse_sql(same)]
+
+
+def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
+    assert f"{MAX_CELLS:,} cells" in PAGE
+    assert f"at most {MAX_MONTHS} months" in PAGE
+    assert f"{DEFAULT_SCALE['value']} for `value` and {DEFAULT_SCALE['age']} for `age`" in PAGE
