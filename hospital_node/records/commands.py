@@ -80,7 +80,7 @@ def import_fhir(
 
 @import_app.command(
     "csv",
-    epilog="Example: kapok-node import csv --example-mapping > mapping.toml; kapok-node import csv visits.csv --mapping mapping.toml",
+    epilog="Example: kapok-node import csv --example-mapping > m.toml; kapok-node import csv visits.csv --mapping m.toml",
 )
 def import_csv(
     path: Annotated[Path, typer.Argument(help="The CSV file, UTF-8 or GB18030.")],

@@ -121,7 +121,8 @@ def resolved(kind: Kind) -> str:
         SELECT s.place, s.source_id, s.date, s.stop, {OWN_COLUMNS[kind]}, p.person_id, {visit} AS visit_id,
                old.id AS old_id, old.source_id IS NOT NULL AS is_known,
                coalesce(s.district, old.district, p.district) AS district, p.sex,
-               (CASE WHEN p.birth_date IS NULL THEN s.years ELSE greatest(date_sub('year', p.birth_date, s.date), 0) END)::SMALLINT AS age,
+               (CASE WHEN p.birth_date IS NULL THEN s.years
+                     ELSE greatest(date_sub('year', p.birth_date, s.date), 0) END)::SMALLINT AS age,
                CASE WHEN s.stop IS NOT NULL THEN s.stop WHEN p.person_id IS NULL THEN '{Reason.UNKNOWN_SUBJECT}'
                     WHEN {_BEFORE_BIRTH} THEN '{Reason.BEFORE_BIRTH}' END AS reason
         FROM latest s LEFT JOIN person p ON p.source_id = s.subject {visits}

@@ -16,23 +16,23 @@ TODAY = date(2026, 1, 31)
 SHARED = Path(__file__).resolve().parents[4] / "shared" / "data"
 
 
-def patient(name: str = "p1", **fields: Any) -> dict[str, Any]:
+def patient(name: Any = "p1", /, **fields: Any) -> dict[str, Any]:
     return {"resourceType": "Patient", "id": name, "gender": "female", "birthDate": "1980-05-17", **fields}
 
 
-def encounter(name: str = "e1", subject: str = "Patient/p1", **fields: Any) -> dict[str, Any]:
+def encounter(name: Any = "e1", /, subject: Any = "Patient/p1", **fields: Any) -> dict[str, Any]:
     period = {"start": "2025-03-01T09:00:00+08:00", "end": "2025-03-01T10:00:00+08:00"}
     event = {"resourceType": "Encounter", "id": name, "status": "finished", "class": {"code": "AMB"}}
     return {**event, "subject": {"reference": subject}, "period": period, **fields}
 
 
-def condition(name: str = "c1", subject: str = "Patient/p1", **fields: Any) -> dict[str, Any]:
+def condition(name: Any = "c1", /, subject: Any = "Patient/p1", **fields: Any) -> dict[str, Any]:
     coding = {"system": "http://hl7.org/fhir/sid/icd-10", "code": "J10.1"}
     event = {"resourceType": "Condition", "id": name, "code": {"coding": [coding]}, "subject": {"reference": subject}}
     return {**event, "encounter": {"reference": "Encounter/e1"}, "onsetDateTime": "2025-03-01", **fields}
 
 
-def observation(name: str = "o1", subject: str = "Patient/p1", **fields: Any) -> dict[str, Any]:
+def observation(name: Any = "o1", /, subject: Any = "Patient/p1", **fields: Any) -> dict[str, Any]:
     coding = {"system": "http://loinc.org", "code": "8310-5"}
     event = {
         "resourceType": "Observation",

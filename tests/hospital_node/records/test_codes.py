@@ -43,9 +43,8 @@ def test_every_snomed_code_of_the_map_is_a_valid_concept_and_every_target_a_vali
 
 def test_a_hospitals_own_file_extends_and_overrules_the_map(tmp_path: Path) -> None:
     own = tmp_path / "own.csv"
-    own.write_text(
-        "\ufeffsystem,code,icd10,name\nurn:his,流感,J11.1,\nhttp://snomed.info/sct,233604007,J15.9,Pneumonia\n", encoding="utf-8"
-    )
+    lines = ["\ufeffsystem,code,icd10,name", "urn:his,流感,J11.1,", "http://snomed.info/sct,233604007,J15.9,Pneumonia"]
+    own.write_text("\n".join(lines), encoding="utf-8")
     codes = CodeMap.read([own])
     assert codes.icd10("urn:his", "流感") == "J111"
     assert codes.icd10(SNOMED, "233604007") == "J159"
@@ -73,8 +72,8 @@ def test_a_code_map_of_another_form_is_refused_by_line(tmp_path: Path, text: str
 @pytest.mark.parametrize(
     ("system", "code", "shown"),
     [
-        (SNOMED, "233604007", True), (SNOMED, "124171000119105", True), (SNOMED, "233604008", False), (SNOMED, "13800138000", False),
-        (SNOMED, "440106198005171234", False), (SNOMED, "王小明", False), (ICD10, "J10.1", True), (ICD10, "A09.900x001", True),
+        (SNOMED, "233604007", True), (SNOMED, "124171000119105", True), (SNOMED, "233604008", False),
+        (SNOMED, "13800138000", False), (SNOMED, "440106198005171234", False), (SNOMED, "王小明", False), (ICD10, "J10.1", True), (ICD10, "A09.900x001", True),
         (ICD10, "13800138000", False), (ICD10, "王小明", False), (None, "J10.1", False), ("urn:his", "flu", False),
     ],
 )  # fmt: skip

