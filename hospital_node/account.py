@@ -1,0 +1,67 @@
+"""The hospital's account as journal and ledger know it together, and whether the journal is behind (privacy choice 8).
+
+Rules
+- A Ready continues the ledger's account: its sequence and totals follow the last Ready in the ledger and those still on their way
+  (in the journal, window open). One that never arrived is void once its window has passed: nobody may contribute to it any more.
+- The filter judges the larger of journal and ledger for each block: a void charge is not given back.
+- A sequence in the ledger above every one the journal knows means that the journal was restored or replaced.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Self
+
+from audit_ledger.view import Account as LedgerAccount
+from hospital_node.journal import StoredReady
+from privacy.filter import NOTHING, Account, Spent
+from protocols.statements import Charge, Ready, parse
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`stated` is what the next Ready continues; `spent` is what the filter judges."""
+
+    next_sequence: int
+    stated: Account
+    spent: Account
+    is_behind: bool
+
+    @classmethod
+    def of(
+        cls, ledger: LedgerAccount | None, stored: Sequence[StoredReady], local: dict[tuple[str, str], Spent], last: int
+    ) -> Self:
+        """`stored` are the Readys whose window is open, by sequence; `last` is the journal's highest sequence."""
+        ledger = ledger or LedgerAccount()
+        sequence, stated = ledger.sequence, ledger_totals(ledger)
+        for ready in stored:
+            if ready.sequence == sequence + 1:
+                sequence, stated = ready.sequence, _after(stated, charge_of(ready))
+        return cls(sequence + 1, stated, _larger(stated, Account(local)), ledger.sequence > last)
+
+
+def ledger_totals(ledger: LedgerAccount) -> Account:
+    keys = ledger.totals.keys() | ledger.totals_two.keys()
+    zero = Decimal(0)
+    return Account({key: Spent(Fraction(ledger.totals.get(key, zero)), Fraction(ledger.totals_two.get(key, zero))) for key in keys})
+
+
+def charge_of(ready: StoredReady) -> Charge:
+    statement = parse(ready.envelope).statement
+    if not isinstance(statement, Ready):
+        raise TypeError("the journal holds another statement where a Ready has to be")
+    return statement.charge
+
+
+def _after(account: Account, charge: Charge) -> Account:
+    return account.after(charge.purpose, charge.blocks, Fraction(charge.price), Fraction(charge.price_two))
+
+
+def _larger(first: Account, second: Account) -> Account:
+    keys: Iterable[tuple[str, str]] = first.totals.keys() | second.totals.keys()
+    return Account({key: larger(first.totals.get(key, NOTHING), second.totals.get(key, NOTHING)) for key in keys})
+
+
+def larger(first: Spent, second: Spent) -> Spent:
+    return Spent(max(first.single, second.single), max(first.doubled or Fraction(0), second.doubled or Fraction(0)))

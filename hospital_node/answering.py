@@ -1,0 +1,172 @@
+"""The node's decisions without a socket: follow the ledger, answer Offers, contribute under member sets, say what is due.
+
+One thread calls `follow`, `offer`, `accept`, `ended` and `due`; `contribute` may run in any thread. Clock (unix seconds) and
+randomness are passed in. The journal is the only state that outlives the process.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from audit_ledger.findings import Finding
+from audit_ledger.follower import Follower
+from audit_ledger.gate import Gate
+from hospital_node.config import Config, leaves_at_ms
+from hospital_node.contributing import Attempt, Contributing
+from hospital_node.counting import Counts, Plans
+from hospital_node.dataset import DatasetFile
+from hospital_node.journal import Journal, StoredContribution
+from hospital_node.offering import Offering, Reply
+from hospital_node.policy import Policy
+from hospital_node.trace import Trace
+from protocols.clock import month
+from protocols.contract import CONTRACT
+from protocols.errors import ProtocolError
+from protocols.identity import Signer
+from protocols.refusal import Refusal
+from protocols.statements import Release, Statement, parse
+
+
+@dataclass(frozen=True, slots=True)
+class ContributionReady:
+    """What leaves under an accepted member set; nothing of it before its slot."""
+
+    sealed: bytes
+    receipt: bytes
+    masked: bytes
+    leave_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a node is given: its identity, its records, its policy, its clock and its randomness."""
+
+    identity: Signer
+    plans: Plans
+    policy: Policy
+    clock: Callable[[], int]
+    random: Callable[[int], bytes]
+    has_room: Callable[[], bool]
+    trace: Trace
+    dataset: DatasetFile | None = None
+
+
+class Answering:
+    """See the module's docstring. `follower` is fed the journal's entries here, so that a restart goes on where it stopped."""
+
+    def __init__(self, config: Config, follower: Follower, journal: Journal, given: Surroundings) -> None:
+        follower.restore(journal.entries(follower.size))
+        gate = Gate(follower, config.uri)
+        shared = (config.uri, config.origin, given.identity, gate, journal, given.plans)
+        self.config, self.follower, self.journal, self.given = config, follower, journal, given
+        self.counts = Counts(given.plans, given.trace)
+        self.offering = Offering(*shared, given.policy, given.has_room, given.clock, given.random, given.trace)
+        self.contributing = Contributing(*shared, self.counts, given.policy, given.clock, given.random, given.trace)
+        self._stated: dict[str, Statement] = {}
+
+    # -- the ledger
+
+    def follow(self, start: int, entries: Sequence[bytes], checkpoint: bytes) -> list[Finding]:
+        """Verifies, applies and stores; raises a LedgerError and changes nothing when the entries are not the cosigned ones."""
+        findings = self.follower.follow(start, entries, checkpoint, self.given.clock())
+        self.journal.add_entries(start, entries)
+        for entry in entries:
+            self._clean_after(entry)
+        return findings
+
+    def _clean_after(self, entry: bytes) -> None:
+        try:
+            statement = parse(entry).statement
+        except ProtocolError:
+            return
+        if isinstance(statement, Release):
+            facts = self.follower.view.questions.get(statement.query)
+            if facts is not None and facts.release is not None:
+                self.contributing.forget(statement.query)
+
+    # -- questions
+
+    def offer(self, entry: bytes, proof: bytes, sealing: bytes, first_round: int, last_round: int) -> Reply:
+        self.sweep()
+        return self.offering.answer(entry, proof, sealing, first_round, last_round)
+
+    def speculate(self, query: str) -> None:
+        """To be called once the Ready has left."""
+        self.contributing.speculate(query)
+
+    def accept(self, preimage: bytes, round_input: bytes = b"") -> Attempt | list[Refusal]:
+        return self.contributing.accept(preimage, round_input)
+
+    def contribute(self, attempt: Attempt, patience_s: float) -> StoredContribution:
+        return self.contributing.contribute(attempt, patience_s)
+
+    def member_set(
+        self, preimage: bytes, round_input: bytes, arrived_ms: int, patience_s: float
+    ) -> ContributionReady | list[Refusal]:
+        """`accept` and `contribute` in one, with the moment at which it may leave."""
+        attempt = self.accept(preimage, round_input)
+        if isinstance(attempt, list):
+            return attempt
+        made = self.contribute(attempt, patience_s)
+        return ContributionReady(made.sealed, made.receipt, made.masked, self.leaves_at_ms(arrived_ms))
+
+    def leaves_at_ms(self, arrived_ms: int) -> int:
+        return leaves_at_ms(arrived_ms, self.config.slot_of_tables_ms, self.config.grid_ms)
+
+    def ended(self, query: str) -> None:
+        self.contributing.forget(query)
+
+    @property
+    def is_paused(self) -> bool:
+        return self.journal.note("paused") is not None
+
+    def sweep(self) -> None:
+        """What no open window needs any more goes: old agreement keys, pair keys, counts and stored vectors."""
+        now = self.given.clock()
+        closed_before = now - CONTRACT.clock_tolerance_s
+        self.contributing.forget_months(self.journal.destroy_agreements(closed_before, month(now - CONTRACT.window_s)))
+        self.journal.forget_closed(closed_before)
+        self.counts.keep({each.query for each in self.journal.readys_until(closed_before)})
+
+    # -- what the ledger should hear from us
+
+    def adopt_policy(self, policy: Policy, dataset: DatasetFile | None) -> None:
+        """IT has changed a file; what follows is judged by the new one."""
+        self.offering.policy = self.contributing.policy = policy
+        self.given = replace(self.given, policy=policy, dataset=dataset)
+
+    def due(self) -> list[bytes]:
+        """Statements that the ledger should have and has not: incidents, policy, dataset. The same bytes each time."""
+        view = self.follower.view
+        if view.authority.active(self.config.uri) is None:
+            return []  # nothing we sign counts before the auditor's admission
+        waiting = self.journal.outbox()
+        self.journal.sent(identity for identity in waiting if identity in view.seen_ids)
+        return [*(envelope for identity, envelope in waiting.items() if identity not in view.seen_ids), *self._changed()]
+
+    def unlogged(self) -> list[bytes]:
+        """Readys that were promised and are not in the ledger: sent again at the start of a connection, in order."""
+        account = self.follower.view.accounts.get(self.config.uri)
+        logged = account.sequence if account else 0
+        return [
+            each.envelope for each in self.journal.readys_until(self.given.clock()) if each.sequence > logged and not each.is_closed
+        ]
+
+    def _changed(self) -> list[bytes]:
+        given, view, uri, origin = self.given, self.follower.view, self.config.uri, self.config.origin
+        wanted: list[tuple[Statement, Statement | None]] = [
+            (given.policy.statement(origin, uri, given.clock()), view.policies.get(uri))
+        ]
+        if given.dataset is not None:
+            wanted.append((given.dataset.statement(origin, uri, given.clock()), view.datasets.get(uri)))
+        return [self._signed(new) for new, stated in wanted if not _says_the_same(new, stated)]
+
+    def _signed(self, statement: Statement) -> bytes:
+        before = self._stated.get(statement.kind)
+        if before is None or not _says_the_same(statement, before):
+            self._stated[statement.kind] = before = statement
+        return before.envelope().signed([self.given.identity]).encode()
+
+
+def _says_the_same(first: Statement, second: Statement | None) -> bool:
+    """Whether the two differ in their moment only."""
+    return second is not None and first.model_copy(update={"at": second.at}) == second

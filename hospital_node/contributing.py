@@ -1,0 +1,266 @@
+"""A member set becomes one masked contribution, or a list of refusals; what is accepted is written before it is computed.
+
+Rules (spec of the masks, steps 3 to 5)
+ 1. The gate stands again at every attempt: approvals, no hold, no end in the ledger, a fresh checkpoint; the node is not paused.
+ 2. The binding is compared with what this node computed itself from the query, its Ready and its journal (`binding_refusals`).
+ 3. One u per (query, round, attempt): asked again for the same u the stored bytes go out again; an accepted u without stored
+    bytes is refused, never recomputed.
+ 4. y = exact + noise share + PRG(seed) + pair masks. Seed and noise are fresh, and never stored.
+ 5. A count that fails or is not there in time sends zeros + noise once, pauses the node and queues an `incident` that names the
+    query: the contribution must not say, by its absence, that a record broke something.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from hashlib import sha256
+from threading import Lock
+
+import numpy as np
+
+from audit_ledger.gate import Gate
+from audit_ledger.view import QuestionFacts
+from hospital_node.counting import Counts, Plans
+from hospital_node.errors import JournalFailed
+from hospital_node.journal import Journal, StoredContribution, StoredReady
+from hospital_node.logs import log
+from hospital_node.policy import Policy
+from hospital_node.trace import Trace
+from privacy.errors import PrivacyError
+from privacy.pricing import reach
+from privacy.rdp import share_variance
+from privacy.sampler import draw
+from privacy.tables import skellam_table
+from protocols.asked import Asked
+from protocols.canonical import unb64
+from protocols.clock import stamp
+from protocols.errors import BadSignature, MalformedBytes
+from protocols.identity import Signer
+from protocols.refusal import Reason, Refusal
+from protocols.secagg.agreement import AgreementKey, PairKey
+from protocols.secagg.binding import Binding
+from protocols.secagg.masks import mask, vector_hash
+from protocols.secagg.member import Expected, binding_refusals
+from protocols.secagg.ring import Integers, ring_bits
+from protocols.secagg.sealing import query_context, seal
+from protocols.statements import Incident, Ready, Receipt, parse
+
+Random = Callable[[int], bytes]
+SCALE = 1
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A member set that was accepted; `contribute` turns it into bytes, once, however often it is asked for."""
+
+    binding: Binding
+    value: bytes
+    ready: StoredReady
+    asked: Asked
+    count: "Future[Integers]"
+    once: Lock = field(default_factory=Lock)
+
+    @property
+    def query(self) -> str:
+        return self.ready.query
+
+
+@dataclass(slots=True)
+class Contributing:
+    """Judges member sets and makes contributions. `accept` is called by one thread, `contribute` by any."""
+
+    me: str
+    origin: str
+    identity: Signer
+    gate: Gate
+    journal: Journal
+    plans: Plans
+    counts: Counts
+    policy: Policy
+    clock: Callable[[], int]
+    random: Random
+    trace: Trace
+    _running: dict[tuple[str, int, int], Attempt] = field(default_factory=dict)
+    _pairs: dict[tuple[str, str, bytes], PairKey] = field(default_factory=dict)
+
+    def accept(self, preimage: bytes, round_input: bytes) -> Attempt | list[Refusal]:
+        """The member set, written down as accepted; or everything that is wrong with it."""
+        try:
+            binding = Binding.decode(preimage)
+        except MalformedBytes:
+            return [Refusal(Reason.BINDING_MALFORMED, "a binding of this protocol version", "other bytes")]
+        query = binding.query.hex()
+        facts, ready = self.gate.follower.view.questions.get(query), self.journal.ready(query, binding.round)
+        if facts is None or ready is None:
+            return [Refusal(Reason.NOT_A_MEMBER, "a Ready of this hospital for the round", "none", self.me)]
+        with self.trace.step(query, "gate"):
+            found = self._refusals(binding, facts, ready, round_input)
+        key = (query, binding.round, binding.attempt)
+        if not found and self.journal.accepted(query, binding.round).get(binding.attempt) is not None:
+            return self._running.get(key) or self._stored(binding, facts, ready)
+        if found:
+            return found
+        with self.trace.step(query, "journal"):
+            self.journal.accept(query, binding.round, binding.attempt, binding.value)
+        attempt = Attempt(binding, binding.value, ready, Asked.of(facts.query), self._count(facts, ready))
+        self._running[key] = attempt
+        return attempt
+
+    def _stored(self, binding: Binding, facts: QuestionFacts, ready: StoredReady) -> Attempt | list[Refusal]:
+        if self.journal.contribution(ready.query, binding.round, binding.attempt) is None:
+            return [Refusal(Reason.UNSTORED, "the contribution as it was sent", "accepted, and not stored")]
+        return Attempt(binding, binding.value, ready, Asked.of(facts.query), Future())
+
+    # -- rules
+
+    def _refusals(self, binding: Binding, facts: QuestionFacts, ready: StoredReady, round_input: bytes) -> list[Refusal]:
+        now = self.clock()
+        found = self.gate.standing(facts, now)
+        if self.journal.note("paused") is not None:
+            found.append(Refusal(Reason.PAUSED, "a node that answers", "paused by IT"))
+        found += self._own_state(ready, binding)
+        expected = self._expected(binding, facts, ready, round_input)
+        if isinstance(expected, Refusal):
+            return [*found, expected]
+        return [*found, *binding_refusals(binding, expected, facts.readys, self.policy.peers, now)]
+
+    def _own_state(self, ready: StoredReady, binding: Binding) -> Iterable[Refusal]:
+        if ready.is_closed:
+            yield Refusal(Reason.UNSTORED, "a Ready of this journal", "one of before the restore")
+        if self.journal.agreement_seed(ready.month) is None:
+            yield Refusal(Reason.UNSTORED, f"the agreement key of {ready.month}", "destroyed")
+        is_new = binding.attempt not in self.journal.accepted(ready.query, binding.round)
+        if is_new and not self.plans.holds(ready.generation):
+            yield Refusal(Reason.NO_RECORDS, "the generation the question is pinned to", "a later one")
+
+    def _expected(self, binding: Binding, facts: QuestionFacts, ready: StoredReady, round_input: bytes) -> Expected | Refusal:
+        asked = Asked.of(facts.query)
+        n = len(binding.counting)
+        try:
+            ring = ring_bits(reach(len(binding.members), n, binding.c, asked.pieces))
+        except (PrivacyError, OverflowError):
+            return Refusal(Reason.BINDING_DIFFERS, "noise shares that can be drawn", f"n, c = {binding.n}, {binding.c}", "n, c")
+        accepted = self.journal.accepted(ready.query, binding.round)
+        return Expected(
+            origin=self.origin,
+            query=facts.id,
+            first_round=ready.first_round,
+            last_round=ready.last_round,
+            not_after=ready.not_after,
+            dimension=asked.dimension,
+            ring=ring,
+            scale=SCALE,
+            variances=asked.variances,
+            input_hash=sha256(round_input).digest() if round_input else b"",
+            floor=max(facts.query.floor, self.policy.floor),
+            audience=frozenset(facts.query.audience),
+            me=self.me,
+            my_ready=ready.id,
+            last_attempt=max(accepted, default=0),
+            accepted=accepted,
+        )
+
+    # -- the contribution
+
+    def speculate(self, query: str) -> None:
+        """Starts counting once the Ready is out, and builds the noise tables of a full member set; nothing of it leaves."""
+        facts, ready = self.gate.follower.view.questions.get(query), self.journal.ready(query, 0)
+        if facts is not None and ready is not None:
+            self._count(facts, ready)
+
+    def _count(self, facts: QuestionFacts, ready: StoredReady) -> "Future[Integers]":
+        key = self.journal.bounding_key(ready.month[:4], self.random(32))
+        return self.counts.start(ready.query, Asked.of(facts.query), ready.generation, key)
+
+    def contribute(self, attempt: Attempt, patience_s: float) -> StoredContribution:
+        """The contribution of an accepted member set, on the disk when this returns. Waits for the count at most `patience_s`."""
+        binding = attempt.binding
+        with attempt.once:
+            stored = self.journal.contribution(attempt.query, binding.round, binding.attempt)
+            if stored is None:
+                stored = self._make(attempt, patience_s)
+                self.trace.finish(attempt.query)
+        self._running.pop((attempt.query, binding.round, binding.attempt), None)
+        return stored
+
+    def _make(self, attempt: Attempt, patience_s: float) -> StoredContribution:
+        exact = self._exact(attempt, patience_s)
+        binding, ready = attempt.binding, attempt.ready
+        with self.trace.step(attempt.query, "masking"):
+            seed = self.random(32)
+            noisy = exact + self._noise(attempt.asked, binding)
+            masked = mask(noisy, binding.ring, attempt.value, seed, self._pair_keys(binding, ready.month))
+            sealed = seal(seed, self._sealing_key(ready), query_context(attempt.value, self.me))
+            receipt = self._receipt(attempt, sealed, vector_hash(masked))
+        made = StoredContribution(attempt.query, binding.round, binding.attempt, attempt.value, sealed, receipt, masked.tobytes())
+        with self.trace.step(attempt.query, "journal"):
+            self.journal.store(made)  # a crash before this line loses the attempt, after it the same bytes go out again
+        return made
+
+    def _exact(self, attempt: Attempt, patience_s: float) -> Integers:
+        try:
+            exact = attempt.count.result(timeout=patience_s)
+            if len(exact) != attempt.asked.dimension:
+                raise ValueError("the plan gave a vector of another length")
+        except Exception as error:  # noqa: BLE001 (an error that depends on a record must look like no error from outside)
+            self._report(attempt.query, "node.overrun" if isinstance(error, TimeoutError) else "node.count_failed", error)
+            return np.zeros(attempt.asked.dimension, np.int64)
+        return exact
+
+    def _report(self, query: str, code: str, error: Exception) -> None:
+        incident = Incident(log=self.origin, at=stamp(self.clock()), by=self.me, query=query, code="node.incomplete")
+        signed = incident.envelope().signed([self.identity])
+        self.journal.queue(signed.statement_id(), signed.encode(), pause=f"{code} {query}")
+        log.error("count failed", query=query, code=code, error=type(error).__name__)
+
+    def _noise(self, asked: Asked, binding: Binding) -> Integers:
+        shares = (
+            draw(skellam_table(share_variance(piece.variance, binding.n, binding.c)), piece.length, self.random)
+            for piece in asked.pieces
+        )
+        return np.concatenate(list(shares))
+
+    def _pair_keys(self, binding: Binding, of_month: str) -> list[PairKey]:
+        seed = self.journal.agreement_seed(of_month)
+        if seed is None:
+            raise JournalFailed(f"the agreement key of {of_month} is gone")
+        own = AgreementKey(seed, of_month)
+        return [self._pair(own, each.uri, each.agreement) for each in binding.members if each.uri != self.me]
+
+    def _pair(self, own: AgreementKey, uri: str, peer: bytes) -> PairKey:
+        key = (own.month, uri, peer)
+        if key not in self._pairs:
+            self._pairs[key] = own.pair(self.me, uri, peer)
+        return self._pairs[key]
+
+    def _sealing_key(self, ready: StoredReady) -> bytes:
+        statement = parse(ready.envelope).statement
+        if not isinstance(statement, Ready):
+            raise BadSignature("the journal holds another statement where a Ready has to be")
+        return unb64(statement.sealing.key, 32)
+
+    def _receipt(self, attempt: Attempt, sealed: bytes, masked: bytes) -> bytes:
+        binding = attempt.binding
+        receipt = Receipt(
+            log=self.origin,
+            at=stamp(self.clock()),
+            by=self.me,
+            query=attempt.query,
+            first_round=binding.round,
+            last_round=binding.round,
+            attempt=binding.attempt,
+            binding=attempt.value.hex(),
+            sealed=sha256(sealed).hexdigest(),
+            masked=masked.hex(),
+        )
+        return receipt.envelope().signed([self.identity]).encode()
+
+    def forget(self, query: str) -> None:
+        """The question has ended: vectors and counts of it go."""
+        self.counts.drop(query)
+        self.journal.forget_contributions(query)
+
+    def forget_months(self, months: Iterable[str]) -> None:
+        """Pair keys of months whose agreement key was destroyed."""
+        gone = set(months)
+        self._pairs = {key: pair for key, pair in self._pairs.items() if key[0] not in gone}

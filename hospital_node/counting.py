@@ -1,0 +1,125 @@
+"""Where the exact vector of a question comes from: installed plans over one pinned generation of the records.
+
+`Plans` is the seam: a plan is a function installed with the node, chosen by the signed question, that turns a generation (and for
+a training the round's input) into integers. `TablePlans` answers table queries. Nothing here knows noise, masks or the link.
+
+A count may start as soon as the Ready is on the disk; its result stays in memory and nothing of it leaves before the member set.
+"""
+
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+import duckdb
+
+from hospital_node.plan import execute, probe
+from hospital_node.records.errors import NoRecords
+from hospital_node.records.generations import generation_in_force
+from hospital_node.records.schema import open_read_only
+from hospital_node.trace import Trace
+from protocols.asked import Asked
+from protocols.secagg.ring import Integers
+
+KEPT_OPEN = 3
+THREADS = 2
+
+
+class Plans(Protocol):
+    """What the node can answer from its records."""
+
+    def generation(self) -> str:
+        """The generation in force, held open from here on. Raises a RecordsError where there is none."""
+        ...
+
+    def holds(self, generation: str) -> bool:
+        """Whether this generation can still be counted."""
+        ...
+
+    def probe(self, asked: Asked) -> None:
+        """Runs the plan without a record; whatever it raises is about the question."""
+        ...
+
+    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes) -> Integers:
+        """The exact vector."""
+        ...
+
+
+class TablePlans:
+    """Table queries over the records folder. Connections are read-only and closed to the outside; one a generation, shared."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._lock = folder, Lock()
+        self._open: OrderedDict[str, duckdb.DuckDBPyConnection] = OrderedDict()
+
+    def generation(self) -> str:
+        with self._lock:
+            while True:
+                name = generation_in_force(self._folder)
+                if name is None:
+                    raise NoRecords(f"{self._folder}: no records yet, import some first")
+                if name in self._open:
+                    return name
+                opened = open_read_only(self._folder)
+                if generation_in_force(self._folder) == name:  # else an import came between: read again
+                    self._keep(name, opened)
+                    return name
+                opened.close()
+
+    def _keep(self, name: str, opened: duckdb.DuckDBPyConnection) -> None:
+        self._open[name] = opened
+        while len(self._open) > KEPT_OPEN:
+            self._open.popitem(last=False)  # a count that still runs on it holds a cursor of its own
+
+    def holds(self, generation: str) -> bool:
+        if generation in self._open:
+            return True
+        try:
+            return self.generation() == generation
+        except NoRecords:
+            return False
+
+    def probe(self, asked: Asked) -> None:
+        probe(asked.spec)
+
+    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes) -> Integers:
+        with self._lock:
+            cursor = self._open[generation].cursor()
+        with cursor:
+            return execute(asked.spec, cursor, bounding_key)
+
+
+class Counts:
+    """Counts that run in threads, at most one a question; results live in memory until they are dropped."""
+
+    def __init__(self, plans: Plans, trace: Trace) -> None:
+        self._plans, self._trace = plans, trace
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="counting")
+        self._running: dict[str, Future[Integers]] = {}
+        self._lock = Lock()
+
+    def start(self, query: str, asked: Asked, generation: str, bounding_key: bytes) -> "Future[Integers]":
+        """The running or finished count of this question, started if there is none."""
+        with self._lock:
+            if query not in self._running:
+                self._running[query] = self._pool.submit(self._count, query, asked, generation, bounding_key)
+            return self._running[query]
+
+    def _count(self, query: str, asked: Asked, generation: str, bounding_key: bytes) -> Integers:
+        with self._trace.step(query, "counting"):
+            return self._plans.count(asked, generation, bounding_key, b"")
+
+    def drop(self, query: str) -> None:
+        with self._lock:
+            running = self._running.pop(query, None)
+        if running is not None:
+            running.cancel()
+
+    def keep(self, queries: set[str]) -> None:
+        """Drops all others."""
+        for query in [each for each in self._running if each not in queries]:
+            self.drop(query)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)

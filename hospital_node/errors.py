@@ -1,0 +1,33 @@
+"""What can go wrong in the node as a program; a legitimate no is a list of `Refusal`.
+
+    NodeError               node.error      root
+    ├── InvalidConfig       node.config     config.toml, policy.toml, peers.txt or dataset.toml is not as it has to be
+    ├── JournalFailed       node.journal    the journal cannot be read or written; nothing was promised that it does not hold
+    └── Usage               node.usage      the command line asks for something that cannot be done as written
+
+No message holds a value that came out of a record.
+"""
+
+
+class NodeError(Exception):
+    """Root of this package's errors."""
+
+    code = "node.error"
+
+
+class InvalidConfig(NodeError):
+    """A file that people write is wrong; the message says which line of thought to correct."""
+
+    code = "node.config"
+
+
+class JournalFailed(NodeError):
+    """SQLite or the disk refused. Whoever sees this has written nothing."""
+
+    code = "node.journal"
+
+
+class Usage(NodeError):
+    """A command that makes no sense here; the message names the nearest one that does."""
+
+    code = "node.usage"

@@ -1,0 +1,342 @@
+"""The node's durable state: one SQLite file, one writer thread, every step one transaction that is on the disk when it returns.
+
+What must survive `kill -9` at any line, and in which order it is written
+ 1. A charge and its Ready are one transaction, before the Ready leaves. A crash after it loses budget, a crash before it nothing.
+ 2. An accepted binding u is written before anything is computed for it; the masked vector before it leaves. So an accepted u
+    without a stored vector is refused and never recomputed, and a stored one is sent again byte for byte.
+ 3. An agreement key is written before the Ready that names it, and deleted (overwritten: secure_delete, and the write-ahead log
+    truncated) once the month's last window has passed.
+ 4. Followed entries are written as they were verified, from index 0 without a gap.
+
+Spent totals only grow: a charge whose Ready never reached the ledger is not given back here.
+A `backup` holds no agreement key and closes every question it has a Ready for: a restored node answers none of them again.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TypeVar
+
+from hospital_node.errors import JournalFailed
+from privacy.filter import Spent, decode_charge, encode_charge
+
+JOURNAL_FILE = "journal.sqlite"
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE note(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE entry(place INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
+CREATE TABLE spent(purpose TEXT, block TEXT, single TEXT NOT NULL, doubled TEXT NOT NULL, PRIMARY KEY(purpose, block)) STRICT;
+CREATE TABLE ready(query TEXT, first_round INTEGER, last_round INTEGER NOT NULL, id BLOB NOT NULL, sequence INTEGER NOT NULL,
+    not_after INTEGER NOT NULL, month TEXT NOT NULL, generation TEXT NOT NULL, envelope BLOB NOT NULL,
+    is_closed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(query, first_round)) STRICT;
+CREATE TABLE accepted(query TEXT, round INTEGER, attempt INTEGER, binding BLOB NOT NULL, PRIMARY KEY(query, round, attempt)) STRICT;
+CREATE TABLE contribution(query TEXT, round INTEGER, attempt INTEGER, binding BLOB NOT NULL, sealed BLOB NOT NULL,
+    receipt BLOB NOT NULL, masked BLOB NOT NULL, PRIMARY KEY(query, round, attempt)) STRICT;
+CREATE TABLE agreement(month TEXT PRIMARY KEY, seed BLOB NOT NULL) STRICT;
+CREATE TABLE bounding(period TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT;
+CREATE TABLE question(query TEXT PRIMARY KEY, at INTEGER NOT NULL, outcome TEXT NOT NULL, price TEXT NOT NULL,
+    reasons TEXT NOT NULL) STRICT;
+CREATE TABLE outbox(id BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
+"""
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReady:
+    """A Ready as it was signed; `generation` is the records file the question is pinned to."""
+
+    query: str
+    first_round: int
+    last_round: int
+    id: bytes
+    sequence: int
+    not_after: int
+    month: str
+    generation: str
+    envelope: bytes
+    is_closed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContribution:
+    """What left, or will leave, for one attempt; `masked` are the ring elements, little-endian."""
+
+    query: str
+    round: int
+    attempt: int
+    binding: bytes
+    sealed: bytes
+    receipt: bytes
+    masked: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredQuestion:
+    """A question that came and how it ended here; `reasons` are codes."""
+
+    query: str
+    at: int
+    outcome: str
+    price: str
+    reasons: tuple[str, ...]
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    is_new = not path.exists()
+    database = sqlite3.connect(path, isolation_level=None, timeout=10.0, check_same_thread=False)
+    if is_new:
+        path.chmod(0o600)
+    for setting in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "trusted_schema=OFF"):
+        database.execute(f"PRAGMA {setting}")
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;")
+    elif version != _VERSION:
+        raise JournalFailed(f"{path}: of version {version}, expected {_VERSION}")
+    return database
+
+
+class Journal:
+    """See the module's docstring. Methods may be called from any thread; each returns when it is done."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._database = self._run(lambda: _open(path))
+
+    def close(self) -> None:
+        self._thread.submit(self._database.close).result()
+        self._thread.shutdown()
+
+    def _run(self, step: Callable[[], Result]) -> Result:
+        try:
+            return self._thread.submit(step).result()
+        except sqlite3.Error as cause:
+            raise JournalFailed(f"{self.path}: {cause}") from cause
+
+    def _write(self, step: Callable[[sqlite3.Connection], Result]) -> Result:
+        def transaction() -> Result:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                result = step(self._database)
+                self._database.execute("COMMIT")  # with synchronous=FULL the disk has it when this returns
+            except BaseException:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+            return result
+
+        return self._run(transaction)
+
+    def _read(self, sql: str, *values: object) -> list[tuple[object, ...]]:
+        return self._run(lambda: self._database.execute(sql, values).fetchall())
+
+    # -- the followed ledger
+
+    def add_entries(self, start: int, entries: Sequence[bytes]) -> None:
+        rows = list(enumerate(entries, start))
+        self._write(lambda database: database.executemany("INSERT INTO entry VALUES (?, ?)", rows))
+
+    def entries(self, start: int = 0) -> list[bytes]:
+        return [bytes(row[0]) for row in self._run(lambda: self._database.execute(_ENTRIES, (start,)).fetchall())]
+
+    # -- budget and Readys
+
+    def spent(self) -> dict[tuple[str, str], Spent]:
+        rows = self._read("SELECT purpose, block, single, doubled FROM spent")
+        return {(str(row[0]), str(row[1])): Spent(decode_charge(str(row[2])), decode_charge(str(row[3]))) for row in rows}
+
+    def charge(self, ready: StoredReady, spent: Mapping[tuple[str, str], Spent]) -> None:
+        """The new totals and the Ready, in one transaction: after it the Ready may leave."""
+
+        def step(database: sqlite3.Connection) -> None:
+            _put_spent(database, spent)
+            database.execute(
+                "INSERT INTO ready VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (ready.query, ready.first_round, ready.last_round, ready.id, ready.sequence, ready.not_after, ready.month,
+                 ready.generation, ready.envelope, ready.is_closed),
+            )  # fmt: skip
+
+        self._write(step)
+
+    def adopt(self, spent: Mapping[tuple[str, str], Spent], sequence: int) -> None:
+        """After a restore: the ledger's account becomes ours, and the request of IT is used up."""
+
+        def step(database: sqlite3.Connection) -> None:
+            _put_spent(database, spent)
+            database.execute("INSERT OR REPLACE INTO note VALUES ('adopted_sequence', ?)", (str(sequence),))
+            database.execute("DELETE FROM note WHERE name = 'adopt'")
+
+        self._write(step)
+
+    def last_sequence(self) -> int:
+        (row,) = self._read("SELECT coalesce(max(sequence), 0) FROM ready")
+        return max(int(str(row[0])), int(self.note("adopted_sequence") or 0))
+
+    def ready(self, query: str, round_: int) -> StoredReady | None:
+        """The Ready that covers this round."""
+        rows = self._read(f"{_READY} WHERE query = ? AND ? BETWEEN first_round AND last_round", query, round_)
+        return _ready(rows[0]) if rows else None
+
+    def readys_until(self, moment: int) -> list[StoredReady]:
+        """Readys whose window reaches `moment` or beyond, by sequence."""
+        return [_ready(row) for row in self._read(f"{_READY} WHERE not_after >= ? ORDER BY sequence", moment)]
+
+    # -- attempts
+
+    def accepted(self, query: str, round_: int) -> dict[int, bytes]:
+        rows = self._read("SELECT attempt, binding FROM accepted WHERE query = ? AND round = ?", query, round_)
+        return {int(str(row[0])): _blob(row[1]) for row in rows}
+
+    def accept(self, query: str, round_: int, attempt: int, binding: bytes) -> None:
+        self._write(
+            lambda database: database.execute("INSERT INTO accepted VALUES (?, ?, ?, ?)", (query, round_, attempt, binding))
+        )
+
+    def store(self, made: StoredContribution) -> None:
+        row = (made.query, made.round, made.attempt, made.binding, made.sealed, made.receipt, made.masked)
+        self._write(lambda database: database.execute("INSERT INTO contribution VALUES (?, ?, ?, ?, ?, ?, ?)", row))
+
+    def contribution(self, query: str, round_: int, attempt: int) -> StoredContribution | None:
+        rows = self._read(
+            "SELECT binding, sealed, receipt, masked FROM contribution WHERE query = ? AND round = ? AND attempt = ?",
+            query,
+            round_,
+            attempt,
+        )
+        return StoredContribution(query, round_, attempt, *(_blob(each) for each in rows[0])) if rows else None
+
+    def forget_contributions(self, query: str) -> None:
+        self._write(lambda database: database.execute("DELETE FROM contribution WHERE query = ?", (query,)))
+
+    def forget_closed(self, moment: int) -> None:
+        """Vectors of questions whose window ended before `moment`."""
+        sql = "SELECT DISTINCT query FROM contribution WHERE query NOT IN (SELECT query FROM ready WHERE not_after >= ?)"
+        for row in self._read(sql, moment):
+            self.forget_contributions(str(row[0]))
+
+    # -- keys
+
+    def agreement_seed(self, month: str, fresh: bytes | None = None) -> bytes | None:
+        """The month's seed; with `fresh` one is made if there is none."""
+        if fresh is not None:
+            self._write(lambda database: database.execute("INSERT OR IGNORE INTO agreement VALUES (?, ?)", (month, fresh)))
+        rows = self._read("SELECT seed FROM agreement WHERE month = ?", month)
+        return _blob(rows[0][0]) if rows else None
+
+    def bounding_key(self, period: str, fresh: bytes) -> bytes:
+        if not (rows := self._read("SELECT key FROM bounding WHERE period = ?", period)):
+            self._write(lambda database: database.execute("INSERT OR IGNORE INTO bounding VALUES (?, ?)", (period, fresh)))
+            rows = self._read("SELECT key FROM bounding WHERE period = ?", period)
+        return _blob(rows[0][0])
+
+    def destroy_agreements(self, now: int, current: str) -> list[str]:
+        """Deletes the seeds of months before `current` whose last window ended before `now`; names them."""
+        rows = self._read(
+            "SELECT month FROM agreement WHERE month < ? AND NOT EXISTS (SELECT 1 FROM ready WHERE ready.month = agreement.month "
+            "AND not_after >= ?)",
+            current,
+            now,
+        )
+        months = [str(row[0]) for row in rows]
+        if months:
+            self._write(
+                lambda database: database.executemany("DELETE FROM agreement WHERE month = ?", [(each,) for each in months])
+            )
+            self._run(lambda: self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        return months
+
+    # -- flags, questions, outbox
+
+    def note(self, name: str) -> str | None:
+        rows = self._read("SELECT value FROM note WHERE name = ?", name)
+        return str(rows[0][0]) if rows else None
+
+    def set_note(self, name: str, value: str | None) -> None:
+        if value is None:
+            self._write(lambda database: database.execute("DELETE FROM note WHERE name = ?", (name,)))
+        else:
+            self._write(lambda database: database.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (name, value)))
+
+    def record_question(self, question: StoredQuestion) -> None:
+        """A Ready is never written over by a later refusal of the same question."""
+        row = (question.query, question.at, question.outcome, question.price, " ".join(question.reasons))
+        sql = (
+            "INSERT INTO question VALUES (?, ?, ?, ?, ?) ON CONFLICT(query) DO UPDATE SET outcome = excluded.outcome, "
+            "price = excluded.price, reasons = excluded.reasons WHERE question.outcome = 'refused'"
+        )
+        self._write(lambda database: database.execute(sql, row))
+
+    def questions(self) -> list[StoredQuestion]:
+        rows = self._read("SELECT query, at, outcome, price, reasons FROM question ORDER BY at, query")
+        return [
+            StoredQuestion(str(q), int(str(at)), str(end), str(price), tuple(str(why).split())) for q, at, end, price, why in rows
+        ]
+
+    def queue(self, identity: bytes, envelope: bytes, pause: str | None = None) -> None:
+        """A statement to send, and in the same transaction a reason to pause."""
+
+        def step(database: sqlite3.Connection) -> None:
+            database.execute("INSERT OR IGNORE INTO outbox VALUES (?, ?)", (identity, envelope))
+            if pause is not None:
+                database.execute("INSERT OR REPLACE INTO note VALUES ('paused', ?)", (pause,))
+
+        self._write(step)
+
+    def outbox(self) -> dict[bytes, bytes]:
+        return {_blob(row[0]): _blob(row[1]) for row in self._read("SELECT id, envelope FROM outbox ORDER BY rowid")}
+
+    def sent(self, identities: Iterable[bytes]) -> None:
+        rows = [(each,) for each in identities]
+        if rows:
+            self._write(lambda database: database.executemany("DELETE FROM outbox WHERE id = ?", rows))
+
+    def backup(self, target: Path) -> None:
+        """A copy without agreement keys and vectors, in which every question with a Ready is closed. Raises FileExistsError."""
+        if target.exists():
+            raise FileExistsError(target)
+        self._run(lambda: _copy(self._database, target))
+
+
+_ENTRIES = "SELECT body FROM entry WHERE place >= ? ORDER BY place"
+_READY = "SELECT query, first_round, last_round, id, sequence, not_after, month, generation, envelope, is_closed FROM ready"
+
+
+def _put_spent(database: sqlite3.Connection, spent: Mapping[tuple[str, str], Spent]) -> None:
+    rows = [(*key, encode_charge(each.single), encode_charge(each.doubled or Fraction(0))) for key, each in spent.items()]
+    database.executemany("INSERT OR REPLACE INTO spent VALUES (?, ?, ?, ?)", rows)
+
+
+def _copy(database: sqlite3.Connection, target: Path) -> None:
+    partial = target.with_name(target.name + ".part")
+    partial.unlink(missing_ok=True)
+    copy = sqlite3.connect(partial, isolation_level=None)
+    try:
+        partial.chmod(0o600)
+        database.backup(copy)
+        copy.executescript(
+            "PRAGMA journal_mode=DELETE; PRAGMA secure_delete=ON; DELETE FROM agreement; DELETE FROM contribution; "
+            "UPDATE ready SET is_closed = 1; VACUUM;"
+        )
+    finally:
+        copy.close()
+    partial.replace(target)
+
+
+def _ready(row: tuple[object, ...]) -> StoredReady:
+    query, first, last, identity, sequence, not_after, month, generation, envelope, is_closed = row
+    numbers = [int(str(each)) for each in (first, last, sequence, not_after)]
+    return StoredReady(
+        str(query), numbers[0], numbers[1], _blob(identity), numbers[2], numbers[3], str(month), str(generation), _blob(envelope),
+        bool(is_closed),
+    )  # fmt: skip
+
+
+def _blob(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise JournalFailed("a column of the journal holds no bytes")
+    return value

@@ -1,0 +1,278 @@
+"""The node's one stream to the coordinator, dialled out, kept open, written by one task.
+
+Rules (measured pitfalls: spec of the link, 1 to 7)
+- The end of a stream means nothing: what was not acknowledged by a frame or by the ledger did not happen.
+- One writer task with a bounded outbox; an item is a list of frames that stay together, since chunks carry no name.
+- Frames are handled in order: what was followed before an Offer is known when the Offer is judged. Contributions are made in
+  threads and leave in their slot (`config.leaves_at_ms`), whatever else goes on.
+- Error text never crosses the link: the node logs a code, and closes the stream.
+- Sent once a connection: statements that are due, and Readys that the ledger still has not some seconds after they were promised.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+
+from audit_ledger.errors import LedgerError
+from audit_ledger.party.channel import CHUNK_BYTES, open_channel
+from audit_ledger.party.home import Home
+from hospital_node import frames
+from hospital_node.answering import Answering
+from hospital_node.contributing import Attempt
+from hospital_node.errors import NodeError
+from hospital_node.journal import StoredContribution
+from hospital_node.logs import log
+from protocols.refusal import Reason, Refusal
+from protocols.v1 import link_pb2, link_pb2_grpc
+
+OUTBOX = 64
+HEARTBEAT_S = 10.0
+POLL_S = 1.0
+UNLOGGED_S = 5.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
+MASKING_SHARE = 4
+"""A quarter of the slot is kept for masks and the disk; the count must be there before."""
+MAX_INPUT_BYTES = 512 * 1024 * 1024
+Result = TypeVar("Result")
+Items = list[link_pb2.NodeFrame]
+
+
+class Drained(NodeError):
+    """The coordinator asked us to leave and come back."""
+
+    code = "link.drained"
+
+    def __init__(self, after_s: int) -> None:
+        super().__init__(f"drained, back in {after_s} s")
+        self.after_s = after_s
+
+
+@dataclass(slots=True)
+class Session:
+    """One connection: what was sent on it, and the pieces of frames that are not complete yet."""
+
+    answering: Answering
+    worker: ThreadPoolExecutor
+    makers: ThreadPoolExecutor
+    refresh: Callable[[], None]
+    outbox: "asyncio.Queue[Items]" = field(default_factory=lambda: asyncio.Queue(OUTBOX))
+    tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
+    sent: set[bytes] = field(default_factory=set)
+    promised: dict[bytes, float] = field(default_factory=dict)
+    follow_start: int = 0
+    follow_entries: list[bytes] = field(default_factory=list)
+    has_followed: bool = False
+    member_set: link_pb2.MemberSet | None = None
+    round_input: bytearray = field(default_factory=bytearray)
+
+    async def talk(self, stub: link_pb2_grpc.NodeLinkStub) -> None:
+        """Until the stream ends, drains or fails; then every task of it is over."""
+        call: Any = stub.Connect()  # type: ignore[call-arg]  # the generated stub knows no call without an iterator
+        hello = link_pb2.NodeFrame(hello=link_pb2.Hello(followed=self.answering.follower.size, agent="kapok-node/1"))
+        await call.write(hello)
+        for work in (self._write(call), self._beat(), self._state_what_is_due()):
+            self._start(work)
+        try:
+            async for frame in _frames(call):
+                await self._handle(frame)
+        finally:
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(*self.tasks, return_exceptions=True)
+            call.cancel()
+
+    def _start(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, grpc.aio.AioRpcError):
+            log.error("task failed", error=type(error).__name__, code=getattr(error, "code", "node.internal"))
+
+    async def _write(self, call: Any) -> None:
+        while True:
+            for frame in await self.outbox.get():
+                await call.write(frame)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            is_paused = await self._in_order(lambda: self.answering.is_paused)
+            await self.outbox.put([link_pb2.NodeFrame(heartbeat=link_pb2.Heartbeat(is_paused=is_paused))])
+
+    async def _in_order(self, step: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self.worker, step)
+
+    # -- frames in
+
+    async def _handle(self, frame: link_pb2.CoordinatorFrame) -> None:
+        match frame.WhichOneof("frame"):
+            case "follow":
+                await self._follow(frame.follow)
+            case "offer":
+                await self._offer(frame.offer)
+            case "member_set":
+                self.member_set, self.round_input = frame.member_set, bytearray()
+                await self._member_set_if_complete()
+            case "input":
+                self.round_input += frame.input.data
+                await self._member_set_if_complete()
+            case "ended":
+                query = frame.ended.query.hex()
+                await self._in_order(partial(self.answering.ended, query))
+            case "drain":
+                await self.outbox.put([link_pb2.NodeFrame(goodbye=link_pb2.Goodbye(code="drained"))])
+                raise Drained(frame.drain.reconnect_after_s)
+            case "appended":
+                if frame.appended.refusals:
+                    log.warning("statement refused", codes=[each.code for each in frame.appended.refusals])
+            case _:
+                pass  # welcome and heartbeat tell the node nothing that it acts on
+
+    async def _follow(self, frame: link_pb2.Follow) -> None:
+        if not self.follow_entries:
+            self.follow_start = frame.start
+        self.follow_entries += frame.entries
+        if not frame.checkpoint:
+            return
+        start, entries, self.follow_entries = self.follow_start, self.follow_entries, []
+        step = partial(self.answering.follow, start, entries, bytes(frame.checkpoint))
+        try:
+            await self._in_order(step)
+        except LedgerError as error:
+            log.error("ledger not followed", code=error.code, size=self.answering.follower.size, entries=len(entries))
+        else:
+            self.has_followed = True
+            await self._send_due()
+        await self.outbox.put([link_pb2.NodeFrame(followed=link_pb2.Followed(size=self.answering.follower.size))])
+
+    async def _offer(self, offer: link_pb2.Offer) -> None:
+        step = partial(
+            self.answering.offer, bytes(offer.query), bytes(offer.proof), bytes(offer.sealing), offer.first_round, offer.last_round
+        )
+        reply = await self._in_order(step)
+        codes = [str(each.reason) for each in reply.refusals]
+        log.info("ready" if reply.is_ready else "refused", query=reply.query, codes=codes)
+        await self.outbox.put([frames.reply(reply)])
+        if reply.is_ready:
+            self.promised[reply.envelope] = time.monotonic()
+            await self._in_order(partial(self.answering.speculate, reply.query))
+
+    async def _member_set_if_complete(self) -> None:
+        given = self.member_set
+        if given is None or len(self.round_input) < given.input_bytes <= MAX_INPUT_BYTES:
+            return
+        arrived_ms, self.member_set = time.time_ns() // 1_000_000, None
+        preimage, round_input, self.round_input = bytes(given.preimage), bytes(self.round_input), bytearray()
+        if len(round_input) != given.input_bytes:
+            refusals = [Refusal(Reason.BINDING_MALFORMED, "an input of the declared length", "another")]
+            await self.outbox.put([frames.binding_refused(preimage, refusals)])
+            return
+        accepted = await self._in_order(partial(self.answering.accept, preimage, round_input))
+        if isinstance(accepted, list):
+            log.info("member set refused", codes=[str(each.reason) for each in accepted])
+            await self.outbox.put([frames.binding_refused(preimage, accepted)])
+        else:
+            self._start(self._contribute(accepted, preimage, self.answering.leaves_at_ms(arrived_ms)))
+
+    # -- the contribution
+
+    async def _contribute(self, attempt: Attempt, preimage: bytes, leave_at_ms: int) -> None:
+        patience_s = max(0.0, leave_at_ms / 1000 - time.time() - self.answering.config.slot_of_tables_ms / 1000 / MASKING_SHARE)
+        step = partial(self.answering.contribute, attempt, patience_s)
+        try:
+            made: StoredContribution = await asyncio.get_running_loop().run_in_executor(self.makers, step)
+        except Exception as error:  # noqa: BLE001 (its text may quote a record; the code may not)
+            log.error(
+                "contribution failed", query=attempt.query, code=getattr(error, "code", "node.internal"), error=type(error).__name__
+            )
+            refusal = Refusal(Reason.INTERNAL, "a contribution", "none")
+            await self._leave(leave_at_ms, [frames.binding_refused(preimage, [refusal])])
+            return
+        await self._leave(leave_at_ms, frames.contribution(made, CHUNK_BYTES))
+        log.info("contributed", query=attempt.query, round=made.round, attempt=made.attempt)
+
+    async def _leave(self, leave_at_ms: int, items: Items) -> None:
+        """In the slot; a node that missed it (by masks and disk, which know no record) takes the next point of the grid."""
+        grid_ms, now_ms = self.answering.config.grid_ms, time.time() * 1000
+        if now_ms > leave_at_ms:
+            leave_at_ms = -(-int(now_ms) // grid_ms) * grid_ms
+        await asyncio.sleep(max(0.0, leave_at_ms / 1000 - time.time()))
+        await self.outbox.put(items)
+
+    # -- statements
+
+    async def _state_what_is_due(self) -> None:
+        """Polls the files that IT edits and the outbox."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            await self._in_order(self.refresh)
+            if self.has_followed:
+                await self._send_due()
+
+    async def _send_due(self) -> None:
+        for envelope in await self._in_order(self.answering.unlogged):
+            # One that is not in the ledger by now came too late for its round. It blocks our account until it is there or void.
+            if time.monotonic() - self.promised.get(envelope, 0.0) > UNLOGGED_S:
+                await self._send_statement(envelope)
+        for envelope in await self._in_order(self.answering.due):
+            await self._send_statement(envelope)
+
+    async def _send_statement(self, envelope: bytes) -> None:
+        if envelope not in self.sent:
+            self.sent.add(envelope)
+            await self.outbox.put([link_pb2.NodeFrame(statement=link_pb2.Statement(envelope=envelope))])
+
+
+async def _frames(call: Any) -> AsyncIterator[link_pb2.CoordinatorFrame]:
+    while (frame := await call.read()) is not grpc.aio.EOF:
+        yield frame
+
+
+@dataclass(slots=True)
+class Link:
+    """Connects, talks, and connects again, until it is stopped. `jitter` gives numbers in [0, 1)."""
+
+    home: Home
+    answering: Answering
+    refresh: Callable[[], None]
+    jitter: Callable[[], float]
+    worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="answering"))
+    makers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="masking"))
+
+    async def run(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while True:
+            began = time.monotonic()
+            wait_s = await self._connect_once()
+            if time.monotonic() - began > LONGEST_PAUSE_S:
+                pause_s = FIRST_PAUSE_S  # it had worked
+            wait_s = pause_s if wait_s is None else wait_s
+            await asyncio.sleep(wait_s * (0.5 + self.jitter()))
+            pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+
+    async def _connect_once(self) -> float | None:
+        """Seconds after which to come back, if we were told."""
+        config = self.answering.config
+        session = Session(self.answering, self.worker, self.makers, self.refresh)
+        try:
+            async with open_channel(self.home, config.link_address, config.coordinator) as channel:
+                await session.talk(link_pb2_grpc.NodeLinkStub(channel))
+        except Drained as drained:
+            return max(float(drained.after_s), FIRST_PAUSE_S)
+        except grpc.aio.AioRpcError as error:
+            log.warning("link lost", code=error.code().name.lower(), address=config.link_address)
+        except (NodeError, LedgerError) as error:
+            log.error("link closed", code=error.code, error=type(error).__name__)
+        else:
+            log.warning("link ended", address=config.link_address)
+        return None

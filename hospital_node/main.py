@@ -1,0 +1,42 @@
+"""`kapok-node`: the hospital's program. See README.md; exit codes and the way to fail are in `commands`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hospital_node import running, setting_up
+from hospital_node.commands import DEFAULT_HOME, HomeOption, failures
+from hospital_node.logs import configure
+from hospital_node.records.commands import import_app
+
+app = typer.Typer(
+    name="kapok-node",
+    help="The hospital's node: answers the city's questions without giving a record away. 医院节点。",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(import_app, name="import")
+app.command(epilog="Example: kapok-node init --invite h01.json --legal-name 'First Hospital' --licence 440100123")(setting_up.init)
+app.command(epilog="Example: kapok-node enroll --home /var/lib/kapok")(setting_up.enroll)
+
+
+@app.command(epilog="Example: kapok-node run --home /var/lib/kapok --trace /var/log/kapok-trace.jsonl")
+def run(
+    home: HomeOption = DEFAULT_HOME,
+    trace: Annotated[Path | None, typer.Option(help="Seconds per step and question, one JSON line each; stays here.")] = None,
+) -> None:
+    """Answer questions until it is stopped. Opens no port. 运行节点。"""
+    with failures(as_json=False):
+        configure()
+        running.run(home.expanduser(), trace)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    sys.exit(app())

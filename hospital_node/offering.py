@@ -1,0 +1,303 @@
+"""An Offer becomes a signed Ready, or a signed Refused that names every broken rule; the charge is on the disk before the Ready.
+
+Rules, in order (each a pure function of query, ledger, policy, journal and clock; none reads a record)
+ 1. The gate: proof, freshness, no rollback, bytes, audience, approvals, no hold (`audit_ledger.gate`).
+ 2. The question parses into a shape this node can answer; its price is recomputed here at the policy's order.
+ 3. The policy file; the break-glass right of an outbreak's asker.
+ 4. The account: not behind the ledger, no Ready of ours in the ledger that the journal does not know, every block within its limit
+    (the smaller of the file's and of the one stated in the ledger).
+ 5. The auditor's sealing key: signed by the service key in force, of the month in which the window opened.
+ 6. The node: not paused, room on the disk, records present; the plan runs on empty tables.
+An Offer that was answered with a Ready is answered with the same bytes while its window is open.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import sha256
+
+from audit_ledger.gate import Gate, Passage
+from audit_ledger.view import Account as LedgerAccount
+from audit_ledger.view import QuestionFacts
+from hospital_node.account import Standing
+from hospital_node.counting import Plans
+from hospital_node.errors import JournalFailed
+from hospital_node.journal import Journal, StoredQuestion, StoredReady
+from hospital_node.policy import Policy, policy_refusals
+from hospital_node.records.errors import RecordsError
+from hospital_node.trace import Trace
+from privacy.errors import PrivacyError
+from privacy.filter import Budget, encode_charge, refusals
+from privacy.pricing import Price, price
+from protocols.asked import Asked
+from protocols.clock import month, stamp
+from protocols.contract import CONTRACT
+from protocols.errors import BadSignature, ProtocolError
+from protocols.identity import Signer
+from protocols.query import QueryError
+from protocols.refusal import Reason, Refusal
+from protocols.secagg.agreement import AgreementKey
+from protocols.secagg.sealing import require_sealing_key
+from protocols.statements import Charge, Ready, Reasoned, Refused, Sealing, Seen, parse
+
+MAX_REASONS = 64
+_NO_WINDOW = month(0)  # what a proof without a witness time leads to; the gate has refused it already
+Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What goes back for an Offer: the envelope of a Ready, or of a Refused with its reasons."""
+
+    query: str
+    envelope: bytes
+    refusals: list[Refusal]
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.refusals
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """An Offer with all that was found out about it. Where `refusals` is empty, everything else is there."""
+
+    query: str
+    passage: Passage
+    asked: Asked | None
+    cost: Price | None
+    sealing: Sealing | None
+    standing: Standing
+    generation: str
+    refusals: list[Refusal]
+
+
+@dataclass(slots=True)
+class Offering:
+    """Judges Offers over the followed ledger. `has_room` says whether the disk has the free space that IT asked for."""
+
+    me: str
+    origin: str
+    identity: Signer
+    gate: Gate
+    journal: Journal
+    plans: Plans
+    policy: Policy
+    has_room: Callable[[], bool]
+    clock: Callable[[], int]
+    random: Random
+    trace: Trace
+
+    def answer(self, entry: bytes, proof: bytes, sealing: bytes, first_round: int, last_round: int) -> Reply:
+        now, query = self.clock(), _query_id(entry)
+        with self.trace.step(query, "gate"):
+            passage = self.gate.pass_query(entry, proof, now)
+        before = self.journal.ready(query, first_round)
+        if before is not None:
+            return self._again(query, before, passage, now)
+        offered = self._judge(query, passage, sealing, (first_round, last_round), now)
+        if offered.refusals:
+            return self._refuse(query, offered.refusals, now, offered.cost if passage.facts else None, passage.facts is not None)
+        return self._charge(offered, now)
+
+    def _again(self, query: str, before: StoredReady, passage: Passage, now: int) -> Reply:
+        found = [*passage.refusals, *self._paused()]
+        if before.is_closed:
+            found.append(Refusal(Reason.BEHIND_LEDGER, "a Ready of this journal", "one of before the restore", query))
+        if now >= before.not_after:
+            found.append(Refusal(Reason.WINDOW_CLOSED, stamp(before.not_after), stamp(now)))
+        return self._refuse(query, found, now, None, False) if found else Reply(query, before.envelope, [])
+
+    def _judge(self, query: str, passage: Passage, sealing: bytes, rounds: tuple[int, int], now: int) -> Offered:
+        asked, cost, found = self._price(passage.facts, rounds)
+        standing = self._standing(now)
+        found = [*passage.refusals, *found]
+        if asked is not None and passage.facts is not None:
+            found += policy_refusals(asked, self.policy)
+            found += self._break_glass(asked)
+            found += self._account(passage.facts, asked, cost, standing)
+        certificate, wrong = self._sealing(sealing, month_of(passage))
+        generation, missing = self._records()
+        found += [*wrong, *self._paused(), *self._disk(), *missing]
+        if asked is not None and not found:
+            found += self._probe(asked)
+        return Offered(query, passage, asked, cost, certificate, standing, generation, found)
+
+    def _price(self, facts: QuestionFacts | None, rounds: tuple[int, int]) -> tuple[Asked | None, Price | None, list[Refusal]]:
+        if facts is None:
+            return None, None, []
+        if rounds != (0, 0):
+            return None, None, [Refusal(Reason.MALFORMED, "rounds 0..0 of a table query", f"{rounds[0]}..{rounds[1]}")]
+        try:
+            asked = Asked.of(facts.query)
+        except (ProtocolError, QueryError) as error:
+            return None, None, [Refusal(Reason.MALFORMED, "a question of this version", error.code)]
+        try:
+            return asked, price(self.policy.order, asked.pieces), []
+        except PrivacyError as error:
+            return asked, None, [Refusal(Reason.UNPRICEABLE, f"a price at order {self.policy.order}", error.code)]
+
+    def _break_glass(self, asked: Asked) -> Iterator[Refusal]:
+        asker = self.gate.follower.view.authority.active(asked.query.by)
+        if asked.query.purpose == "outbreak" and not (asker and asker.may_break_glass):
+            yield Refusal(Reason.BREAK_GLASS, "an asker who may break the glass", "another", asked.query.by)
+
+    # -- the account
+
+    def _standing(self, now: int) -> Standing:
+        ledger = self.gate.follower.view.accounts.get(self.me)
+        local, last = self.journal.spent(), self.journal.last_sequence()
+        standing = Standing.of(ledger, self.journal.readys_until(now - CONTRACT.clock_tolerance_s), local, last)
+        if standing.is_behind and self.journal.note("adopt") is not None:
+            self.journal.adopt(standing.spent.totals, (ledger or LedgerAccount()).sequence)
+            return self._standing(now)
+        return standing
+
+    def _account(self, facts: QuestionFacts, asked: Asked, cost: Price | None, standing: Standing) -> Iterator[Refusal]:
+        if standing.is_behind:
+            yield Refusal(Reason.BEHIND_LEDGER, "a journal that knows every Ready of ours in the ledger", "an older one")
+        if self.me in facts.readys:
+            yield Refusal(
+                Reason.BEHIND_LEDGER, "no Ready of ours that the journal does not know", "one in the ledger", facts.id.hex()
+            )
+        if cost is None:
+            return
+        limit = min(self.policy.budget.limit(asked.query.purpose), self._stated_limit(asked.query.purpose))
+        found = refusals(standing.spent, Budget({asked.query.purpose: limit}), asked.query.purpose, asked.blocks, cost.one)
+        for each in found:
+            left = max(Fraction(0), each.limit - each.spent)
+            yield Refusal(Reason.BUDGET_EXHAUSTED, encode_charge(left), encode_charge(each.charge), each.block)
+
+    def _stated_limit(self, purpose: str) -> Fraction:
+        # A Ready above the limit that stands in the ledger would have no effect there, and the charge would be lost.
+        stated = self.gate.follower.view.policies.get(self.me)
+        return Fraction(stated.limits.get(purpose, "0")) if stated else Fraction(0)
+
+    # -- sealing key, node, plan
+
+    def _sealing(self, raw: bytes, wanted: str) -> tuple[Sealing | None, list[Refusal]]:
+        authority = self.gate.follower.view.authority
+        service = authority.active(authority.root.auditor, "service") if authority.root else None
+        try:
+            certificate = Sealing.model_validate_json(raw)
+            if service is None:
+                raise BadSignature("no service key")
+            require_sealing_key(certificate, authority.origin, service.key)
+        except (ValueError, ProtocolError):
+            return None, [Refusal(Reason.SEALING_KEY, "a sealing key signed by the auditor's service key", "another")]
+        if certificate.month != wanted and wanted != _NO_WINDOW:
+            return None, [Refusal(Reason.SEALING_KEY, wanted, certificate.month)]
+        return certificate, []
+
+    def _paused(self) -> list[Refusal]:
+        return [Refusal(Reason.PAUSED, "a node that answers", "paused by IT")] if self.journal.note("paused") is not None else []
+
+    def _disk(self) -> list[Refusal]:
+        # Probed before spending: a Ready that cannot be stored must not cost the budget of the next one.
+        try:
+            self.journal.set_note("probe", str(self.clock()))
+            is_writable = True
+        except JournalFailed:
+            is_writable = False
+        return [] if is_writable and self.has_room() else [Refusal(Reason.DISK_FULL, "room for the journal", "none")]
+
+    def _records(self) -> tuple[str, list[Refusal]]:
+        try:
+            return self.plans.generation(), []
+        except RecordsError:
+            return "", [Refusal(Reason.NO_RECORDS, "imported records", "none")]
+
+    def _probe(self, asked: Asked) -> list[Refusal]:
+        try:
+            self.plans.probe(asked)
+        except Exception:  # noqa: BLE001 (whatever a plan raises on empty tables is about the question, and is a no)
+            return [Refusal(Reason.PLAN_FAILED, "a plan that runs on empty tables", "one that does not")]
+        return []
+
+    # -- answers
+
+    def _charge(self, offered: Offered, now: int) -> Reply:
+        asked, cost, sealing, passage = offered.asked, offered.cost, offered.sealing, offered.passage
+        accepted = self.gate.follower.accepted
+        if asked is None or cost is None or sealing is None or accepted is None:
+            raise AssertionError("a question without refusals has a shape, a price, a sealing key and a checkpoint")
+        purpose, blocks, standing = asked.query.purpose, asked.blocks, offered.standing
+        stated = standing.stated.after(purpose, blocks, cost.one, cost.two)
+        spent = standing.spent.after(purpose, blocks, cost.one, cost.two)
+        charge = Charge(
+            purpose=purpose,
+            price=encode_charge(cost.one),
+            price_two=encode_charge(cost.two),
+            blocks=blocks,
+            totals=tuple(encode_charge(stated.spent(purpose, block).single) for block in blocks),
+            totals_two=tuple(encode_charge(stated.spent(purpose, block).doubled or Fraction(0)) for block in blocks),
+        )
+        of_month = month_of(passage)
+        origin = asked.query.log
+        agreement = self.agreement(of_month).certificate(origin, self.me, self.identity)
+        ready = Ready(
+            log=origin,
+            at=stamp(now),
+            by=self.me,
+            query=offered.query,
+            first_round=0,
+            last_round=0,
+            sequence=standing.next_sequence,
+            not_after=stamp(passage.not_after),
+            agreement=agreement,
+            sealing=sealing,
+            charge=charge,
+            seen=Seen(size=accepted.checkpoint.size, root=accepted.checkpoint.root.hex()),
+        )
+        signed = ready.envelope().signed([self.identity])
+        stored = StoredReady(
+            offered.query,
+            0,
+            0,
+            signed.statement_id(),
+            ready.sequence,
+            passage.not_after,
+            of_month,
+            offered.generation,
+            signed.encode(),
+        )
+        with self.trace.step(offered.query, "journal"):
+            # Spend before Ready: a crash after this line loses budget, a crash before it loses nothing.
+            self.journal.charge(stored, {(purpose, block): spent.spent(purpose, block) for block in blocks})
+            self.journal.record_question(StoredQuestion(offered.query, now, "ready", charge.price, ()))
+        return Reply(offered.query, stored.envelope, [])
+
+    def agreement(self, of_month: str) -> AgreementKey:
+        """The month's key, on the disk before anybody learns its public half."""
+        seed = self.journal.agreement_seed(of_month) or self.journal.agreement_seed(of_month, self.random(32))
+        if seed is None:
+            raise JournalFailed("the agreement key was not stored")
+        return AgreementKey(seed, of_month)
+
+    def _refuse(self, query: str, found: list[Refusal], now: int, cost: Price | None, is_logged: bool) -> Reply:
+        reasons = tuple(Reasoned(**each.to_json()) for each in found[:MAX_REASONS])
+        statement = Refused(log=self.origin, at=stamp(now), by=self.me, query=query, reasons=reasons)
+        if is_logged:  # what is not a question of the ledger leaves no trace here: a flood of it cannot fill the disk
+            codes = tuple(dict.fromkeys(str(each.reason) for each in found))
+            asked = StoredQuestion(query, now, "refused", encode_charge(cost.one) if cost else "", codes)
+            self._try_to_record(asked)
+        return Reply(query, statement.envelope().signed([self.identity]).encode(), found)
+
+    def _try_to_record(self, question: StoredQuestion) -> None:
+        try:
+            self.journal.record_question(question)
+        except JournalFailed:
+            return  # a full disk refuses the question as well; it needs no record to do so
+
+
+def month_of(passage: Passage) -> str:
+    """The month in which the window opened: its sealing and agreement keys are the ones in force."""
+    return month(passage.not_after - CONTRACT.window_s)
+
+
+def _query_id(entry: bytes) -> str:
+    """The statement's id; of bytes that are no statement, their hash."""
+    try:
+        return parse(entry).hex_id
+    except ProtocolError:
+        return sha256(entry).hexdigest()

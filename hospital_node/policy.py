@@ -1,0 +1,182 @@
+"""What this hospital permits: a file that IT writes, enforced here and stated in the ledger.
+
+Rules
+- Every default refuses: a purpose, table or peer that is not listed is not permitted.
+- The budget of one block is the Rényi budget at one order, split among the purposes; it is at most what epsilon and delta allow at
+  that order (privacy choice 5). The order is fixed for the period.
+- Peers are fingerprints of identity keys, in `peers.txt`, one a line: the hospitals whose noise this one relies on.
+- `policy_refusals` is a pure function of the query and the file.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from hospital_node.config import Settings, read_toml
+from hospital_node.errors import InvalidConfig
+from privacy.conversion import budget_for
+from privacy.errors import PrivacyError
+from privacy.filter import Budget, encode_charge
+from protocols.asked import Asked
+from protocols.clock import stamp
+from protocols.contract import CONTRACT, PURPOSES
+from protocols.query import Table
+from protocols.refusal import Reason, Refusal
+from protocols.statements import Policy as PolicyStatement
+
+POLICY_FILE = "policy.toml"
+PEERS_FILE = "peers.txt"
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+
+
+class PolicyFile(Settings):
+    """The fields of policy.toml. Numbers with a fraction are strings: what is written is what is meant."""
+
+    epsilon: str
+    delta: str
+    order: int
+    budget: str
+    shares: dict[str, str]
+    floor: int
+    purposes: list[str]
+    tables: list[str]
+    max_cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The enforced terms. `sha256` is that of the file, `budget` the limit per purpose and block."""
+
+    epsilon: Fraction
+    delta: Fraction
+    order: int
+    budget: Budget
+    floor: int
+    purposes: frozenset[str]
+    tables: frozenset[str]
+    max_cells: int
+    sha256: str
+    peers: frozenset[str]
+
+    def statement(self, origin: str, uri: str, now: int) -> PolicyStatement:
+        """What the ledger is told; limits of purposes that are not permitted are left out."""
+        limits = {name: encode_charge(self.budget.limit(name)) for name in sorted(self.purposes)}
+        return PolicyStatement(
+            log=origin,
+            at=stamp(now),
+            by=uri,
+            policy_sha256=self.sha256,
+            order=self.order,
+            limits=limits,
+            floor=self.floor,
+            purposes=tuple(sorted(self.purposes)),
+            tables=tuple(sorted(self.tables)),
+            peers=tuple(sorted(self.peers)),
+        )
+
+
+def read_policy(home: Path) -> Policy:
+    """Raises InvalidConfig, naming the field."""
+    path = home / POLICY_FILE
+    found = read_toml(path, PolicyFile, "print one with `kapok-node policy --default`")
+    epsilon, delta, total = (_number(path, name, getattr(found, name)) for name in ("epsilon", "delta", "budget"))
+    shares = {name: _number(path, f"shares.{name}", text) for name, text in found.shares.items()}
+    _require_known(path, "purposes", found.purposes, PURPOSES)
+    _require_known(path, "shares", shares, PURPOSES)
+    _require_known(path, "tables", found.tables, [str(each) for each in Table])
+    if found.floor < CONTRACT.floor:
+        raise InvalidConfig(f"{path}: floor: expected at least {CONTRACT.floor}, got {found.floor}")
+    try:
+        allowed = budget_for(epsilon, delta, found.order)
+        budget = Budget.split(total, shares)
+    except PrivacyError as error:
+        raise InvalidConfig(f"{path}: {error}") from None
+    if total > allowed:
+        raise InvalidConfig(
+            f"{path}: budget: epsilon {epsilon} at delta {delta} and order {found.order} allows {float(allowed):.4f}"
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    purposes, tables = frozenset(found.purposes), frozenset(found.tables)
+    return Policy(epsilon, delta, found.order, budget, found.floor, purposes, tables, found.max_cells, digest, read_peers(home))
+
+
+def _number(path: Path, name: str, text: str) -> Fraction:
+    try:
+        value = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise InvalidConfig(f'{path}: {name}: expected a number in quotes like "0.6"') from None
+    if value < 0:
+        raise InvalidConfig(f"{path}: {name}: expected at least 0")
+    return value
+
+
+def _require_known(path: Path, name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    allowed = list(known)
+    if unknown := sorted(set(given) - set(allowed)):
+        raise InvalidConfig(f"{path}: {name}: {', '.join(unknown)} is not one of {', '.join(allowed)}")
+
+
+def policy_refusals(asked: Asked, policy: Policy) -> list[Refusal]:
+    """Every rule of the file that this query breaks; an empty list is consent. Reads no record."""
+    query, found = asked.query, []
+    if query.purpose not in policy.purposes:
+        found.append(Refusal(Reason.PURPOSE_NOT_PERMITTED, ", ".join(sorted(policy.purposes)), query.purpose))
+    if asked.table not in policy.tables:
+        found.append(Refusal(Reason.TABLE_NOT_PERMITTED, ", ".join(sorted(policy.tables)), asked.table))
+    if query.floor < policy.floor:
+        found.append(Refusal(Reason.FLOOR_TOO_LOW, str(policy.floor), str(query.floor)))
+    if asked.dimension > policy.max_cells:
+        found.append(Refusal(Reason.TOO_MANY_CELLS, str(policy.max_cells), str(asked.dimension)))
+    return found
+
+
+def read_peers(home: Path) -> frozenset[str]:
+    """The accepted fingerprints; no file is no peer."""
+    path = home / PEERS_FILE
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return frozenset()
+    words = [(number, line.split("#")[0].strip()) for number, line in enumerate(lines, start=1)]
+    for number, word in words:
+        if word and _FINGERPRINT.fullmatch(word) is None:
+            raise InvalidConfig(f"{path}: line {number}: expected a fingerprint of 64 hex digits")
+    return frozenset(word for _, word in words if word)
+
+
+def peers_text(peers: Iterable[tuple[str, str]]) -> str:
+    """The file from (fingerprint, name) pairs; the name is a comment that nothing trusts."""
+    head = "# Hospitals whose noise this one relies on: fingerprint of the identity key, compared by telephone.\n"
+    return head + "".join(f"{print_}  # {name}\n" for print_, name in sorted(peers))
+
+
+def default_policy() -> str:
+    """policy.toml with the contract's numbers and what each means."""
+    shares = "\n".join(f'{name} = "{float(share):g}"' for name, share in CONTRACT.shares)
+    return f"""\
+# What this hospital permits. Every number is checked at this node, before any record is read.
+# 本院允许的查询；每个数字都在本节点、读取任何病历之前检查。
+
+# A patient's privacy loss from all answers together, in each calendar month of their records.
+epsilon = "{CONTRACT.epsilon}"
+delta = "{float(CONTRACT.delta):.6f}"
+# The Rényi order of the account, fixed for the period, and the budget it gives; at most what epsilon and delta allow.
+order = {CONTRACT.order}
+budget = "{float(CONTRACT.budget):.4f}"
+
+# Fewest hospitals in one sum, this one included.
+floor = {CONTRACT.floor}
+# Largest answer, in numbers.
+max_cells = {CONTRACT.max_cells}
+
+# What may be asked at all. A purpose or a table that is not listed is refused.
+purposes = [{", ".join(f'"{each}"' for each in PURPOSES)}]
+tables = [{", ".join(f'"{each}"' for each in Table)}]
+
+# How the budget of each month is divided among purposes; together at most 1.
+[shares]
+{shares}
+"""

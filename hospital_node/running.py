@@ -1,0 +1,96 @@
+"""`kapok-node run`: builds the node from its folder and keeps its link until SIGTERM or SIGINT."""
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from audit_ledger.follower import Follower
+from audit_ledger.party.home import Home
+from hospital_node.answering import Answering, Surroundings
+from hospital_node.config import Config
+from hospital_node.counting import TablePlans
+from hospital_node.dataset import DATASET_FILE, read_dataset
+from hospital_node.errors import InvalidConfig
+from hospital_node.journal import JOURNAL_FILE, Journal
+from hospital_node.link import Link
+from hospital_node.logs import log
+from hospital_node.policy import PEERS_FILE, POLICY_FILE, read_policy
+from hospital_node.trace import Trace
+
+_MEGABYTE = 1 << 20
+
+
+def has_room(home: Path, min_free_mb: int) -> Callable[[], bool]:
+    return lambda: shutil.disk_usage(home).free >= min_free_mb * _MEGABYTE
+
+
+def build(home: Path, trace: Path | None = None) -> Answering:
+    """The node over its folder, with the real clock and the operating system's randomness. Raises NodeError or LedgerError."""
+    config, party = Config.read(home), Home(home)
+    given = Surroundings(
+        identity=party.key("identity"),
+        plans=TablePlans(home / "records"),
+        policy=read_policy(home),
+        clock=lambda: int(time.time()),
+        random=os.urandom,
+        has_room=has_room(home, config.min_free_mb),
+        trace=Trace(trace),
+        dataset=read_dataset(home),
+    )
+    return Answering(config, Follower(party.trust()), Journal(home / JOURNAL_FILE), given)
+
+
+@dataclass(slots=True)
+class Files:
+    """Reads policy, peers and dataset again when IT has changed one; a file that is wrong changes nothing but the log."""
+
+    home: Path
+    answering: Answering
+    _seen: tuple[int, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        self._seen = self._stamps()
+
+    def __call__(self) -> None:
+        found = self._stamps()
+        if found == self._seen:
+            return
+        self._seen = found
+        try:
+            self.answering.adopt_policy(read_policy(self.home), read_dataset(self.home))
+        except InvalidConfig as error:
+            log.error("file not adopted", code=error.code)
+        else:
+            log.info("policy adopted")
+
+    def _stamps(self) -> tuple[int, ...]:
+        paths = (self.home / name for name in (POLICY_FILE, PEERS_FILE, DATASET_FILE))
+        return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
+
+
+def run(home: Path, trace: Path | None) -> None:
+    """Returns after a signal; the journal is closed then."""
+    answering = build(home, trace)
+    log.info("started", size=answering.follower.size)
+    try:
+        asyncio.run(_serve(home, answering))
+    finally:
+        answering.counts.close()
+        answering.journal.close()
+
+
+async def _serve(home: Path, answering: Answering) -> None:
+    link = Link(Home(home), answering, Files(home, answering), random.SystemRandom().random)
+    task = asyncio.create_task(link.run())
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,91 @@
+"""`kapok-node init` and `enroll`: a folder with keys and commented files, a certificate, and the fingerprint to read out."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from audit_ledger.party.enrol import Invitation, enrol, key_request
+from audit_ledger.party.home import Home
+from audit_ledger.policy import TrustFile
+from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, failures, say, show
+from hospital_node.config import CONFIG_FILE, Config
+from hospital_node.dataset import DATASET_FILE, DEFAULT_DATASET
+from hospital_node.errors import Usage
+from hospital_node.policy import POLICY_FILE, default_policy
+from protocols.clock import stamp
+from protocols.identity import Identity, Role, fingerprint
+from protocols.statements import Licence
+
+INVITATION_FILE = "invitation.json"
+TRUST_FILE = "trust.policy"
+
+
+def init(
+    lang: LangOption,
+    invite: Annotated[Path, typer.Option(help="The operator's invitation (kapok-coordinator enroll). 邀请文件。")],
+    legal_name: Annotated[str, typer.Option(help="The hospital's legal name. 医疗机构名称。")],
+    licence: Annotated[str, typer.Option(help="The number of its licence. 医疗机构执业许可证号。")],
+    home: HomeOption = DEFAULT_HOME,
+    trust: Annotated[Path | None, typer.Option(help="The trust file, compared with the auditor's. 信任文件。")] = None,
+    slot_ms: Annotated[int, typer.Option(help="From member set to departure; longer than any count.", min=1)] = 1000,
+    grid_ms: Annotated[int, typer.Option(help="The grid of departures: 25 in a demo, 250 in production.", min=1)] = 250,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the folder: identity key, config, policy, dataset. Nothing is sent. 建立节点目录。"""
+    with failures(as_json):
+        home, invitation = home.expanduser(), Invitation.read(invite)
+        if (home / CONFIG_FILE).exists():
+            raise Usage(f"{home / CONFIG_FILE}: exists already; change the file, or choose another --home")
+        if Identity.parse(invitation.uri).role is not Role.HOSPITAL:
+            raise Usage(f"{invite}: invites {invitation.uri}, which is no hospital")
+        made = _make(Home(home), invitation, legal_name, licence, (slot_ms, grid_ms), trust)
+        text = say(
+            lang,
+            f"{invitation.uri}: made {home}\nfingerprint {made}\nNext: kapok-node enroll",
+            f"{invitation.uri}：已建立 {home}\n指纹 {made}\n下一步：kapok-node enroll",
+        )
+        show({"uri": invitation.uri, "home": str(home), "fingerprint": made}, as_json, text)
+
+
+def _make(home: Home, invitation: Invitation, legal_name: str, licence: str, ms: tuple[int, int], trust: Path | None) -> str:
+    config = Config(
+        uri=invitation.uri,
+        origin=invitation.origin,
+        coordinator=invitation.coordinator,
+        link_address=invitation.link_address,
+        slot_ms=ms[0],
+        grid_ms=ms[1],
+        legal_name=legal_name,
+        licence=licence,
+    )
+    identity = home.key("identity") if home.has("keys/identity.key") else home.create_key("identity")
+    if trust is not None:
+        raw = trust.read_bytes()
+        TrustFile.parse(raw)
+        home.write(TRUST_FILE, raw)
+    home.write(POLICY_FILE, default_policy().encode())
+    home.write(DATASET_FILE, DEFAULT_DATASET.encode())
+    home.write(INVITATION_FILE, invitation.model_dump_json().encode()).chmod(0o600)  # it holds the one-time token
+    home.write(CONFIG_FILE, config.text().encode())  # last: a folder with a config is complete
+    return fingerprint(identity.public)
+
+
+def enroll(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Fetch the certificate with the one-time token, and leave the key request for the auditor. 登记节点。"""
+    with failures(as_json):
+        place = Home(home.expanduser())
+        config = Config.read(place.path)
+        invitation = Invitation.read(place.path / INVITATION_FILE)
+        licence = Licence(legal_name=config.legal_name, number=config.licence)
+        request = key_request(place, config.origin, config.uri, stamp(int(time.time())), licence)
+        enrol(place, invitation, request)
+        (place.path / INVITATION_FILE).unlink()  # the token is used up
+        made = fingerprint(place.key("identity").public)
+        text = say(
+            lang,
+            f"{config.uri} is enrolled. Read this fingerprint out to the auditor:\n{made}",
+            f"{config.uri} 已登记。请向审计方口头核对指纹：\n{made}",
+        )
+        show({"uri": config.uri, "fingerprint": made}, as_json, text)

@@ -1,0 +1,283 @@
+"""Real nodes over the in-memory city: each hospital is an `Answering` with its own journal, records and policy.
+
+A test walks one question through them a step at a time and may lie at any step. Clock and randomness are the test's.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from audit_ledger.follower import Follower
+from audit_ledger.opener import OpenRequest, SealedSeed
+from audit_ledger.opener_core import OpenerCore
+from hospital_node.answering import Answering, ContributionReady, Surroundings
+from hospital_node.config import Config
+from hospital_node.counting import Plans, TablePlans
+from hospital_node.journal import Journal
+from hospital_node.offering import Reply
+from hospital_node.policy import Policy, default_policy, peers_text, read_policy
+from hospital_node.records.schema import DDL
+from hospital_node.trace import Trace
+from privacy.pricing import reach
+from protocols import statements as st
+from protocols.asked import Asked
+from protocols.canonical import unb64
+from protocols.clock import month, stamp
+from protocols.contract import CONTRACT, colluders
+from protocols.identity import fingerprint
+from protocols.query import QuerySpec
+from protocols.refusal import Reason, Refusal
+from protocols.secagg.binding import Binding, Member
+from protocols.secagg.ring import ring_bits
+from tests.support.city import BUREAU, ORIGIN, City
+
+PERIOD = {"from": "2026-10-01", "to": "2026-12-01"}
+VISITS_BY_DISTRICT: dict[str, Any] = {
+    "table": "visits",
+    "measures": [{"kind": "count_distinct_person"}],
+    "keys": [{"key": "district"}],
+    "period": PERIOD,
+}
+DISTRICTS = ("440103", "440104", "440106")
+Visit = tuple[int, date, str]
+"""Patient, day, district."""
+
+
+def write_records(folder: Path, visits: Iterable[Visit], generation: str = "g00000001") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = list(visits)
+    with duckdb.connect(folder / f"{generation}.duckdb") as database:
+        database.execute(DDL)
+        for person in sorted({row[0] for row in rows}):
+            database.execute("INSERT INTO person VALUES (?, ?, DATE '1980-01-01', 'F', '440103')", [person, f"p{person}"])
+        for number, (person, day, district) in enumerate(rows):
+            values = [number, person, f"v{number}", day, day, district]
+            database.execute("INSERT INTO visit_occurrence VALUES (?, ?, ?, 'AMB', ?, ?, ?, 'F', 46)", values)
+    (folder / "CURRENT").write_text(generation + "\n")
+
+
+def some_visits(seed: int) -> list[Visit]:
+    """A few dozen visits that differ by seed."""
+    return [(n, date(2026, 10 + n % 2, 1 + (n * 7 + seed) % 28), DISTRICTS[(n + seed) % 3]) for n in range(20 + seed)]
+
+
+@dataclass
+class Node:
+    """One hospital's node and the folder it lives in. `restart` is what a crash leaves: only the folder."""
+
+    city: City
+    uri: str
+    home: Path
+    plans: Plans | None = None
+    random: Callable[[int], bytes] = os.urandom
+    has_room: bool = True
+    trace: Path | None = None
+    answering: Answering = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        if not (self.home / "policy.toml").exists():
+            (self.home / "policy.toml").write_text(default_policy())
+            prints = [(fingerprint(each.identity.public), each.uri) for each in self.city.hospitals.values()]
+            (self.home / "peers.txt").write_text(peers_text(prints))
+        self.start()
+
+    def start(self) -> None:
+        config = Config(
+            uri=self.uri,
+            origin=ORIGIN,
+            coordinator="kapok://coordinator/gz",
+            link_address="127.0.0.1:1",
+            slot_ms=200,
+            grid_ms=25,
+            legal_name="legal",
+            licence="1",
+        )
+        given = Surroundings(
+            identity=self.city.hospitals[self.uri].identity,
+            plans=self.plans or TablePlans(self.home / "records"),
+            policy=self.policy(),
+            clock=lambda: self.city.now,
+            random=lambda size: self.random(size),
+            has_room=lambda: self.has_room,
+            trace=Trace(self.trace),
+        )
+        self.answering = Answering(config, Follower(self.city.trust), Journal(self.home / "journal.sqlite"), given)
+
+    def policy(self) -> Policy:
+        return read_policy(self.home)
+
+    def stop(self) -> None:
+        self.answering.counts.close()
+        self.answering.journal.close()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def bring(self) -> None:
+        """Up to the newest cosigned checkpoint."""
+        self.answering.follow(*self.city.follow(self.answering.follower.size))
+
+
+@dataclass
+class Nodes:
+    """A city with a node in every hospital, and the auditor's opener."""
+
+    path: Path
+    n: int = 5
+    city: City = field(init=False)
+    nodes: dict[str, Node] = field(init=False)
+    opener: OpenerCore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.city = City(self.path / "city", self.n)
+        self.nodes = {}
+        for number, uri in enumerate(sorted(self.city.hospitals)):
+            home = self.path / f"h{number}"
+            write_records(home / "records", some_visits(number))
+            self.nodes[uri] = Node(self.city, uri, home)
+        self.opener = self.city.opener()
+
+    def close(self) -> None:
+        for node in self.nodes.values():
+            node.stop()
+        self.city.close()
+
+    def first(self) -> Node:
+        return self.nodes[min(self.nodes)]
+
+    def ask(self, spec: dict[str, Any] | None = None, **changes: Any) -> "Asking":
+        return Asking(self, self.query(spec, **changes))
+
+    def query(self, spec: dict[str, Any] | None = None, **changes: Any) -> bytes:
+        """A signed query, not logged yet."""
+        fields: dict[str, Any] = {
+            **self.city.head(BUREAU),
+            "nonce": secrets.token_hex(32),
+            "purpose": "surveillance",
+            "programme": self.city.programme,
+            "audience": tuple(sorted(self.city.hospitals)),
+            "floor": CONTRACT.floor,
+            "valid_until": stamp(self.city.now + 86_400),
+            "rounds": 1,
+            "spec": QuerySpec.from_fields(spec or VISITS_BY_DISTRICT).to_json(),
+            "variances": ("400.0000",),
+        }
+        return self.city.sign(st.Query(**{**fields, **changes}), self.city.bureau)
+
+    def sealing(self) -> bytes:
+        return self.opener.sealing(month(self.city.now), self.city.now).model_dump_json().encode()
+
+
+@dataclass
+class Asking:
+    """One question on its way through the nodes."""
+
+    world: Nodes
+    entry: bytes
+    proof: bytes = b""
+    readys: dict[str, bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.world.city.log_entry(self.entry)
+        self.proof = self.world.city.prove(self.entry)
+
+    @property
+    def id(self) -> bytes:
+        return st.parse(self.entry).id
+
+    def offer(self, node: Node, **changes: Any) -> Reply:
+        node.bring()
+        given: dict[str, Any] = {"proof": self.proof, "sealing": self.world.sealing(), "first_round": 0, "last_round": 0, **changes}
+        return node.answering.offer(given.pop("entry", self.entry), *given.values())
+
+    def reasons(self, node: Node, **changes: Any) -> list[Reason]:
+        return [each.reason for each in self.offer(node, **changes).refusals]
+
+    def all_ready(self) -> None:
+        """Every node answers with a Ready, and the ledger takes it."""
+        for uri, node in self.world.nodes.items():
+            reply = self.offer(node)
+            if not reply.is_ready:
+                raise AssertionError(f"{uri}: {reply.refusals}")
+            self.log_ready(uri, reply.envelope)
+        for node in self.world.nodes.values():
+            node.bring()
+
+    def log_ready(self, uri: str, envelope: bytes) -> None:
+        self.readys[uri] = envelope
+        self.world.city.log_entry(envelope)
+
+    def binding(self, attempt: int = 1, **changes: Any) -> Binding:
+        statement = st.parse(self.entry).statement
+        if not isinstance(statement, st.Query):
+            raise TypeError("a query")
+        asked, uris = Asked.of(statement), tuple(sorted(self.readys))
+        readys = {uri: st.parse(self.readys[uri]) for uri in uris}
+        members = tuple(Member(uri, unb64(_ready(signed).agreement.key), signed.id) for uri, signed in readys.items())
+        n = len(uris)
+        fields: dict[str, Any] = {
+            "origin": ORIGIN,
+            "query": self.id,
+            "round": 0,
+            "attempt": attempt,
+            "input_hash": b"",
+            "dimension": asked.dimension,
+            "ring": ring_bits(reach(n, n, colluders(n), asked.pieces)),
+            "scale": 1,
+            "variances": asked.variances,
+            "n": n,
+            "c": colluders(n),
+            "not_after": self.not_after(),
+            "members": members,
+            "counting": uris,
+        }
+        return Binding(**{**fields, **changes})
+
+    def not_after(self) -> int:
+        from protocols.clock import unix
+
+        return unix(_ready(st.parse(next(iter(self.readys.values())))).not_after)
+
+    def contribute(self, node: Node, binding: Binding, patience_s: float = 30.0) -> ContributionReady | list[Refusal]:
+        return node.answering.member_set(binding.encode(), b"", self.world.city.now * 1000, patience_s)
+
+    def request(self, binding: Binding) -> tuple[OpenRequest, dict[str, np.ndarray[Any, Any]]]:
+        """What the coordinator sends to the opener, and the masked vectors."""
+        from hashlib import sha256
+
+        seeds, masked = [], {}
+        for uri in sorted(self.readys):
+            made = self.contribute(self.world.nodes[uri], binding)
+            if isinstance(made, list):
+                raise AssertionError(f"{uri}: {made}")
+            masked[uri] = np.frombuffer(made.masked, f"<u{binding.ring // 8}")
+            seeds.append(SealedSeed(uri, made.sealed, sha256(made.masked).digest(), receipt=made.receipt))
+        return OpenRequest(binding.encode(), tuple(seeds)), masked
+
+    def open(self, request: OpenRequest) -> bytes:
+        world = self.world
+        world.city.bring(world.opener)
+        reply = world.opener.open(request, world.city.now)
+        if reply.refusals or reply.opening is None:
+            raise AssertionError(f"refused: {reply.refusals}")
+        world.city.log_entry(reply.opening)
+        world.city.bring(world.opener)
+        found = world.opener.release(reply.query, reply.round, world.city.now)
+        if isinstance(found, list) or found is None:
+            raise AssertionError(f"not released: {found}")
+        return found
+
+
+def _ready(signed: st.Signed) -> st.Ready:
+    if not isinstance(signed.statement, st.Ready):
+        raise TypeError("a Ready")
+    return signed.statement
