@@ -1,0 +1,144 @@
+"""The city as its public statements describe it: hospitals, their tables and limits, programmes, and what has been spent.
+
+Read from one JSON reply of the desk. Unknown fields are let through, because a newer coordinator may tell more; the known ones
+are strict. Nothing here is computed from records: sizes and dates are what hospitals declare.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+
+from coordinator.client.errors import BadUsage, Unreachable
+from protocols.contract import CONTRACT
+from protocols.identity import Identity
+
+_PUBLIC = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
+
+
+class TableCard(BaseModel):
+    model_config = _PUBLIC
+
+    name: str
+    size_class: int
+    first_day: str
+    last_day: str
+    code_systems: tuple[str, ...]
+
+
+class PolicyCard(BaseModel):
+    """The public part of a hospital's policy; `limits` are Rényi budgets per block, by purpose."""
+
+    model_config = _PUBLIC
+
+    order: int
+    limits: dict[str, str]
+    floor: int
+    purposes: tuple[str, ...]
+    tables: tuple[str, ...]
+
+
+class HospitalCard(BaseModel):
+    model_config = _PUBLIC
+
+    uri: str
+    admitted: bool
+    connected: bool
+    tables: tuple[TableCard, ...] = ()
+    freshness: str = ""
+    policy: PolicyCard | None = None
+
+    @field_validator("policy", mode="before")
+    @classmethod
+    def _none_logged(cls, given: object) -> object:
+        return given or None  # the desk writes {} for a hospital whose policy is not in the ledger yet
+
+    @property
+    def name(self) -> str:
+        return Identity.parse(self.uri).name
+
+
+class ProgrammeCard(BaseModel):
+    model_config = _PUBLIC
+
+    id: str
+    title: str
+    purpose: str
+    tables: tuple[str, ...]
+    max_price: str
+    until: str
+    by: str
+    approved: bool
+
+
+class Catalog(BaseModel):
+    """See the module's docstring. `spent` is {hospital: {purpose: {block: total}}}."""
+
+    model_config = _PUBLIC
+
+    origin: str
+    size: int
+    checkpoint: str = ""
+    hospitals: tuple[HospitalCard, ...]
+    programmes: tuple[ProgrammeCard, ...]
+    spent: dict[str, dict[str, dict[str, str]]]
+
+    @classmethod
+    def read(cls, raw: bytes) -> "Catalog":
+        try:
+            return cls.model_validate_json(raw)
+        except ValidationError as error:
+            place = ".".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"]))
+            raise Unreachable("error.catalog", place=place) from None
+
+    def audience(self, wanted: Sequence[str] = ()) -> tuple[str, ...]:
+        """Admitted hospitals, sorted: all of them, or those named (`h01` or the whole URI). Raises BadUsage for a name unknown."""
+        admitted = {each.name: each.uri for each in self.hospitals if each.admitted}
+        if not wanted:
+            return tuple(sorted(admitted.values()))
+        names = [each.rsplit("/", 1)[-1] for each in wanted]
+        unknown = sorted(set(names) - set(admitted))
+        if unknown:
+            raise BadUsage("error.hospital_unknown", names=", ".join(unknown), known=", ".join(sorted(admitted)))
+        return tuple(sorted({admitted[name] for name in names}))
+
+    def programme(self, wanted: str) -> ProgrammeCard:
+        """The one programme whose id begins so, or whose title is this. Raises BadUsage."""
+        found = [each for each in self.programmes if each.id.startswith(wanted.lower()) or each.title == wanted]
+        if len(found) != 1:
+            known = ", ".join(f"{each.id[:12]} ({each.title})" for each in self.programmes) or "-"
+            raise BadUsage("error.programme_unknown", wanted=wanted, count=len(found), known=known)
+        return found[0]
+
+    def floor(self, audience: Sequence[str]) -> int:
+        """The smallest floor that every hospital of the audience accepts."""
+        stated = (each.policy.floor for each in self.hospitals if each.policy and each.uri in audience)
+        return max([CONTRACT.floor, *stated])
+
+    def budgets(self, audience: Sequence[str], purpose: str, blocks: Sequence[str]) -> tuple["Budget", ...]:
+        """What each hospital has left for this purpose in the fullest of these blocks, from logged facts alone."""
+        return tuple(self._budget(each, purpose, blocks) for each in self.hospitals if each.uri in audience)
+
+    def _budget(self, hospital: HospitalCard, purpose: str, blocks: Sequence[str]) -> "Budget":
+        totals = self.spent.get(hospital.uri, {}).get(purpose, {})
+        spent, block = max((Fraction(totals.get(block, "0")), block) for block in blocks)
+        limit = Fraction(hospital.policy.limits.get(purpose, "0")) if hospital.policy else None
+        return Budget(hospital.name, block, spent, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One hospital's fullest block. `limit` is None where no policy stands in the ledger."""
+
+    hospital: str
+    block: str
+    spent: Fraction
+    limit: Fraction | None
+
+    @property
+    def left(self) -> Fraction | None:
+        return None if self.limit is None else self.limit - self.spent
+
+    def fits(self, price: Fraction) -> bool:
+        return self.left is not None and price <= self.left

@@ -1,0 +1,109 @@
+"""The series of an answer over weeks or months, with its interval: one panel for the city, one for each label of a second key.
+
+The city's line is the sum of its cells and carries the interval of that sum (variances add), which is narrower than the sum of
+the panels' intervals. Further keys are summed too. Chinese labels need a font with Chinese characters; without one the chart
+is labelled in English, and the caller is told.
+"""
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from coordinator.client.checked import Verified
+from coordinator.client.errors import BadUsage
+from coordinator.client.export import require_format
+from coordinator.client.table import AnswerTable, Column
+from coordinator.client.texts import ENGLISH, Say
+from protocols.query import Axis, Language
+
+FORMATS = (".png", ".svg")
+MOST_PANELS = 11
+CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "SimHei",
+             "Microsoft YaHei", "PingFang SC", "Noto Sans CJK JP", "Droid Sans Fallback")  # fmt: skip
+_LINE, _BAND, _CITY = "#b5442e", "#e9b7a8", "#1f4e79"
+
+
+def chinese_font() -> str | None:
+    """The first installed font that can write the labels."""
+    installed = set(font_manager.get_font_names())
+    return next((name for name in CJK_FONTS if name in installed), None)
+
+
+def require_series(answer_axes: tuple[Axis, ...]) -> Axis:
+    """The axis of time. Raises BadUsage; call it before asking, so that a typing error costs no budget."""
+    time = next((axis for axis in answer_axes if axis.key in {"iso_week", "month"}), None)
+    if time is None:
+        raise BadUsage("error.no_series")
+    return time
+
+
+def draw(answer: Verified, path: Path, say: Say) -> bool:
+    """Writes the chart; whether it has labels in the reader's language. Raises BadUsage."""
+    require_format(path, FORMATS)
+    font = chinese_font() if say.lang is Language.ZH else "DejaVu Sans"
+    words = say if font else ENGLISH
+    with mpl.rc_context(
+        {"font.family": [font or "DejaVu Sans", "DejaVu Sans"], "svg.fonttype": "path", "axes.unicode_minus": False}
+    ):
+        figure = _figure(answer, words)
+        try:
+            figure.savefig(path, dpi=150)
+        except OSError as error:
+            raise BadUsage("error.file", path=path, why=error.strerror or type(error).__name__) from None
+    return font is not None
+
+
+def _figure(answer: Verified, say: Say) -> Figure:
+    cells, time = answer.cells, require_series(answer.cells.axes)
+    panels = _panel_axis(cells, time)
+    labels = panels.labels if panels else ()
+    columns = 1 if not labels else 3
+    rows = 1 + -(-len(labels) // columns)
+    figure = Figure(figsize=(11, 3.4 + 2.1 * (rows - 1)), layout="constrained")
+    grid = figure.add_gridspec(rows, columns, height_ratios=[1.6] + [1.0] * (rows - 1))
+    name = say.code("measure", cells.columns[0].name)
+    figure.suptitle(say("chart.title", measure=name, by=say(f"column.{time.key}")))
+    city = figure.add_subplot(grid[0, :])
+    _series(city, time, cells.collapsed((time.key,)).columns[0], say("chart.city"), _CITY)
+    if panels:
+        _panels(figure, grid, cells.collapsed((time.key, panels.key)), time, panels, say)
+    figure.supxlabel(say("chart.note"), fontsize=8, color="0.35")
+    return figure
+
+
+def _panel_axis(cells: AnswerTable, time: Axis) -> Axis | None:
+    others = [axis for axis in cells.axes if axis is not time and len(axis.labels) <= MOST_PANELS]
+    return next((axis for axis in others if axis.key == "district"), others[0] if others else None)
+
+
+def _panels(figure: Figure, grid: object, cells: AnswerTable, time: Axis, panels: Axis, say: Say) -> None:
+    column, keys, shared = cells.columns[0], cells.key_columns()[panels.key], None
+    for n, label in enumerate(panels.labels):
+        chosen = [cell for cell, key in enumerate(keys) if key == label]
+        axes = figure.add_subplot(grid[1 + n // 3, n % 3], sharey=shared)  # type: ignore[index]
+        shared = shared or axes
+        _series(axes, time, _picked(column, chosen), say.label(panels.key, label), _LINE)
+
+
+def _picked(column: Column, chosen: list[int]) -> Column:
+    import numpy as np
+
+    return column.rows(np.array(chosen, dtype=np.int64))
+
+
+def _series(axes: Axes, time: Axis, column: Column, title: str, colour: str) -> None:
+    places = range(len(time.labels))
+    axes.fill_between(places, column.lower, column.upper, color=colour, alpha=0.22, linewidth=0)
+    axes.plot(places, column.values, color=colour, linewidth=1.4, marker="o" if len(time.labels) <= 26 else "", markersize=2.5)
+    axes.axhline(0, color="0.6", linewidth=0.6)
+    step = max(1, -(-len(time.labels) // 6))
+    axes.set_xticks(list(places)[::step], [label.replace("-", "\n", 1) for label in time.labels[::step]], fontsize=7)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_title(title, fontsize=9, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,249 @@
+"""The city from Python: plan a question, ask it, follow it, and have its answer once it is verified.
+
+import kapok
+city = kapok.connect("bureau")
+answer = city.query("SELECT week, district, COUNT(*) FROM visits WHERE ... GROUP BY week, district", programme="ILI", sd=20)
+answer.table()          # pyarrow: keys, value, lower, upper, half_width, reliability
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Self
+
+import pyarrow as pa
+
+from audit_ledger.party.home import Home
+from audit_ledger.policy import TrustFile
+from coordinator.client.catalog import Catalog
+from coordinator.client.checked import Verified, Verifier, verified
+from coordinator.client.desk import Desk, State, Step
+from coordinator.client.errors import BadUsage, NotGiven, Unreachable, Unverified
+from coordinator.client.export import arrow_table
+from coordinator.client.forecast import ByEpsilon, ByPrice, BySd, Forecast, Noise, forecast, usual_noise
+from coordinator.client.question import read_question
+from coordinator.client.settings import Settings
+from coordinator.client.shelf import Shelf
+from coordinator.client.table import AnswerTable
+from protocols.asked import variance_text
+from protocols.clock import stamp
+from protocols.contract import PURPOSES
+from protocols.query import QuerySpec
+from protocols.statements import Programme, Query
+
+Watcher = Callable[[Step], None]
+HOUR_S, DAY_S = 3_600, 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person wants asked. `programme` (an id's beginning or a title) sets the purpose; noise None is the usual one."""
+
+    spec: QuerySpec
+    noise: Noise | None = None
+    programme: str | None = None
+    purpose: str = "research"
+    hospitals: Sequence[str] = ()
+    floor: int | None = None
+    valid_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A request against today's catalogue: everything the statement will say but its nonce and time, and what it will cost."""
+
+    request: Request
+    catalog: Catalog
+    purpose: str
+    programme: str | None
+    audience: tuple[str, ...]
+    floor: int
+    valid_s: int
+    forecast: Forecast
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """A verified answer."""
+
+    verified: Verified
+
+    @property
+    def id(self) -> str:
+        return self.verified.id
+
+    @property
+    def cells(self) -> AnswerTable:
+        return self.verified.cells
+
+    @property
+    def values(self) -> Mapping[str, list[float]]:
+        """Per measure, row-major over the keys."""
+        return {column.name: column.values.tolist() for column in self.cells.columns}
+
+    @property
+    def interval(self) -> Mapping[str, list[tuple[float, float]]]:
+        """Per measure, the 95 % noise interval of each cell."""
+        return {each.name: list(zip(each.lower.tolist(), each.upper.tolist(), strict=True)) for each in self.cells.columns}
+
+    def table(self) -> pa.Table:
+        return arrow_table(self.cells)
+
+
+class City:
+    """One bureau's connection. Close it, or use it as a context."""
+
+    def __init__(
+        self, home: Home, settings: Settings, desk: Desk, trust: TrustFile, verify: Verifier, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.settings, self.shelf = settings, Shelf(home)
+        self._home, self._desk, self._trust, self._verify, self._clock = home, desk, trust, verify, clock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._desk.__exit__()
+
+    def catalog(self) -> Catalog:
+        return self._desk.catalog()
+
+    def plan(self, request: Request) -> Plan:
+        """Raises BadUsage where the request does not fit the city."""
+        catalog = self.catalog()
+        programme = catalog.programme(request.programme) if request.programme else None
+        purpose = programme.purpose if programme else request.purpose
+        if purpose not in PURPOSES:
+            raise BadUsage("error.purpose", purpose=purpose, known=", ".join(PURPOSES))
+        audience = catalog.audience(request.hospitals)
+        floor = request.floor or catalog.floor(audience)
+        if len(audience) < floor:
+            raise BadUsage("error.floor", n=len(audience), floor=floor)
+        cast = forecast(request.spec, request.noise or usual_noise(purpose), len(audience))
+        # A question that a person must approve first waits for days, a programme's for its hospitals alone.
+        valid_s = request.valid_s or (HOUR_S if programme else 7 * DAY_S)
+        return Plan(request, catalog, purpose, programme.id if programme else None, audience, floor, valid_s, cast)
+
+    def statement(self, plan: Plan) -> Query:
+        """The question, with a fresh nonce and the time of now."""
+        now = int(self._clock())
+        return Query(
+            log=self.settings.origin,
+            at=stamp(now),
+            by=self.settings.uri,
+            nonce=os.urandom(32).hex(),
+            purpose=plan.purpose,
+            programme=plan.programme,
+            audience=plan.audience,
+            floor=plan.floor,
+            valid_until=stamp(now + plan.valid_s),
+            rounds=1,
+            spec=plan.request.spec.to_json(),
+            variances=tuple(variance_text(variance) for variance in plan.forecast.variances),
+        )
+
+    def ask(self, plan: Plan, watch: Watcher = lambda _: None) -> Answer:
+        """Signs, asks, follows, verifies. Raises NotGiven, Unverified or Unreachable; `watch` hears every step."""
+        id_, envelope = self.sign(plan)
+        return self.send(id_, envelope, watch)
+
+    def sign(self, plan: Plan) -> tuple[str, bytes]:
+        """The question's id and its signed bytes, on disk: a crash from here on leaves an id to resume by."""
+        envelope = self.statement(plan).envelope().signed([self._home.key("identity")])
+        id_, raw = envelope.statement_id().hex(), envelope.encode()
+        self.shelf.keep_question(id_, raw)
+        return id_, raw
+
+    def send(self, id_: str, envelope: bytes, watch: Watcher = lambda _: None) -> Answer:
+        return self._followed(id_, self._desk.ask(envelope), watch)
+
+    def resume(self, start: str, watch: Watcher = lambda _: None) -> Answer:
+        id_ = self.shelf.full_id(start)
+        return self._followed(id_, self._desk.watch(id_), watch)
+
+    def cancel(self, start: str) -> Step:
+        return self._desk.cancel(self.shelf.full_id(start))
+
+    def add_programme(self, title: str, purpose: str, tables: Sequence[str], max_price: str, until: str) -> tuple[str, int]:
+        """Its id, and its index in the ledger; it counts once the auditor has approved it."""
+        statement = Programme(
+            log=self.settings.origin,
+            at=stamp(int(self._clock())),
+            by=self.settings.uri,
+            title=title,
+            purpose=purpose,
+            tables=tuple(tables),
+            max_price=max_price,
+            until=until,
+        )
+        envelope = statement.envelope().signed([self._home.key("identity")])
+        return envelope.statement_id().hex(), self._desk.append(envelope.encode())
+
+    def answer(self, start: str) -> Answer:
+        """A stored answer, verified again."""
+        id_ = self.shelf.full_id(start)
+        if id_ not in self.shelf.answers():
+            raise BadUsage("error.no_answer", id=id_)
+        return self._accepted(id_, self.shelf.answer(id_))
+
+    def query(
+        self,
+        sql: str,
+        *,
+        sd: float | None = None,
+        epsilon: float | None = None,
+        price: float | None = None,
+        programme: str | None = None,
+        purpose: str = "research",
+    ) -> Answer:
+        """SQL (or the name of a .sql, .toml or .json file) to a verified answer, blocking."""
+        request = Request(read_question(sql), noise_of(sd, epsilon, price), programme, purpose)
+        return self.ask(self.plan(request))
+
+    def _followed(self, id_: str, steps: Iterator[Step], watch: Watcher) -> Answer:
+        for step in steps:
+            watch(step)
+            if step.is_last:
+                return self._ended(id_, step)
+        raise Unreachable("error.stream_ended")
+
+    def _ended(self, id_: str, step: Step) -> Answer:
+        if step.state is not State.RELEASED:
+            raise NotGiven(f"ended.{step.state}", reasons=step.reasons, id=id_)
+        try:
+            answer = self._accepted(id_, step.answer)
+        except Unverified:
+            self.shelf.keep_evidence(id_, step.answer)
+            raise
+        self.shelf.keep_answer(id_, step.answer)
+        return answer
+
+    def _accepted(self, id_: str, raw: bytes) -> Answer:
+        return Answer(verified(raw, id_, self._trust, int(self._clock()), self._verify))
+
+
+def noise_of(sd: float | None, epsilon: float | None, price: float | None) -> Noise | None:
+    """The one stated, read as the decimal a person typed; None if none is. Raises BadUsage for two, or one not above 0."""
+    stated = [
+        (kind, Fraction(str(number))) for kind, number in ((BySd, sd), (ByEpsilon, epsilon), (ByPrice, price)) if number is not None
+    ]
+    if len(stated) > 1:
+        raise BadUsage("error.noise_twice")
+    if not stated:
+        return None
+    kind, number = stated[0]
+    if number <= 0:
+        raise BadUsage("error.noise_range")
+    return kind(number)
+
+
+def connect(home: str | Path) -> City:
+    """The city that `kapok init --home` has enrolled this folder in. Raises HomeError if it has not."""
+    from audit_ledger.bundle import verify
+
+    place = Home(Path(home))
+    settings, trust = Settings.read(place), place.trust()
+    return City(place, settings, Desk.connect(place, settings), trust, verify)

@@ -1,0 +1,385 @@
+"""The commands' arguments and what each does with them; words come from `texts`, by the ids that stand here as help."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from audit_ledger.errors import MalformedPolicy
+from audit_ledger.party.enrol import Invitation, enrol, key_request
+from audit_ledger.party.home import Home
+from audit_ledger.policy import TrustFile
+from coordinator.client import chart, export, render
+from coordinator.client.city import DAY_S, Answer, City, Plan, Request, noise_of
+from coordinator.client.errors import BadUsage, Unreachable
+from coordinator.client.question import read_question
+from coordinator.client.session import Session, Waiting
+from coordinator.client.settings import Settings
+from protocols.clock import stamp
+from protocols.contract import CONTRACT
+from protocols.identity import Identity, fingerprint
+from protocols.statements import Licence
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="help.app")
+programs = typer.Typer(invoke_without_command=True, help="help.programs")
+app.add_typer(programs, name="programs")
+
+HomeFolder = Annotated[Path, typer.Option("--home", envvar="KAPOK_HOME", help="opt.home")]
+LangName = Annotated[str | None, typer.Option("--lang", help="opt.lang")]
+AsJson = Annotated[bool, typer.Option("--json", help="opt.json")]
+Question = Annotated[str, typer.Argument(help="opt.question")]
+Id = Annotated[str, typer.Argument(help="opt.id")]
+Sd = Annotated[float | None, typer.Option("--sd", help="opt.sd")]
+Epsilon = Annotated[float | None, typer.Option("--epsilon", help="opt.epsilon")]
+Price = Annotated[float | None, typer.Option("--price", help="opt.price")]
+ProgrammeName = Annotated[str | None, typer.Option("--programme", help="opt.programme")]
+Purpose = Annotated[str, typer.Option("--purpose", help="opt.purpose")]
+Hospitals = Annotated[str, typer.Option("--hospitals", help="opt.hospitals")]
+Floor = Annotated[int | None, typer.Option("--floor", min=1, help="opt.floor")]
+Valid = Annotated[str | None, typer.Option("--valid", help="opt.valid")]
+Cells = Annotated[int | None, typer.Option("--cells-per-patient", min=1, help="opt.cells")]
+Clamp = Annotated[int | None, typer.Option("--clamp", min=1, help="opt.clamp")]
+OutFile = Annotated[Path | None, typer.Option("--out", help="opt.out")]
+ChartFile = Annotated[Path | None, typer.Option("--chart", help="opt.chart")]
+ShowAll = Annotated[bool, typer.Option("--all", help="opt.all")]
+
+DEFAULT_HOME = Path.home() / ".kapok"
+_SPANS = {"m": 60, "h": 3_600, "d": DAY_S}
+
+
+@app.command("init", help="help.init")
+def init(
+    ctx: typer.Context,
+    invite: Annotated[Path, typer.Option("--invite", help="opt.invite")],
+    legal_name: Annotated[str, typer.Option("--legal-name", help="opt.legal")],
+    licence: Annotated[str, typer.Option("--licence", help="opt.licence")],
+    home: HomeFolder = DEFAULT_HOME,
+    name: Annotated[str | None, typer.Option("--name", help="opt.name")] = None,
+    outbreak: Annotated[bool, typer.Option("--outbreak", help="opt.outbreak")] = False,
+    trust: Annotated[Path | None, typer.Option("--trust", help="opt.trust")] = None,
+    lang: LangName = None,
+    as_json: AsJson = False,
+) -> None:
+    session, place, invitation = _session(ctx, lang), Home(home), Invitation.read(invite)
+    invited = Identity.parse(invitation.uri)
+    if name not in {None, invited.name}:
+        raise BadUsage("error.name_differs", invited=invited, name=name)
+    trusted = _trust_bytes(trust) if trust else None
+    _enrol(place, invitation, Licence(legal_name=legal_name, number=licence), outbreak=outbreak)
+    if trusted:
+        place.write("trust.policy", trusted)
+    print_ = fingerprint(place.key("identity").public)
+    if as_json:
+        return session.show_json({"uri": invitation.uri, "fingerprint": print_, "trust": place.has("trust.policy")})
+    session.show(session.say("init.done", uri=invitation.uri))
+    session.show(f"  {print_}")
+    session.show(session.say("init.next"))
+    if not place.has("trust.policy"):
+        session.note("init.no_trust", path=place.path / "trust.policy")
+    return None
+
+
+@app.command("catalog", help="help.catalog")
+def catalog(ctx: typer.Context, home: HomeFolder = DEFAULT_HOME, lang: LangName = None, as_json: AsJson = False) -> None:
+    session = _session(ctx, lang)
+    with session.connect(home) as city:
+        found = city.catalog()
+    if as_json:
+        return session.show_json(found.model_dump(mode="json"))
+    session.show(render.catalog(found, session.say))
+    return session.show(render.programmes(found, session.say))
+
+
+@programs.callback(help="help.programs")
+def list_programs(ctx: typer.Context, home: HomeFolder = DEFAULT_HOME, lang: LangName = None, as_json: AsJson = False) -> None:
+    if ctx.invoked_subcommand:
+        return
+    session = _session(ctx, lang)
+    with session.connect(home) as city:
+        found = city.catalog()
+    if as_json:
+        session.show_json([each.model_dump(mode="json") for each in found.programmes])
+    else:
+        session.show(render.programmes(found, session.say))
+
+
+@programs.command("add", help="help.programs.add")
+def add_program(
+    ctx: typer.Context,
+    title: Annotated[str, typer.Option("--title", help="opt.title")],
+    table: Annotated[list[str], typer.Option("--table", help="opt.table")],
+    max_price: Annotated[str, typer.Option("--max-price", help="opt.max_price")],
+    until: Annotated[str, typer.Option("--until", help="opt.until")],
+    purpose: Purpose = "surveillance",
+    home: HomeFolder = DEFAULT_HOME,
+    lang: LangName = None,
+    as_json: AsJson = False,
+) -> None:
+    session, price, last = _session(ctx, lang), _price_text(max_price), _day(until)
+    with session.connect(home) as city:
+        id_, index = city.add_programme(title, purpose, table, price, last)
+    if as_json:
+        return session.show_json({"id": id_, "index": index})
+    return session.show(session.say("programs.added", id=id_, index=index))
+
+
+@app.command("preview", help="help.preview")
+def preview(
+    ctx: typer.Context,
+    question: Question,
+    sd: Sd = None,
+    epsilon: Epsilon = None,
+    price: Price = None,
+    programme: ProgrammeName = None,
+    purpose: Purpose = "research",
+    hospitals: Hospitals = "",
+    cells_per_patient: Cells = None,
+    clamp: Clamp = None,
+    home: HomeFolder = DEFAULT_HOME,
+    lang: LangName = None,
+    as_json: AsJson = False,
+) -> None:
+    session, noise = _session(ctx, lang), noise_of(sd, epsilon, price)
+    request = Request(read_question(question, cells_per_patient, clamp), noise, programme, purpose, _names(hospitals))
+    with session.connect(home) as city:
+        plan = city.plan(request)
+    if as_json:
+        return session.show_json(plan_json(plan))
+    return session.show(render.preview(plan, session.say, with_ladder=noise is None))
+
+
+@app.command("query", help="help.query")
+def query(
+    ctx: typer.Context,
+    question: Question,
+    sd: Sd = None,
+    epsilon: Epsilon = None,
+    price: Price = None,
+    programme: ProgrammeName = None,
+    purpose: Purpose = "research",
+    hospitals: Hospitals = "",
+    floor: Floor = None,
+    valid: Valid = None,
+    cells_per_patient: Cells = None,
+    clamp: Clamp = None,
+    out: OutFile = None,
+    chart_file: ChartFile = None,
+    show_all: ShowAll = False,
+    home: HomeFolder = DEFAULT_HOME,
+    lang: LangName = None,
+    as_json: AsJson = False,
+) -> None:
+    session, spec = _session(ctx, lang), read_question(question, cells_per_patient, clamp)
+    _require_files(out, chart_file)
+    if chart_file:
+        chart.require_series(spec.grid().axes)
+    noise, valid_s = noise_of(sd, epsilon, price), _seconds(valid)
+    request = Request(spec, noise, programme, purpose, _names(hospitals), floor, valid_s)
+    with session.connect(home) as city:
+        id_, envelope = city.sign(city.plan(request))
+        with _waiting(session, id_, is_quiet=as_json) as waiting:
+            answer = city.send(id_, envelope, waiting.watch)
+    _present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
+
+
+@app.command("answers", help="help.answers")
+def answers(
+    ctx: typer.Context,
+    start: Annotated[str | None, typer.Argument(metavar="[ID]", help="opt.id")] = None,
+    out: OutFile = None,
+    chart_file: ChartFile = None,
+    show_all: ShowAll = False,
+    home: HomeFolder = DEFAULT_HOME,
+    lang: LangName = None,
+    as_json: AsJson = False,
+) -> None:
+    session = _session(ctx, lang)
+    _require_files(out, chart_file)
+    with session.connect(home) as city:
+        if start is None:
+            return _list_answers(session, city, as_json=as_json)
+        answer = city.answer(start)
+    return _present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
+
+
+@app.command("resume", help="help.resume")
+def resume(
+    ctx: typer.Context,
+    start: Id,
+    out: OutFile = None,
+    chart_file: ChartFile = None,
+    show_all: ShowAll = False,
+    home: HomeFolder = DEFAULT_HOME,
+    lang: LangName = None,
+    as_json: AsJson = False,
+) -> None:
+    session = _session(ctx, lang)
+    _require_files(out, chart_file)
+    with session.connect(home) as city:
+        id_ = city.shelf.full_id(start)
+        with _waiting(session, id_, is_quiet=as_json) as waiting:
+            answer = city.resume(id_, waiting.watch)
+    _present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
+
+
+@app.command("cancel", help="help.cancel")
+def cancel(ctx: typer.Context, start: Id, home: HomeFolder = DEFAULT_HOME, lang: LangName = None, as_json: AsJson = False) -> None:
+    session = _session(ctx, lang)
+    with session.connect(home) as city:
+        id_ = city.shelf.full_id(start)
+        step = city.cancel(id_)
+    if as_json:
+        return session.show_json({"id": id_, "state": step.state})
+    return session.show(session.say("cancel.done", id=id_, state=session.say(f"state.{step.state}")))
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """A preview for machines: exact numbers as decimal strings, half-widths in the measures' own units."""
+    cast = plan.forecast
+    segments = zip(cast.layout.segments, cast.variances, cast.total_variances, cast.half_widths, strict=True)
+    return {
+        "spec": plan.request.spec.to_json(),
+        "purpose": plan.purpose,
+        "programme": plan.programme,
+        "hospitals": list(plan.audience),
+        "colluders": cast.colluders,
+        "cells": cast.layout.grid.size,
+        "blocks": list(cast.blocks),
+        "order": cast.order,
+        "price": render.decimal(cast.price.one, 9),
+        "price_two_hospitals": render.decimal(cast.price.two, 9),
+        "noise": [
+            {
+                "part": part.part,
+                "variance": float(asked) / part.scale**2,
+                "noise_sd": float(total) ** 0.5 / part.scale,
+                "half_width": half / part.scale,
+            }
+            for part, asked, total, half in segments
+        ],
+        "statements": [
+            {
+                "who": each.case.value,
+                "epsilon": render.decimal(each.epsilon),
+                "delta": f"{float(each.delta + each.sampler_delta):.6g}",
+            }
+            for each in cast.statements
+        ],
+        "budgets": [
+            {name: value if value is None or isinstance(value, str) else float(value) for name, value in asdict(each).items()}
+            | {"fits": each.fits(cast.price.one)}
+            for each in plan.catalog.budgets(plan.audience, plan.purpose, cast.blocks)
+        ],
+    }
+
+
+def _session(ctx: typer.Context, lang: str | None) -> Session:
+    if lang not in {None, "zh", "en"}:
+        raise BadUsage("error.lang")
+    session: Session = ctx.obj
+    return session
+
+
+@contextmanager
+def _waiting(session: Session, id_: str, *, is_quiet: bool) -> Iterator[Waiting]:
+    """Ctrl-C stops waiting, not the question: hospitals may have paid for it already. A broken connection is told the same way."""
+    try:
+        with Waiting(session, is_quiet) as waiting:
+            yield waiting
+    except KeyboardInterrupt:
+        session.note("interrupted", id=id_)
+        raise typer.Exit(3) from None
+    except Unreachable:
+        session.note("resume.hint", id=id_)
+        raise
+
+
+def _present(session: Session, answer: Answer, out: Path | None, chart_file: Path | None, *, is_whole: bool, as_json: bool) -> None:
+    given = answer.verified
+    if as_json:
+        session.show_json(export.as_json(given))
+    else:
+        session.show(render.answer(given, session.say, is_whole=is_whole))
+    if out:
+        export.write(given, out, session.say)
+        session.note("answer.written", path=out)
+    if chart_file:
+        if not chart.draw(given, chart_file, session.say):
+            session.note("chart.no_font")
+        session.note("answer.written", path=chart_file)
+
+
+def _list_answers(session: Session, city: City, *, as_json: bool) -> None:
+    done, waiting = city.shelf.answers(), city.shelf.open_questions()
+    if as_json:
+        return session.show_json({"answers": done, "unanswered": waiting})
+    for id_ in done:
+        session.show(id_)
+    for id_ in waiting:
+        session.show(f"{id_}  {session.say('answers.open')}")
+    if not done and not waiting:
+        session.note("answers.none")
+    return None
+
+
+def _require_files(out: Path | None, chart_file: Path | None) -> None:
+    if out:
+        export.require_format(out, export.FORMATS)
+    if chart_file:
+        export.require_format(chart_file, chart.FORMATS)
+
+
+def _enrol(place: Home, invitation: Invitation, licence: Licence, *, outbreak: bool) -> None:
+    # A door that could not be reached leaves the key made: the next `init` goes on with it.
+    if not place.has("keys/identity.key") or place.has("tls/cert.pem"):
+        place.create_key("identity")
+    now = stamp(int(time.time()))
+    enrol(place, invitation, key_request(place, invitation.origin, invitation.uri, now, licence, outbreak))
+    Settings(invitation.uri, invitation.origin, invitation.coordinator, invitation.link_address).write(place)
+
+
+def _trust_bytes(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()
+        TrustFile.parse(raw)
+    except (OSError, MalformedPolicy) as error:
+        raise BadUsage("error.trust", path=path, why=getattr(error, "strerror", None) or error) from None
+    return raw
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(each.strip() for each in text.split(",") if each.strip())
+
+
+def _seconds(text: str | None) -> int | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text)
+    seconds = int(found[1]) * _SPANS[found[2]] if found else 0
+    if not 0 < seconds <= CONTRACT.valid_days * DAY_S:
+        raise BadUsage("error.valid")
+    return seconds
+
+
+def _price_text(text: str) -> str:
+    try:
+        price = Decimal(text)
+        if not (price.is_finite() and 0 < price < 1_000) or price != round(price, 9):
+            raise InvalidOperation
+    except InvalidOperation:
+        raise BadUsage("error.max_price") from None
+    return f"{price:.9f}"
+
+
+def _day(text: str) -> str:
+    try:
+        return f"{date.fromisoformat(text).isoformat()}T00:00:00Z"
+    except ValueError:
+        raise BadUsage("error.until") from None

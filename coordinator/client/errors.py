@@ -1,0 +1,64 @@
+"""What the bureau's program tells a person who cannot have what they asked for: a sentence in their language, an exit code.
+
+ClientError
+├── BadUsage      2   the request cannot be meant so
+├── NotGiven      1   refused, failed, expired or cancelled: the city said no
+├── Unverified    1   the answer contradicts what was signed, logged or asked; no number of it is shown
+└── Unreachable   3   nothing could be had or checked, so nothing is claimed
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from coordinator.client.texts import ENGLISH, Say
+from protocols.statements import Reasoned
+
+
+class ClientError(Exception):
+    """Root. `text_id` and `values` make the sentence in any language; `reasons` are the codes behind it."""
+
+    code = "client.error"
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, text_id: str, *, reasons: Sequence[Reasoned] = (), **values: object) -> None:
+        self.text_id, self.values, self.reasons = text_id, values, tuple(reasons)
+        super().__init__(self.told(ENGLISH))
+
+    def told(self, say: Say) -> str:
+        return "\n".join([say(self.text_id, **self.values), *(f"  - {told_reason(each, say)}" for each in self.reasons)])
+
+
+class BadUsage(ClientError):
+    """The command line, a file or a name does not make a request."""
+
+    code = "client.usage"
+
+
+class NotGiven(ClientError):
+    """The question ended without an answer."""
+
+    code = "client.not_given"
+    exit_code = 1
+
+
+class Unverified(ClientError):
+    """Evidence against an answer."""
+
+    code = "client.unverified"
+    exit_code = 1
+
+
+class Unreachable(ClientError):
+    """No connection, or it broke before the end."""
+
+    code = "client.unreachable"
+    exit_code = 3
+
+
+def told_reason(reason: Reasoned, say: Say) -> str:
+    """One broken rule as a sentence, with what was expected and got, and its code."""
+    subject = f"{reason.subject}: " if reason.subject else ""
+    facts = [say("reason.expected", expected=reason.expected)] if reason.expected else []
+    facts += [say("reason.got", got=reason.got)] if reason.got else []
+    behind = f" ({', '.join(facts)})" if facts else ""
+    return f"{subject}{say.code('reason', reason.code)}{behind}   [{reason.code}]"

@@ -1,0 +1,137 @@
+"""What a question will cost and how wrong its answer may be, before it is asked: from public facts alone.
+
+Rules
+- A price is what every footprint block pays at the city's Rényi order: `privacy.pricing`, as every hospital computes it.
+- `ByPrice` and `ByEpsilon` split what they may spend evenly over the segments; `BySd` gives every measure the asked standard
+  deviation in its own unit. The mean of an average takes its from the count behind it, so that both cost the same.
+- The asked variance is what the honest hospitals' noise reaches alone; the answer's own is larger, n / (n - c) of it, on the grid.
+- (epsilon, delta) come from `privacy.intervals.statements`, for the segments together.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from coordinator.client.errors import BadUsage
+from privacy.conversion import budget_for
+from privacy.errors import InvalidPrice
+from privacy.intervals import STATED_DELTAS, STATED_ORDERS, Case, Release, ReleasedPiece, Statement, half_width, statements
+from privacy.pricing import Price, price
+from privacy.rdp import on_grid_up, share_variance, skellam_variance_for
+from privacy.sensitivity import Sensitivity
+from privacy.tables import MAX_VARIANCE, skellam_table
+from protocols.asked import Piece
+from protocols.contract import CONTRACT, colluders
+from protocols.query import Layout, Part, QuerySpec, Segment, footprint
+
+DEFAULT_SHARE = Fraction(1, 50)
+LADDER = tuple(Fraction(1, n) for n in (200, 100, 50, 20, 10, 5))
+
+
+@dataclass(frozen=True, slots=True)
+class BySd:
+    """A standard deviation for every measure, in its own unit."""
+
+    sd: Fraction
+
+    def variances(self, segments: Sequence[Segment], order: int) -> tuple[Fraction, ...]:
+        return tuple(on_grid_up((self.sd * _unit(segment)) ** 2) for segment in segments)
+
+
+@dataclass(frozen=True, slots=True)
+class ByPrice:
+    """At most this price on each block."""
+
+    price: Fraction
+
+    def variances(self, segments: Sequence[Segment], order: int) -> tuple[Fraction, ...]:
+        each = self.price / len(segments)
+        return tuple(skellam_variance_for(order, each, segment.l1, segment.l2_squared) for segment in segments)
+
+
+@dataclass(frozen=True, slots=True)
+class ByEpsilon:
+    """At most this epsilon for one (patient, block) of one hospital, at the first stated delta."""
+
+    epsilon: Fraction
+
+    def variances(self, segments: Sequence[Segment], order: int) -> tuple[Fraction, ...]:
+        tried = (self._at(segments, each) for each in {order, *STATED_ORDERS})
+        found = min((each for each in tried if each), default=None)
+        if found is None:
+            raise BadUsage("error.epsilon", epsilon=float(self.epsilon))
+        return found
+
+    def _at(self, segments: Sequence[Segment], order: int) -> tuple[Fraction, ...] | None:
+        try:
+            return ByPrice(budget_for(self.epsilon, STATED_DELTAS[0], order)).variances(segments, order)
+        except InvalidPrice:  # an order too small for this epsilon; another one will do
+            return None
+
+
+Noise = BySd | ByPrice | ByEpsilon
+
+
+def usual_noise(purpose: str) -> ByPrice:
+    """What is taken when nobody says: a fiftieth of the purpose's yearly budget on a block."""
+    return ByPrice(CONTRACT.limit(purpose) * DEFAULT_SHARE)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """A priced question. Variances and half-widths stand per segment of `layout`, in the integers of the vector."""
+
+    layout: Layout
+    blocks: tuple[str, ...]
+    order: int
+    n: int
+    colluders: int
+    variances: tuple[Fraction, ...]
+    total_variances: tuple[Fraction, ...]
+    half_widths: tuple[int, ...]
+    price: Price
+    statements: tuple[Statement, ...]
+
+    @property
+    def epsilon(self) -> Fraction:
+        """For a patient of one hospital in one block, at the first stated delta."""
+        return next(each.epsilon for each in self.statements if each.case is Case.ONE_HOSPITAL)
+
+
+def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order) -> Forecast:
+    """Raises BadUsage for noise that no table is built for or a city too small, and privacy's errors for impossible numbers."""
+    layout, c, blocks = Layout.of(spec), colluders(n), footprint(spec)
+    if not n > c:
+        raise BadUsage("error.too_few_hospitals", n=n)
+    variances = noise.variances(layout.segments, order)
+    shares = tuple(share_variance(variance, n, c) for variance in variances)
+    totals = tuple(n * share for share in shares)
+    if not all(0 < total <= MAX_VARIANCE for total in totals):
+        raise BadUsage("error.noise_range")
+    return Forecast(
+        layout=layout,
+        blocks=blocks,
+        order=order,
+        n=n,
+        colluders=c,
+        variances=variances,
+        total_variances=totals,
+        half_widths=tuple(map(half_width, totals)),
+        price=price(order, tuple(map(_piece, layout.segments, variances))),
+        statements=tuple(
+            statements(Release(order, tuple(map(_released, layout.segments, variances, shares)), n, c, n, len(blocks)))
+        ),
+    )
+
+
+def _piece(segment: Segment, variance: Fraction) -> Piece:
+    return Piece(segment.length, segment.l1, segment.l2_squared, variance, cell_max=0)  # a price does not look at the largest entry
+
+
+def _released(segment: Segment, variance: Fraction, share: Fraction) -> ReleasedPiece:
+    moved, draws = Sensitivity(segment.l1, segment.l2_squared), segment.length * CONTRACT.attempts
+    return ReleasedPiece(moved, variance, draws, skellam_table(share).distance)
+
+
+def _unit(segment: Segment) -> int:
+    return segment.largest if segment.part is Part.MEAN else segment.scale

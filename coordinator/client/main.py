@@ -1,0 +1,135 @@
+"""`kapok`, the bureau's program: every command, one exit code each way.
+
+Exit codes: 0 done; 1 refused, failed or not verified (no number shown); 2 usage; 3 could not reach or check. Bad input never
+ends in a traceback. Help, tables and errors are Chinese or English: `--lang`, else LC_ALL, LC_MESSAGES, LANG.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import click
+import grpc
+import typer
+from rich.console import Console
+
+from audit_ledger.errors import LedgerError, MalformedPolicy
+from audit_ledger.party.enrol import EnrolmentRefused
+from audit_ledger.party.home import HomeError
+from coordinator.client.city import City, connect
+from coordinator.client.commands import app
+from coordinator.client.errors import ClientError, told_reason
+from coordinator.client.session import Session
+from coordinator.client.texts import Say, language
+from privacy.errors import PrivacyError
+from protocols.errors import ProtocolError
+from protocols.query import Problem, QueryError
+
+EXAMPLES = {
+    "init": "kapok init --home bureau --invite invitation.json --legal-name '广州市疾病预防控制中心' --licence 12440100",
+    "catalog": "kapok catalog --home bureau",
+    "list": "kapok programs --home bureau",
+    "add": "kapok programs add --title ILI --table visits --purpose surveillance --max-price 0.02 --until 2027-01-01",
+    "programs": "kapok programs add --title ILI --table visits --purpose surveillance --max-price 0.02 --until 2027-01-01",
+    "preview": "kapok preview ili.sql --sd 20 --programme ILI",
+    "query": "kapok query ili.sql --programme ILI --sd 20 --out ili.csv --chart ili.png",
+    "answers": "kapok answers 3f2a --chart ili.png",
+    "cancel": "kapok cancel 3f2a",
+    "resume": "kapok resume 3f2a",
+}
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(run(sys.argv[1:], os.environ))
+
+
+def run(args: Sequence[str], environ: Mapping[str, str], connecting: Callable[[Path], City] = connect) -> int:
+    """One invocation; the exit code."""
+    session = Session(Say(language(_stated(args), environ)), connecting)
+    try:
+        code = program(session.say).main(args=list(args), prog_name="kapok", standalone_mode=False, obj=session)
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 3
+    except (ClientError, LedgerError, ProtocolError, PrivacyError, QueryError) as error:
+        return _told(error, session, is_json="--json" in args)
+    return code if isinstance(code, int) else 0
+
+
+def program(say: Say) -> click.Command:
+    """The commands with their help in one language."""
+    command = typer.main.get_command(app)
+    _word(command, say)
+    return command
+
+
+def _word(command: click.Command, say: Say) -> None:
+    command.help = say(command.help) if command.help else None
+    if command.name in EXAMPLES:
+        command.epilog = say("help.example") + EXAMPLES[command.name]
+    for param in command.params:
+        if isinstance(param, typer.core.TyperOption | typer.core.TyperArgument) and str(param.help).startswith("opt."):
+            param.help = say(str(param.help))
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _word(each, say)
+
+
+def _stated(args: Sequence[str]) -> str | None:
+    """The value of `--lang`, wherever it stands: help and usage errors need it before the arguments are read."""
+    for n, each in enumerate(args):
+        if each == "--lang" and n + 1 < len(args):
+            return args[n + 1]
+        if each.startswith("--lang="):
+            return each.partition("=")[2]
+    return None
+
+
+def _told(error: Exception, session: Session, *, is_json: bool) -> int:
+    code, lines = exit_code(error), list(_lines(error, session.say))
+    if is_json:
+        facts = {"code": getattr(error, "code", "error"), "exit_code": code, "message": lines[0], "details": lines[1:]}
+        sys.stdout.write(json.dumps({"error": facts}, ensure_ascii=False) + "\n")
+    console = Console(file=sys.stderr, highlight=False)
+    console.print(session.say("error.prefix") + lines[0], style="bold red", markup=False, soft_wrap=True)
+    for line in lines[1:]:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+    return code
+
+
+def _lines(error: Exception, say: Say) -> Iterator[str]:
+    if isinstance(error, QueryError):
+        yield say("error.query")
+        yield from (_problem(each, say) for each in error.problems)
+    elif isinstance(error, ClientError):
+        yield say(error.text_id, **error.values)
+        yield from (told_reason(each, say) for each in error.reasons)
+    else:
+        yield str(error) or type(error).__name__
+
+
+def _problem(problem: Problem, say: Say) -> str:
+    place = say("error.place", line=problem.line, column=problem.column) if problem.line else problem.path
+    nearest = f"; {say('error.nearest', nearest=problem.nearest)}" if problem.nearest else ""
+    return f"{place}: {problem.construct}: {problem.rule}{nearest}   [{problem.code}]".removeprefix(": ")
+
+
+def exit_code(error: Exception) -> int:
+    """2 for what the person can set right, 1 for a no, 3 for what could not be had or checked."""
+    if isinstance(error, ClientError):
+        return error.exit_code
+    if isinstance(error, EnrolmentRefused):
+        # The door names a status when it could not be reached at all; then nobody refused.
+        return 3 if isinstance(error.__context__, grpc.RpcError) else 1
+    if isinstance(error, LedgerError) and not isinstance(error, HomeError | MalformedPolicy):
+        return 3
+    return 2
+
+
+if __name__ == "__main__":
+    main()

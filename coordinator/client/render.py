@@ -1,0 +1,202 @@
+"""Answers, forecasts and catalogues on a terminal, for people: every number with its interval and a word on how far to trust it.
+
+Wide answers are cut to the cells with the largest value of the first measure, and the total always stands below; `--all` prints
+every cell. Only what is shown is rounded.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from coordinator.client.catalog import Catalog
+from coordinator.client.checked import Verified
+from coordinator.client.city import Plan
+from coordinator.client.forecast import LADDER, ByPrice, Forecast, forecast
+from coordinator.client.table import AnswerTable, Column, Reliability
+from coordinator.client.texts import Say
+from privacy.errors import PrivacyError
+from protocols.answer import Coverage
+from protocols.contract import CONTRACT
+from protocols.identity import Identity
+from protocols.query import in_words
+
+SHOWN_ROWS = 30
+_COLOURS = {Reliability.RELIABLE: "green", Reliability.CAUTION: "yellow", Reliability.NOISE: "bright_black"}
+
+
+def answer(given: Verified, say: Say, *, is_whole: bool = False) -> RenderableType:
+    """The answer with everything that has to stand beside a number."""
+    lines: list[RenderableType] = [Text(say("answer.id", id=given.id), style="bold"), Text(in_words(given.spec, say.lang))]
+    lines += [cells_table(given.cells, say, is_whole=is_whole)]
+    lines += [Text(line) for line in [*_coverage(given.bundle.coverage, say), *_cost(given, say)]]
+    return Group(*lines, Text(say("answer.interval_note"), style="dim"))
+
+
+def cells_table(cells: AnswerTable, say: Say, *, is_whole: bool = False) -> Table:
+    shown, total = _shown(cells, is_whole=is_whole), cells.collapsed(()).columns
+    table = Table(caption=None if len(shown) == cells.grid.size else say("answer.cut", shown=len(shown), of=cells.grid.size))
+    for axis in cells.axes:
+        table.add_column(say(f"column.{axis.key}"))
+    for column in cells.columns:
+        name = say.code("measure", column.name)
+        table.add_column(name, justify="right")
+        table.add_column(say("column.interval"), justify="right")
+        table.add_column(say("column.reliability"))
+    picked, keys = [column.rows(shown) for column in cells.columns], cells.key_columns()
+    for n, cell in enumerate(shown.tolist()):
+        labels = [say.label(axis.key, keys[axis.key][cell]) for axis in cells.axes]
+        table.add_row(*labels, *_numbers(picked, n, say))
+    if cells.axes:
+        table.add_section()
+        table.add_row(say("answer.total"), *[""] * (len(cells.axes) - 1), *_numbers(total, 0, say), style="bold")
+    return table
+
+
+def _shown(cells: AnswerTable, *, is_whole: bool) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    everything = np.arange(cells.grid.size, dtype=np.int64)
+    if is_whole or len(everything) <= SHOWN_ROWS:
+        return everything
+    largest = np.argsort(-np.nan_to_num(cells.columns[0].values, nan=-math.inf), kind="stable")[:SHOWN_ROWS]
+    return np.sort(largest).astype(np.int64)
+
+
+def _numbers(columns: Sequence[Column], n: int, say: Say) -> list[RenderableType]:
+    cells: list[RenderableType] = []
+    for column in columns:
+        value, low, high, half = (each[n] for each in (column.values, column.lower, column.upper, column.half_width))
+        word = Reliability(str(column.reliability[n]))
+        cells += [_plus_minus(value, half, say), _interval(low, high), Text(say(f"reliability.{word}"), style=_COLOURS[word])]
+    return cells
+
+
+def _plus_minus(value: float, half: float, say: Say) -> str:
+    return say("answer.untold") if math.isnan(value) else f"{number(value)} ± {number(half)}"
+
+
+def _interval(low: float, high: float) -> str:
+    return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
+
+
+def number(value: float) -> str:
+    """Whole numbers whole, others with four significant digits at least."""
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    digits = max(0, 3 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{min(digits, 6)}f}"
+
+
+def _coverage(coverage: Coverage, say: Say) -> Iterable[str]:
+    for name in ("answered", "refused", "away", "left_out", "incomplete"):
+        uris: tuple[str, ...] = getattr(coverage, name)
+        if uris or name == "answered":
+            yield say(f"coverage.{name}", count=len(uris), names=_names(uris, say))
+
+
+def _names(uris: Iterable[str], say: Say) -> str:
+    return say("list.comma").join(Identity.parse(uri).name for uri in uris) or "-"
+
+
+def _cost(given: Verified, say: Say) -> Iterable[str]:
+    yield say("answer.price", price=given.bundle.price, purpose=say.code("purpose", given.query.purpose))
+    for each in given.bundle.spending:
+        yield say("answer.spending", who=say.code("who", each.who), epsilon=each.epsilon, delta=each.delta)
+
+
+def preview(plan: Plan, say: Say, *, with_ladder: bool) -> RenderableType:
+    """The price and the error of a question that has not been asked."""
+    cast = plan.forecast
+    facts = [
+        say("preview.hospitals", n=cast.n, colluders=cast.colluders),
+        say("preview.cells", cells=cast.layout.grid.size, kept=cast.layout.cells_kept),
+        say("preview.blocks", count=len(cast.blocks), first=cast.blocks[0], last=cast.blocks[-1]),
+        say("preview.price", price=decimal(cast.price.one), order=cast.order, share=share_of_budget(cast.price.one, plan.purpose)),
+        say("preview.price_two", price=decimal(cast.price.two)),
+    ]
+    parts: list[RenderableType] = [
+        Text(in_words(plan.request.spec, say.lang)),
+        *map(Text, facts),
+        _noise_table(cast, say),
+        _statement_table(cast, say),
+    ]
+    parts += [_budget_table(plan, say)]
+    return Group(*parts, *([ladder(plan, say)] if with_ladder else []), Text(say("answer.interval_note"), style="dim"))
+
+
+def share_of_budget(price: Fraction, purpose: str) -> str:
+    return f"{float(price / CONTRACT.limit(purpose)):.2%}"
+
+
+def decimal(value: Fraction, places: int = 6) -> str:
+    """Rounded up, because it is a cost."""
+    return f"{math.ceil(value * 10**places) / 10**places:.{places}f}"
+
+
+def _noise_table(cast: Forecast, say: Say) -> Table:
+    table = Table("", say("preview.sd"), say("preview.half_width"), title=say("preview.noise_title"), title_justify="left")
+    for segment, variance, half in zip(cast.layout.segments, cast.total_variances, cast.half_widths, strict=True):
+        sd = math.sqrt(variance) / segment.scale
+        table.add_row(say(f"part.{segment.part}"), f"{sd:,.2f}", f"± {number(half / segment.scale)}")
+    return table
+
+
+def _statement_table(cast: Forecast, say: Say) -> Table:
+    table = Table(say("preview.who"), "ε", "δ", title=say("preview.epsilon_title"), title_justify="left")
+    for each in cast.statements:
+        table.add_row(say(f"who.{each.case.value}"), decimal(each.epsilon), f"{float(each.delta + each.sampler_delta):.3g}")
+    return table
+
+
+def _budget_table(plan: Plan, say: Say) -> Table:
+    title = say("preview.budget_title", purpose=say.code("purpose", plan.purpose))
+    table = Table(say("column.hospital"), say("preview.left"), say("preview.fullest"), "", title=title, title_justify="left")
+    for each in plan.catalog.budgets(plan.audience, plan.purpose, plan.forecast.blocks):
+        left = say("preview.unknown") if each.left is None else f"{float(each.left):.6f}"
+        fits = each.fits(plan.forecast.price.one)
+        table.add_row(each.hospital, left, each.block, say("preview.fits") if fits else Text(say("preview.no_fit"), style="red"))
+    return table
+
+
+def ladder(plan: Plan, say: Say) -> Table:
+    """What other prices would buy, from a 200th of the purpose's yearly budget to a fifth."""
+    titles = (say("preview.share"), say("preview.price_short"), "ε", say("preview.half_width"))
+    table = Table(*titles, title=say("preview.ladder_title"), title_justify="left")
+    for share in LADDER:
+        try:
+            cast = forecast(plan.request.spec, ByPrice(CONTRACT.limit(plan.purpose) * share), plan.forecast.n)
+        except PrivacyError:
+            continue  # a price too low for any table of noise
+        halves = ", ".join(number(half / part.scale) for half, part in zip(cast.half_widths, cast.layout.segments, strict=True))
+        table.add_row(f"{float(share):.1%}", decimal(cast.price.one), decimal(cast.epsilon), f"± {halves}")
+    return table
+
+
+def catalog(city: Catalog, say: Say) -> RenderableType:
+    titles = ("hospital", "state", "table", "days", "codes", "freshness", "purposes")
+    table = Table(*(say(f"column.{each}") for each in titles), title=say("catalog.title", origin=city.origin, size=city.size))
+    for each in city.hospitals:
+        state = "connected" if each.connected else "away"
+        words = say(f"state.{state}" if each.admitted else "state.not_admitted")
+        policy = say("list.comma").join(say.code("purpose", purpose) for purpose in each.policy.purposes) if each.policy else "-"
+        for n, card in enumerate(each.tables or (None,)):
+            head = (each.name, words) if n == 0 else ("", "")
+            if card is None:
+                table.add_row(*head, "-", "", "", each.freshness, policy)
+            else:
+                days, codes = f"{card.first_day} – {card.last_day}", ", ".join(card.code_systems)
+                table.add_row(*head, card.name, days, codes, *((each.freshness, policy) if n == 0 else ("", "")))
+        table.add_section()
+    return table
+
+
+def programmes(city: Catalog, say: Say) -> Table:
+    table = Table(*(say(f"column.{each}") for each in ("id", "title", "purpose", "table", "max_price", "until", "by", "state")))
+    for each in city.programmes:
+        state = say("state.approved" if each.approved else "state.waiting")
+        purpose = say.code("purpose", each.purpose)
+        table.add_row(each.id[:12], each.title, purpose, ", ".join(each.tables), each.max_price, each.until, each.by, state)
+    return table

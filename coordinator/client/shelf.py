@@ -1,0 +1,47 @@
+"""Answers on disk, as the bytes that were verified: `answers/<id>.json` is what `kapok-audit verify` checks too.
+
+A bundle that did not verify is kept as `answers/<id>.rejected`: it is evidence, and it is never shown as an answer.
+`asked/<id>.json` is the signed question, written before it is sent, so that a crash loses no id.
+"""
+
+from dataclasses import dataclass
+
+from audit_ledger.party.home import Home
+from coordinator.client.errors import BadUsage
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    home: Home
+
+    def keep_question(self, id_: str, envelope: bytes) -> None:
+        self.home.write(f"asked/{id_}.json", envelope)
+
+    def keep_answer(self, id_: str, raw: bytes) -> None:
+        self.home.write(f"answers/{id_}.json", raw)
+
+    def keep_evidence(self, id_: str, raw: bytes) -> None:
+        self.home.write(f"answers/{id_}.rejected", raw)
+
+    def answer(self, id_: str) -> bytes:
+        return (self.home.path / "answers" / f"{id_}.json").read_bytes()
+
+    def answers(self) -> list[str]:
+        """Ids, the newest answer first."""
+        found = (self.home.path / "answers").glob("*.json")
+        return [each.stem for each in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
+
+    def open_questions(self) -> list[str]:
+        """Ids asked from this home that have no answer on it."""
+        asked = {each.stem for each in (self.home.path / "asked").glob("*.json")}
+        return sorted(asked - set(self.answers()))
+
+    def full_id(self, start: str) -> str:
+        """The one id that begins so; a whole id needs no file. Raises BadUsage."""
+        known = {*self.answers(), *self.open_questions()}
+        found = [each for each in known if each.startswith(start.lower())] if start else []
+        if len(found) == 1:
+            return found[0]
+        if len(start) == 64 and not found and set(start) <= set("0123456789abcdef"):
+            return start
+        raise BadUsage("error.id_unknown", start=start[:64], count=len(found))
