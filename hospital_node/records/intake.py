@@ -103,9 +103,9 @@ class Intake:
     def _settle_events(self, kind: Kind) -> TableReport:
         self._note_refused(f"staged_{kind}")
         self._keep_latest(kind)
-        self._run(resolved(kind))
-        self._note_refused("resolved")
         before = self._count(f"SELECT count(*) FROM {kind}")
+        self._run(resolved(kind, is_first=before == 0))
+        self._note_refused("resolved")
         withdrawn = self._count(
             f"SELECT count(*) FROM {kind} WHERE source_id IN (SELECT source_id FROM resolved WHERE stop IS NOT NULL)"
         )

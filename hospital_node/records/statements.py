@@ -111,21 +111,22 @@ INSERTS = {
 IDS = {Kind.VISIT: "visit_id", Kind.CONDITION: "condition_id", Kind.MEASUREMENT: "measurement_id"}
 
 
-def resolved(kind: Kind) -> str:
-    """The latest record of each source id beside its patient, its visit and the row it replaces."""
+def resolved(kind: Kind, is_first: bool) -> str:
+    """The latest record of each source id beside its patient, its visit and the row it replaces (none in an empty table)."""
     visit, visits = "NULL", ""
     if kind is not Kind.VISIT:
         visit, visits = "v.visit_id", f"LEFT JOIN {Kind.VISIT} v ON v.source_id = s.encounter AND v.person_id = p.person_id"
+    known = "NULL::BIGINT AS old_id, FALSE AS is_known, coalesce(s.district, p.district) AS district"
+    earlier = ""
+    if not is_first:
+        known = "old.id AS old_id, old.id IS NOT NULL AS is_known, coalesce(s.district, old.district, p.district) AS district"
+        earlier = f"""LEFT JOIN (SELECT source_id, min({IDS[kind]}) AS id, any_value(district) AS district FROM {kind}
+            WHERE source_id IN (SELECT source_id FROM latest) GROUP BY source_id) old ON old.source_id = s.source_id"""
     return f"""
         CREATE OR REPLACE TEMP TABLE resolved AS
-        SELECT s.place, s.source_id, s.date, s.stop, {OWN_COLUMNS[kind]}, p.person_id, {visit} AS visit_id,
-               old.id AS old_id, old.source_id IS NOT NULL AS is_known,
-               coalesce(s.district, old.district, p.district) AS district, p.sex,
+        SELECT s.place, s.source_id, s.date, s.stop, {OWN_COLUMNS[kind]}, p.person_id, {visit} AS visit_id, {known}, p.sex,
                (CASE WHEN p.birth_date IS NULL THEN s.years
                      ELSE greatest(date_sub('year', p.birth_date, s.date), 0) END)::SMALLINT AS age,
                CASE WHEN s.stop IS NOT NULL THEN s.stop WHEN p.person_id IS NULL THEN '{Reason.UNKNOWN_SUBJECT}'
                     WHEN {_BEFORE_BIRTH} THEN '{Reason.BEFORE_BIRTH}' END AS reason
-        FROM latest s LEFT JOIN person p ON p.source_id = s.subject {visits}
-        LEFT JOIN (SELECT source_id, min({IDS[kind]}) AS id, any_value(district) AS district FROM {kind}
-                   WHERE source_id IN (SELECT source_id FROM latest) GROUP BY source_id) old
-               ON old.source_id = s.source_id"""
+        FROM latest s LEFT JOIN person p ON p.source_id = s.subject {visits} {earlier}"""

@@ -142,7 +142,7 @@ def test_no_random_damage_to_an_export_brings_out_a_value_or_a_traceback(tmp_pat
             observation(name, f"Patient/{number}"),
         )
     )
-    for turn in range(40):
+    for turn in range(20):
         data = bytearray(whole.encode())
         for _ in range(rng.randrange(1, 30)):
             data[rng.randrange(len(data))] = rng.randrange(256)
