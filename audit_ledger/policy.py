@@ -224,8 +224,6 @@ def _demand_distinct_keys(policy: Policy) -> None:
     keys = [log.key.vkey for log in policy.logs] + [witness.key.vkey for witness in policy.witnesses]
     if len({key.material for key in keys}) != len(keys):
         raise MalformedPolicy("policy uses one public key twice")
-    if len({(key.name, key.key_id) for key in keys}) != len(keys):
-        raise MalformedPolicy("policy has two keys with one name and key ID")
 
 
 def _demand_sound_names(policy: Policy) -> None:

@@ -115,6 +115,19 @@ def broken_calls(calls: list[str], error: Callable[[], Exception]) -> list[int]:
     return [at for at, name in enumerate(calls) if error is io_error or name in {"write", "commit"}]
 
 
+def test_writes_are_made_durable_in_the_promised_order(tmp_path: Path) -> None:
+    disk = BrokenDisk(-1, is_done=False, error=OSError())
+    with open_log(tmp_path, disk) as log:
+        log.append(keyed([b"a"])).result()
+        log.publish(log.checkpoint_covering(1))
+        disk.calls.clear()
+        log.append(keyed([b"b"])).result()
+        log.publish(log.checkpoint_covering(2))
+    entry, file, names, signed = ["commit"], ["write", "sync", "link", "remove"], ["sync_folder"] * 2, ["commit"]
+    checkpoint = ["write", "sync", "rename", "sync_folder"]
+    assert disk.calls == [*entry, *file, *file, *names, *signed, *checkpoint]
+
+
 @pytest.mark.parametrize(("error", "is_done"), [(io_error, False), (io_error, True), (disk_full, False)])
 def test_no_single_fault_loses_or_doubles_an_entry(tmp_path: Path, error: Callable[[], Exception], is_done: bool) -> None:
     (tmp_path / "whole").mkdir()

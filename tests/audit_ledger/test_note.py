@@ -156,6 +156,13 @@ def test_a_checkpoint_nobody_we_know_signed_is_refused() -> None:
         open_checkpoint(note, [LogKey.of("other.example", known.LOG_SIGNER.public_key())])
 
 
+def test_a_trusted_log_cannot_sign_for_another_origin() -> None:
+    other = LogKey.of("other.example", known.WITNESS_SIGNER.public_key())
+    text = Note.parse(CHECKPOINT).text
+    with pytest.raises(UnknownLog, match="no signature of a key trusted"):
+        open_checkpoint(Note(text, (other.sign(text, known.WITNESS_SIGNER),)), [known.LOG_KEY, other])
+
+
 def test_a_cosignature_is_not_taken_for_a_log_signature_nor_the_reverse() -> None:
     plain = known.WITNESS_SIGNER.sign(Note.parse(CHECKPOINT).text)
     note = Note.parse(CHECKPOINT)

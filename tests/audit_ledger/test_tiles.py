@@ -1,5 +1,6 @@
 """Tiles and bundles: names, widths and bytes at every edge, and a whole-log check that sees one flipped bit."""
 
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def grown(entries: list[bytes]) -> FullTree:
 def write_log(folder: Path, entries: list[bytes]) -> FullTree:
     """A published log, written straight from the definition."""
     tree = grown(entries)
+    folder.mkdir(exist_ok=True)
     for tile in tiles_between(0, len(entries)):
         path = folder / tile.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -180,6 +182,15 @@ def test_any_flipped_bit_and_any_missing_file_is_seen(tmp_path: Path) -> None:
             check_log(tmp_path, known.UNWITNESSED)
         path.write_bytes(raw)
     check_log(tmp_path, known.UNWITNESSED)
+
+
+def test_tiles_that_agree_with_each_other_but_not_with_the_signed_root_are_seen(tmp_path: Path) -> None:
+    signed = write_log(tmp_path / "signed", known.numbered(9))
+    write_log(tmp_path / "served", [*known.numbered(8), b"another"])
+    shutil.copy(tmp_path / "signed/checkpoint", tmp_path / "served/checkpoint")
+    with pytest.raises(TreeMismatch, match="9 entries do not hash to the signed root"):
+        check_log(tmp_path / "served", known.UNWITNESSED)
+    assert check_log(tmp_path / "signed", known.UNWITNESSED).checkpoint.root == signed.root()
 
 
 def test_an_old_partial_that_says_something_else_is_seen(tmp_path: Path) -> None:

@@ -201,13 +201,18 @@ def test_of_two_racing_requests_one_wins_and_the_tree_never_goes_back(tmp_path: 
 
 
 class FailingCommit(Disk):
+    """The first commit fails, all others go well."""
+
     def __init__(self, is_done: bool) -> None:
         self._is_done = is_done
+        self._has_failed = False
 
     def commit(self, connection: sqlite3.Connection) -> None:
-        if self._is_done:
+        fails, self._has_failed = not self._has_failed, True
+        if self._is_done or not fails:
             super().commit(connection)
-        raise sqlite3.OperationalError("disk I/O error")
+        if fails:
+            raise sqlite3.OperationalError("disk I/O error")
 
 
 @pytest.mark.parametrize("is_done", [False, True], ids=["refused", "done-but-reported-failed"])
