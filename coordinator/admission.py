@@ -52,7 +52,7 @@ def admit(entry: bytes, asker: str, view: LedgerView, now: int) -> Admitted | li
         return [Refusal(Reason.MALFORMED, "a query statement", query.kind)]
     try:
         asked = Asked.of(query)
-        cost = price(CONTRACT.order, asked.pieces)
+        cost = price(CONTRACT.order, asked.pieces, query.rounds)
     except (QueryError, ProtocolError) as error:
         return [Refusal(Reason.MALFORMED, "a query of the language", str(error))]
     except PrivacyError as error:

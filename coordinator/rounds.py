@@ -381,7 +381,7 @@ class Rounds:
 def _readmitted(entry: bytes) -> Admitted:
     signed = parse(entry)
     asked = Asked.of(signed.statement)  # type: ignore[arg-type]
-    return Admitted(signed, asked, price(CONTRACT.order, asked.pieces))
+    return Admitted(signed, asked, price(CONTRACT.order, asked.pieces, asked.query.rounds))
 
 
 def _reason(code: str) -> Reason:

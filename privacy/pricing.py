@@ -35,11 +35,12 @@ class Price:
     two: Fraction
 
 
-def price(order: int, pieces: Iterable[Noised]) -> Price:
+def price(order: int, pieces: Iterable[Noised], rounds: int = 1) -> Price:
+    """Of all `rounds`, each of which releases these pieces with fresh noise."""
     pieces = tuple(pieces)
     one = sum((skellam_rdp(order, piece.l1, piece.l2_squared, piece.variance) for piece in pieces), Fraction(0))
     two = sum((skellam_rdp(order, 2 * piece.l1, 4 * piece.l2_squared, piece.variance) for piece in pieces), Fraction(0))
-    return Price(charge_on_grid(one), charge_on_grid(two))
+    return Price(charge_on_grid(rounds * one), charge_on_grid(rounds * two))
 
 
 def reach(members: int, n: int, colluders: int, pieces: Iterable[Noised]) -> int:

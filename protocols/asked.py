@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Self
 
 from protocols.errors import MalformedBytes
+from protocols.fit import SCALE, FitSpec, is_fit, rounds_allowed
 from protocols.query import Layout, Part, QuerySpec, footprint
 from protocols.statements import Query
 
@@ -32,7 +33,7 @@ class Asked:
     """The parsed question. `table` is the name a policy permits or not."""
 
     query: Query
-    spec: QuerySpec
+    spec: QuerySpec | FitSpec
     table: str
     blocks: tuple[str, ...]
     pieces: tuple[Piece, ...]
@@ -49,6 +50,35 @@ class Asked:
     @classmethod
     def of(cls, query: Query) -> Self:
         """Raises MalformedBytes or QueryError if the spec or the variances are not what a query may hold."""
+        return cls._fit(query) if is_fit(query.spec) else cls._table(query)
+
+    @property
+    def scale(self) -> int:
+        """What the vector's integers are multiples of one over."""
+        return SCALE if isinstance(self.spec, FitSpec) else 1
+
+    @property
+    def first_round(self) -> int:
+        """0 for a table query; a training counts its rounds from 1."""
+        return 1 if isinstance(self.spec, FitSpec) else 0
+
+    @property
+    def last_round(self) -> int:
+        return self.query.rounds if isinstance(self.spec, FitSpec) else 0
+
+    @classmethod
+    def _fit(cls, query: Query) -> Self:
+        spec = FitSpec.from_json(query.spec)
+        if not rounds_allowed(query.rounds):
+            raise MalformedBytes(f"a fit has 1 to 50 rounds, got {query.rounds}")
+        if len(query.variances) != 1:
+            raise MalformedBytes(f"a fit has one noise variance, got {len(query.variances)}")
+        cell_max = MAX_PATIENTS * len(spec.blocks) * SCALE
+        piece = Piece(spec.width, spec.l1, spec.l2_squared, variance_of(query.variances[0]), cell_max)
+        return cls(query, spec, spec.table, spec.blocks, (piece,))
+
+    @classmethod
+    def _table(cls, query: Query) -> Self:
         spec = QuerySpec.from_json(query.spec)
         layout, blocks = Layout.of(spec), footprint(spec)
         if query.rounds != 1:

@@ -1,0 +1,139 @@
+"""The typed spec of a fit: a logistic regression over visits, by noisy Newton rounds that share the path of every other question.
+
+Each round all hospitals sum, per (patient, block), gradient and Hessian of the log-likelihood at the round's public weights; each
+(patient, block)'s stacked contribution is clipped to `CLIP` in L2 and written as integers at `SCALE`, truncated toward zero, so
+that its integer L2 norm never exceeds CLIP · SCALE. Features are public functions of a row with values in [-1, 1] (privacy choice 7:
+preprocessing constants are public). One round's sums are one piece of a release; the rounds of a fit are charged together.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from enum import StrEnum
+from math import isqrt
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from protocols.contract import CONTRACT
+from protocols.errors import MalformedBytes
+from protocols.query.domains import EARLIEST, LATEST, MAX_MONTHS, months_between
+
+SCALE = 1024
+CLIP = 1
+WEIGHT_UNITS = 2**20
+MAX_WEIGHT = 64
+Weights = npt.NDArray[np.float64]
+
+
+class Feature(StrEnum):
+    """Public functions of a visit, each in [-1, 1]. `intercept` is always there and always first."""
+
+    INTERCEPT = "intercept"
+    AGE = "age"
+    MALE = "male"
+    WINTER = "winter"
+    WEEKEND = "weekend"
+
+
+class _Term(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Span(_Term):
+    """Days [start, end)."""
+
+    start: date = Field(alias="from")
+    end: date = Field(alias="to")
+
+
+class FitSpec(_Term):
+    """One fit. The outcome is 1 where the visit's class is `outcome`, else 0."""
+
+    version: Literal[1] = 1
+    fit: Literal["logistic"] = "logistic"
+    table: Literal["visits"] = "visits"
+    outcome: Literal["AMB", "EMER", "IMP", "OTHER"]
+    features: Annotated[tuple[Feature, ...], Field(min_length=1, max_length=4)]
+    period: Span
+
+    @model_validator(mode="after")
+    def _obeys_every_rule(self) -> FitSpec:
+        if len(set(self.features)) != len(self.features) or Feature.INTERCEPT in self.features:
+            raise ValueError("features are named once; the intercept is always there")
+        if not EARLIEST <= self.period.start < self.period.end <= LATEST:
+            raise ValueError(f"the period is not empty and lies in {EARLIEST} to {LATEST}")
+        if len(self.blocks) > MAX_MONTHS:
+            raise ValueError(f"the period has at most {MAX_MONTHS} months")
+        return self
+
+    @property
+    def columns(self) -> tuple[Feature, ...]:
+        return (Feature.INTERCEPT, *self.features)
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        return months_between(self.period.start, self.period.end)
+
+    @property
+    def width(self) -> int:
+        """Entries of a round's vector: the gradient, then the upper triangle of the Hessian."""
+        size = len(self.columns)
+        return size + size * (size + 1) // 2
+
+    @property
+    def l2_squared(self) -> int:
+        return (CLIP * SCALE) ** 2
+
+    @property
+    def l1(self) -> int:
+        """By Cauchy-Schwarz, rounded up."""
+        return isqrt(self.width * self.l2_squared - 1) + 1
+
+    def to_json(self) -> dict[str, Any]:
+        encoded: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
+        return encoded
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> FitSpec:
+        """Reads exactly what `to_json` writes. Raises MalformedBytes."""
+        try:
+            spec = cls.model_validate({**data, "period": _days(data.get("period"))}, strict=False)
+        except (ValidationError, TypeError) as error:
+            place = (
+                error.errors(include_url=False, include_input=False)[0]["msg"] if isinstance(error, ValidationError) else "shape"
+            )
+            raise MalformedBytes(f"fit: {place}") from None
+        if spec.to_json() != data:
+            raise MalformedBytes("fit: not in the canonical encoding")
+        return spec
+
+
+def _days(period: object) -> object:
+    return period if isinstance(period, dict) else {}
+
+
+def encode_weights(weights: Weights) -> bytes:
+    """A round's input: 8-byte little-endian fixed point, units of 2^-20, so that every party hashes the same bytes."""
+    limited = np.clip(np.nan_to_num(weights), -MAX_WEIGHT, MAX_WEIGHT)
+    return np.rint(limited * WEIGHT_UNITS).astype("<i8").tobytes()
+
+
+def decode_weights(raw: bytes, spec: FitSpec) -> Weights:
+    """Raises MalformedBytes for another length or a weight beyond the public bound."""
+    if len(raw) != 8 * len(spec.columns):
+        raise MalformedBytes(f"weights: expected {8 * len(spec.columns)} bytes, got {len(raw)}")
+    units = np.frombuffer(raw, "<i8")
+    if len(units) and int(np.abs(units).max()) > MAX_WEIGHT * WEIGHT_UNITS:
+        raise MalformedBytes(f"weights: expected at most {MAX_WEIGHT} in absolute value")
+    return units.astype(np.float64) / WEIGHT_UNITS
+
+
+def rounds_allowed(rounds: int) -> bool:
+    return 1 <= rounds <= CONTRACT.segment_rounds
+
+
+def is_fit(spec: dict[str, Any]) -> bool:
+    return "fit" in spec
