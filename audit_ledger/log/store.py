@@ -307,7 +307,7 @@ class LogStore:
                 raise TreeMismatch(f"tree of size {checkpoint.size} does not extend the one signed at {old.checkpoint.size}")
         self._write_tiles(tiles_between(0 if old is None else old.checkpoint.size, checkpoint.size))
         signed = _Signed(checkpoint, sign_checkpoint(checkpoint, self._key, self._signer).encode())
-        # Swap before it leaves: after a crash here the next open republishes it; the other order could sign twice.
+        # Swap before it leaves: after a crash here the next open hands out this very note; the other order could fork.
         self._database.swap_checkpoint(None if old is None else old.checkpoint.size, checkpoint.size, signed.note)
         with self._changed:
             self._signed = signed
