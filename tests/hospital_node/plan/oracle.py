@@ -117,7 +117,8 @@ def _holds(spec: QuerySpec, condition: HasPrefix | IsOneOf | AgeBetween | ValueB
     if isinstance(condition, IsOneOf):
         return value in condition.values
     number = Decimal(condition.number)
-    return {"<": value < number, "<=": value <= number, ">": value > number, ">=": value >= number}[condition.op.value]
+    holds: bool = {"<": value < number, "<=": value <= number, ">": value > number, ">=": value >= number}[condition.op.value]
+    return holds
 
 
 def _cell(spec: QuerySpec, row: Row) -> int | None:

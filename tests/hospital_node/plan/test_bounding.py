@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -94,3 +95,13 @@ def test_numbers_of_patients_at_both_ends_of_64_bits_are_counted() -> None:
     ends = (-(2**63), -1, 0, 2**63 - 1)
     held = Records(Table.VISITS, tuple(Row(person, date(2026, 3, 1), {"district": "440103"}) for person in ends))
     assert counts(question(["iso_week", "district"], "2026-01-01", "2027-01-01"), held) == {("2026-W09", "440103"): 4}
+    assert counts(question(["iso_week"], "2026-03-01", "2026-03-02"), held) == {("2026-W09",): 4}
+    assert counts(question([], "2026-03-01", "2026-03-02"), held) == {(): 4}
+
+
+def test_a_total_past_64_bits_is_clamped_and_does_not_wrap() -> None:
+    largest = {"value": Decimal("999999999999.999999")}
+    held = Records(Table.MEASUREMENTS, tuple(Row(1, date(2026, 3, 1), largest) for _ in range(40)))
+    measures = [{"kind": kind, "column": "value", "lo": "-5", "hi": "900", "scale": 1} for kind in ("sum", "avg")]
+    fields = {"table": "measurements", "measures": measures, "period": {"from": "2026-03-01", "to": "2026-03-02"}}
+    assert list(execute(QuerySpec.from_fields(fields), Hospital().hold(held), KEY)) == [900, 900, 1]

@@ -46,7 +46,7 @@ SLOW_DATABASE = settings(max_examples=250, deadline=None, suppress_health_check=
 
 
 def by_the_plan(spec: QuerySpec, held: Records) -> Iterable[int]:
-    return execute(spec, HOSPITAL.hold(held), KEY)  # type: ignore[no-any-return]
+    return execute(spec, HOSPITAL.hold(held), KEY)
 
 
 @SLOW_DATABASE

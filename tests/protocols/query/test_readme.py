@@ -24,7 +24,8 @@ def test_each_sql_example_parses(text: str) -> None:
 
 def test_the_file_example_is_the_same_question_as_its_sql() -> None:
     same = (
-        "SELECT week, age_band(five_years), COUNT(DISTINCT person_id) FROM diagnoses WHERE icd10_prefix IN ('J11', 'J10') AND age <= 14 "
+        "SELECT week, age_band(five_years), COUNT(DISTINCT person_id) FROM diagnoses "
+        "WHERE icd10_prefix IN ('J11', 'J10') AND age <= 14 "
         "AND date >= '2025-01-01' AND date < '2026-01-01' GROUP BY week, age_band(five_years)"
     )
     assert [parse_toml(text) for text in TOML] == [parse_sql(same)]

@@ -63,8 +63,7 @@ def test_a_changed_encoding_is_another_spec_or_an_error(spec: QuerySpec, data: s
     )
     try:
         read = QuerySpec.from_json(encoded)
-    except QueryError as error:
-        assert error.problems
+    except QueryError:
         return
     assert json.dumps(read.to_json(), sort_keys=True) == json.dumps(encoded, sort_keys=True)
 
