@@ -80,8 +80,8 @@ class _Statement:
                 yield f"{self._prefix_place(axis)} AS icd10_prefix"
         if (column := value_column(spec)) is not None:
             # Widened first: the largest SMALLINT and DECIMAL(18,6) overflow in millionths, and an overflow would raise on data.
-            number = f"CAST({self._age() if column == 'age' else relation.column(column)} AS DECIMAL(24,6))"
-            yield f"coalesce(CAST({number} * {UNITS} AS BIGINT), {NO_VALUE}) AS micro"
+            number, wide = (self._age(), "BIGINT") if column == "age" else (relation.column(column), "DECIMAL(24,6)")
+            yield f"coalesce(CAST(CAST({number} AS {wide}) * {UNITS} AS BIGINT), {NO_VALUE}) AS micro"
 
     def _prefix_place(self, axis: Axis) -> str:
         """The place of the one prefix that a code begins with; the list is free of prefixes of each other."""
