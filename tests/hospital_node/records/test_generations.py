@@ -1,6 +1,5 @@
 """An import adds to the records in force, replaces what has the same id, and either takes effect whole or not at all."""
 
-import fcntl
 import json
 import os
 import signal
@@ -116,11 +115,10 @@ def test_a_folder_without_records_says_so(tmp_path: Path) -> None:
 
 def test_a_second_import_at_the_same_time_is_refused(node: Node) -> None:
     node.load(patient())
-    with (node.records / "LOCK").open("r+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ImportRunning, match="another import is at work"):
-            node.load(patient("p2"))
-    assert node.load(patient("p2")).generation == "g00000002"
+    with next_generation(node.records) as building, pytest.raises(ImportRunning, match="another import is at work"):
+        assert building.exists()
+        node.load(patient("p2"))
+    assert node.load(patient("p2")).generation == "g00000003"
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
