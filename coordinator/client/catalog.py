@@ -30,7 +30,8 @@ class TableCard(BaseModel):
 class PolicyCard(BaseModel):
     """The public part of a hospital's policy; `limits` are Rényi budgets per block, by purpose."""
 
-    model_config = _PUBLIC
+    # Not strict: what `HospitalCard` looks at first no longer counts as JSON, and strict tuples are not lists.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     order: int
     limits: dict[str, str]

@@ -5,9 +5,11 @@ the panels' intervals. Further keys are summed too. Chinese labels need a font w
 is labelled in English, and the caller is told.
 """
 
+import logging
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 
 mpl.use("Agg")
 
@@ -26,7 +28,9 @@ FORMATS = (".png", ".svg")
 MOST_PANELS = 11
 CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "SimHei",
              "Microsoft YaHei", "PingFang SC", "Noto Sans CJK JP", "Droid Sans Fallback")  # fmt: skip
-_LINE, _BAND, _CITY = "#b5442e", "#e9b7a8", "#1f4e79"
+_LINE, _CITY = "#b5442e", "#1f4e79"
+# It warns of every weight that a Chinese font lacks.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 
 def chinese_font() -> str | None:
@@ -92,8 +96,6 @@ def _panels(figure: Figure, grid: object, cells: AnswerTable, time: Axis, panels
 
 
 def _picked(column: Column, chosen: list[int]) -> Column:
-    import numpy as np
-
     return column.rows(np.array(chosen, dtype=np.int64))
 
 

@@ -1,33 +1,41 @@
 """No number before its proof: the bundle is verified against the pinned trust file, then against what was asked.
 
 The ledger's verifier checks signatures, proofs, order and the hash of the values. Here, what it cannot know because it does not
-compute privacy: that this is the answer to the question asked, in its shape, that the stated noise is what the opened member set
-draws, and that the intervals are those of that noise.
+compute privacy: that this is the answer to the question asked, in its shape; that the stated noise is what the opened member set
+draws for it; that the intervals are those of that noise; and that the price and every stated epsilon are not below our own.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from pydantic import ValidationError
 
-from audit_ledger.errors import Unavailable
+from audit_ledger.bundle import AnswerReport
+from audit_ledger.errors import Malformed, Unavailable
 from audit_ledger.policy import TrustFile
 from coordinator.client.errors import Unreachable, Unverified
+from coordinator.client.forecast import stated
 from coordinator.client.table import AnswerTable
 from privacy.errors import PrivacyError
+from privacy.filter import encode_charge
 from privacy.intervals import half_width
+from privacy.pricing import price
 from privacy.rdp import share_variance
 from protocols.answer import Answer as Bundle
 from protocols.asked import Asked
 from protocols.canonical import unb64
+from protocols.contract import CONTRACT
 from protocols.errors import MalformedBytes
 from protocols.query import QueryError, QuerySpec
 from protocols.secagg.binding import Binding
 from protocols.statements import Opening, Query, Reasoned, parse
 
-Verifier = Callable[[Bundle, TrustFile, int], Sequence[Any]]
+_TOLERANCE = 1 - 1e-6
+"""Epsilons stand in the bundle with nine digits."""
+
+
+Verifier = Callable[[bytes, TrustFile, int], AnswerReport]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,57 +50,71 @@ class Verified:
     cells: AnswerTable
 
 
-def verified(raw: bytes, asked: str | None, trust: TrustFile, now: int, verify: Verifier) -> Verified:
+def verified(raw: bytes, asked: str, trust: TrustFile, now: int, verify: Verifier) -> Verified:
     """Raises Unverified with every finding, Unreachable where the check could not be made. `asked` is the id expected."""
     try:
-        bundle = Bundle.model_validate_json(raw)
-        found = [_found(each) for each in verify(bundle, trust, now)]
-        return _own_checks(raw, bundle, asked, found)
+        problems = [_reason("answer.evidence", each.what, each.place) for each in verify(raw, trust, now).problems]
+        # Signatures first: nothing of a bundle that is not proved is read any further.
+        return _accepted(raw, asked) if not problems else _refuse(problems)
     except Unavailable as error:
         raise Unreachable("error.unchecked", why=str(error)) from None
-    except (ValidationError, MalformedBytes, QueryError, PrivacyError) as error:
-        raise Unverified("error.unverified", reasons=[_reason("answer.malformed", type(error).__name__)]) from None
+    except (Malformed, ValidationError, MalformedBytes, QueryError, PrivacyError) as error:
+        return _refuse([_reason("answer.malformed", type(error).__name__)])
 
 
-def _own_checks(raw: bytes, bundle: Bundle, asked: str | None, found: list[Reasoned]) -> Verified:
-    signed = parse(bundle.query.entry.encode())
-    if not isinstance(signed.statement, Query):
-        raise MalformedBytes("the bundle's query entry is no query")
-    question = Asked.of(signed.statement)
-    found += _differences(bundle, signed.hex_id, asked, question)
-    if found:
-        raise Unverified("error.unverified", reasons=found)
+def _refuse(problems: list[Reasoned]) -> Verified:
+    raise Unverified("error.unverified", reasons=problems) from None
+
+
+def _accepted(raw: bytes, asked: str) -> Verified:
+    bundle = Bundle.model_validate_json(raw)
+    signed, opening = parse(bundle.query.entry.encode()), parse(bundle.opening.entry.encode()).statement
+    if not isinstance(signed.statement, Query) or not isinstance(opening, Opening):
+        raise MalformedBytes("the bundle's query or opening is of another kind")
+    question, binding = Asked.of(signed.statement), Binding.decode(unb64(opening.preimage))
     if not isinstance(question.spec, QuerySpec):
         raise MalformedBytes("the answer is not a table")
-    variances = [Fraction(each) for each in bundle.total_variances]
-    cells = AnswerTable.of(question.spec, bundle.values, variances)
+    problems = [
+        *_shape(bundle, signed.hex_id, asked, question),
+        *_noise(bundle, binding, question),
+        *_cost(bundle, binding, question),
+    ]
+    if problems:
+        _refuse(problems)
+    cells = AnswerTable.of(question.spec, bundle.values, [Fraction(each) for each in bundle.total_variances])
     return Verified(signed.hex_id, raw, bundle, signed.statement, question.spec, cells)
 
 
-def _differences(bundle: Bundle, id_: str, asked: str | None, question: Asked) -> Iterator[Reasoned]:
-    if asked is not None and id_ != asked:
+def _shape(bundle: Bundle, id_: str, asked: str, question: Asked) -> Iterator[Reasoned]:
+    if id_ != asked:
         yield _reason("answer.another_question", asked, id_)
     if len(bundle.values) != question.dimension:
         yield _reason("answer.shape", str(question.dimension), str(len(bundle.values)))
-    opening = parse(bundle.opening.entry.encode()).statement
-    if not isinstance(opening, Opening):
-        raise MalformedBytes("the bundle's opening entry is no opening")
-    drawn = _drawn(Binding.decode(unb64(opening.preimage)), question)
-    stated = [Fraction(each) for each in bundle.total_variances]
-    if stated != drawn:
-        yield _reason("answer.noise", ", ".join(map(str, drawn)), ", ".join(map(str, stated)))
-    elif list(bundle.half_widths) != [half_width(each) for each in drawn]:
-        yield _reason("answer.half_width", ", ".join(str(half_width(each)) for each in drawn), str(list(bundle.half_widths)))
 
 
-def _drawn(binding: Binding, question: Asked) -> list[Fraction]:
-    """Every member of U draws a share that is sized for K (rule 3 of the protocol)."""
-    return [len(binding.members) * share_variance(piece.variance, binding.n, binding.c) for piece in question.pieces]
+def _noise(bundle: Bundle, binding: Binding, question: Asked) -> Iterator[Reasoned]:
+    # Every member of U draws a share that is sized for K (rule 3 of the protocol).
+    drawn = [len(binding.members) * share_variance(piece.variance, binding.n, binding.c) for piece in question.pieces]
+    stated_variances = [Fraction(each) for each in bundle.total_variances]
+    if stated_variances != drawn:
+        yield _reason("answer.noise", ", ".join(map(str, drawn)), ", ".join(map(str, stated_variances)))
+    halves = [half_width(each) for each in drawn]
+    if list(bundle.half_widths) != halves:
+        yield _reason("answer.half_width", str(halves), str(list(bundle.half_widths)))
 
 
-def _found(finding: Any) -> Reasoned:
-    """A finding of the ledger's verifier, whichever words it has."""
-    return _reason(str(getattr(finding, "rule", None) or getattr(finding, "code", "answer.finding")), str(finding))
+def _cost(bundle: Bundle, binding: Binding, question: Asked) -> Iterator[Reasoned]:
+    due = encode_charge(price(CONTRACT.order, question.pieces).one)
+    if bundle.price != due:
+        yield _reason("answer.price", due, bundle.price)
+    told = [(each.who, float(each.epsilon), float(each.delta)) for each in bundle.spending]
+    ours = stated(question.pieces, binding.n, binding.c, len(binding.members), len(question.blocks))
+    for each in ours:
+        epsilon, delta = float(each.epsilon), float(each.delta + each.sampler_delta)
+        if not any(
+            who == each.case.value and e >= epsilon * _TOLERANCE and delta * _TOLERANCE <= d <= 2 * delta for who, e, d in told
+        ):
+            yield _reason("answer.spending", f"{each.case.value}: {epsilon:.6f} at {delta:.3g}", "less, or not stated")
 
 
 def _reason(code: str, expected: str, got: str = "") -> Reasoned:

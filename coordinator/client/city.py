@@ -16,6 +16,7 @@ from typing import Self
 
 import pyarrow as pa
 
+from audit_ledger.bundle import verify_answer
 from audit_ledger.party.home import Home
 from audit_ledger.policy import TrustFile
 from coordinator.client.catalog import Catalog
@@ -242,8 +243,6 @@ def noise_of(sd: float | None, epsilon: float | None, price: float | None) -> No
 
 def connect(home: str | Path) -> City:
     """The city that `kapok init --home` has enrolled this folder in. Raises HomeError if it has not."""
-    from audit_ledger.bundle import verify
-
     place = Home(Path(home))
     settings, trust = Settings.read(place), place.trust()
-    return City(place, settings, Desk.connect(place, settings), trust, verify)
+    return City(place, settings, Desk.connect(place, settings), trust, verify_answer)

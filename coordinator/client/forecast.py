@@ -104,8 +104,8 @@ def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order)
     if not n > c:
         raise BadUsage("error.too_few_hospitals", n=n)
     variances = noise.variances(layout.segments, order)
-    shares = tuple(share_variance(variance, n, c) for variance in variances)
-    totals = tuple(n * share for share in shares)
+    pieces = tuple(map(_piece, layout.segments, variances))
+    totals = tuple(n * share_variance(variance, n, c) for variance in variances)
     if not all(0 < total <= MAX_VARIANCE for total in totals):
         raise BadUsage("error.noise_range")
     return Forecast(
@@ -117,20 +117,26 @@ def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order)
         variances=variances,
         total_variances=totals,
         half_widths=tuple(map(half_width, totals)),
-        price=price(order, tuple(map(_piece, layout.segments, variances))),
-        statements=tuple(
-            statements(Release(order, tuple(map(_released, layout.segments, variances, shares)), n, c, n, len(blocks)))
-        ),
+        price=price(order, pieces),
+        statements=stated(pieces, n, c, n, len(blocks), order),
     )
+
+
+def stated(
+    pieces: Sequence[Piece], n: int, colluders: int, members: int, blocks: int, order: int = CONTRACT.order
+) -> tuple[Statement, ...]:
+    """What a release of these pieces costs whom, when `members` draw noise that is sized for n."""
+    released = tuple(_released(piece, share_variance(piece.variance, n, colluders)) for piece in pieces)
+    return tuple(statements(Release(order, released, n, colluders, members, blocks)))
 
 
 def _piece(segment: Segment, variance: Fraction) -> Piece:
     return Piece(segment.length, segment.l1, segment.l2_squared, variance, cell_max=0)  # a price does not look at the largest entry
 
 
-def _released(segment: Segment, variance: Fraction, share: Fraction) -> ReleasedPiece:
-    moved, draws = Sensitivity(segment.l1, segment.l2_squared), segment.length * CONTRACT.attempts
-    return ReleasedPiece(moved, variance, draws, skellam_table(share).distance)
+def _released(piece: Piece, share: Fraction) -> ReleasedPiece:
+    moved, draws = Sensitivity(piece.l1, piece.l2_squared), piece.length * CONTRACT.attempts
+    return ReleasedPiece(moved, piece.variance, draws, skellam_table(share).distance)
 
 
 def _unit(segment: Segment) -> int:

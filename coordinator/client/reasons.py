@@ -65,7 +65,9 @@ REASONS: dict[str, tuple[str, str]] = {
     "reason.answer.shape": ("数值个数与问题不符", "the number of values is not the question's"),
     "reason.answer.noise": ("所述噪声方差与开启的成员不符", "the stated noise is not what the opened members draw"),
     "reason.answer.half_width": ("所述区间与噪声不符", "the stated intervals are not those of the noise"),
-    "reason.answer.finding": ("账本核验发现问题", "the ledger's verifier found a broken rule"),
+    "reason.answer.price": ("所述价格与问题不符", "the stated price is not the question's"),
+    "reason.answer.spending": ("所述隐私损失低于应有数值", "a stated privacy loss is below what was spent"),
+    "reason.answer.evidence": ("账本核验发现问题", "the ledger's verifier found a broken rule"),
     "reason.expected": ("应为 {expected}", "expected {expected}"),
     "reason.got": ("实为 {got}", "got {got}"),
 }

@@ -14,7 +14,7 @@ _ANSWER: dict[str, tuple[str, str]] = {
     "answer.spending": ("隐私损失，{who}：ε = {epsilon}，δ = {delta}", "privacy loss, {who}: ε = {epsilon}, δ = {delta}"),
     "answer.interval_note": (
         "± 与区间为 95 % 噪声区间，只含隐私噪声，不含限界、漏报迟报与随机波动；个案病例请按法定报告渠道核实。",
-        "± and intervals are 95 % for the noise alone, not for bounding, errors or chance; single cases stay with the legal report.",
+        "± and intervals are 95 % for the noise alone, not for bounding, errors, chance; single cases stay with the legal report.",
     ),
     "answer.stored": ("答案已存于 {path}", "the answer is kept in {path}"),
     "answer.written": ("已写入 {path}", "written to {path}"),

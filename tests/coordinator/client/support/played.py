@@ -1,0 +1,97 @@
+"""A question of the client, lived through by the city of `tests.support`: real statements, log, witness, opener and bundle.
+
+The hospitals' vectors are known and carry no noise, so that a test knows every released integer: cell i is the sum over hospitals
+j = 0, 1, ... of i + j.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from audit_ledger.opener_core import OpenerCore
+from coordinator.client.forecast import stated
+from privacy.filter import encode_charge
+from privacy.intervals import half_width
+from privacy.pricing import price
+from privacy.rdp import share_variance
+from protocols import statements as st
+from protocols.answer import Answer, Coverage, Proven, Spending
+from protocols.asked import Asked, variance_text
+from protocols.contract import CONTRACT
+from protocols.secagg.binding import Binding
+from tests.support.city import City, Question
+
+
+@dataclass
+class Played(Question):
+    """`entry` is the client's own signed query, given."""
+
+    def __post_init__(self) -> None:
+        query = st.parse(self.entry).statement
+        assert isinstance(query, st.Query)
+        self.asked = Asked.of(query)
+        self.price = price(CONTRACT.order, self.asked.pieces)
+        self.purpose, self.blocks = query.purpose, self.asked.blocks
+        self.receipts: list[bytes] = []
+        self.city.log_entry(self.entry)
+        self.not_after = self.city.now + CONTRACT.window_s
+
+    def ready(self, uri: str, first: int = 0, last: int = 0, **changes: Any) -> bytes:
+        totals = self.city.hospitals[uri].totals
+        before = {block: totals.get((self.purpose, block), Decimal(0)) for block in self.blocks}
+        one, two = encode_charge(self.price.one), encode_charge(self.price.two)
+        texts = tuple(f"{before[block] + Decimal(one):.9f}" for block in self.blocks)
+        charge = st.Charge(
+            purpose=self.purpose, price=one, price_two=two, blocks=self.blocks, totals=texts, totals_two=(two,) * len(texts)
+        )
+        return super().ready(uri, first, last, charge=charge, **changes)
+
+    def binding(self, members: Iterable[str] = (), **changes: Any) -> Binding:
+        shape = {"dimension": self.asked.dimension, "variances": self.asked.variances, "ring": 64}
+        return super().binding(members, **shape, **changes)
+
+    def release(self, binding: Binding, values: Any, **changes: Any) -> bytes:
+        self.released = super().release(binding, values, **changes)
+        return self.released
+
+    def bundle(self) -> Answer:
+        """Lives the whole life and composes the answer."""
+        self.all_ready(self.asked.query.audience)
+        request = self.request()
+        values = self.finish(request, self.open(request))
+        binding = Binding.decode(request.preimage)
+        totals = [len(binding.members) * share_variance(piece.variance, binding.n, binding.c) for piece in self.asked.pieces]
+        cost = stated(self.asked.pieces, binding.n, binding.c, len(binding.members), len(self.blocks))
+        return Answer(
+            query=self._proven(self.entry),
+            keys=tuple(self._of_kind(st.Root, st.KeyAdd)),
+            approvals=tuple(self._of_kind(st.Programme, st.Approval)),
+            readys=tuple(self._proven(each) for each in self.readys.values()),
+            opening=next(self._of_kind(st.Opening)),
+            receipts=tuple(self._of_kind(st.Receipt)),
+            release=self._proven(self.released),
+            values=tuple(map(int, values)),
+            total_variances=tuple(map(variance_text, totals)),
+            half_widths=tuple(map(half_width, totals)),
+            price=encode_charge(self.price.one),
+            spending=tuple(
+                Spending(
+                    who=each.case.value, epsilon=f"{float(each.epsilon):.9g}", delta=f"{float(each.delta + each.sampler_delta):.9g}"
+                )
+                for each in cost
+            ),
+            coverage=Coverage(answered=tuple(sorted(self.readys)), refused=(), away=(), left_out=(), incomplete=()),
+        )
+
+    def _of_kind(self, *kinds: type[st.Statement]) -> Iterable[Proven]:
+        entries = self.city.log.entries(0, self.city.log.size)
+        return (self._proven(each) for each in entries if isinstance(st.parse(each).statement, kinds))
+
+    def _proven(self, entry: bytes) -> Proven:
+        return Proven(entry=entry.decode(), proof=self.city.prove(entry).decode())
+
+
+def played(city: City, opener: OpenerCore, entry: bytes) -> Answer:
+    """The verified answer that this city gives to a signed query."""
+    return Played(city, opener, entry=entry).bundle()
