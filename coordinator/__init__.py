@@ -1,1 +1,1 @@
-"""The coordinator of a city: register, admission, rounds, release, and the doors. It is trusted with availability, not with privacy."""
+"""The coordinator of a city: register, admission, rounds, release and doors. Trusted with availability, not with privacy."""

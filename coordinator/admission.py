@@ -41,6 +41,14 @@ class Admitted:
     price: Price
 
 
+def admitted_of(entry: bytes) -> Admitted:
+    """A question that was admitted before: it stands in the ledger."""
+    signed = parse(entry)
+    assert isinstance(signed.statement, Query)
+    asked = Asked.of(signed.statement)
+    return Admitted(signed, asked, price(CONTRACT.order, asked.pieces, signed.statement.rounds))
+
+
 def admit(entry: bytes, asker: str, view: LedgerView, now: int) -> Admitted | list[Refusal]:
     """The parsed question, or every reason against it. `asker` is the URI of the caller's certificate."""
     try:

@@ -11,11 +11,14 @@ from coordinator.question import Ended, Question
 from coordinator.register import Contributed
 from coordinator.sets import choose_sets
 from privacy.pricing import reach
+from protocols.asked import Asked
 from protocols.contract import colluders
 from protocols.errors import ProtocolError
+from protocols.identity import verifies
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding, Member
 from protocols.secagg.ring import dtype_of, ring_bits
+from protocols.secagg.sealing import round_message
 from protocols.statements import Receipt, parse
 
 
@@ -28,8 +31,18 @@ class Attempt:
     left_out: tuple[str, ...]
 
 
-def bind(question: Question, view: LedgerView, number: int, not_after: int, gone: set[str]) -> Attempt:
-    """The binding of attempt `number` over all whose Readys are logged, less `gone`. Raises Ended if too few are left."""
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Which attempt at which round, on which input (a training's weights, or nothing), until when."""
+
+    round: int
+    attempt: int
+    not_after: int
+    input: bytes
+
+
+def bind(question: Question, view: LedgerView, turn: Turn, gone: set[str]) -> Attempt:
+    """The binding of a turn over all whose Readys are logged, less `gone`. Raises Ended if too few are left."""
     facts = view.questions[question.id.hex()]
     ready = {uri: logged.identity for uri, logged in facts.readys.items() if uri not in gone and uri in question.readys}
     peers = {uri: frozenset(policy.peers) for uri, policy in view.policies.items()}
@@ -42,27 +55,29 @@ def bind(question: Question, view: LedgerView, number: int, not_after: int, gone
     binding = Binding(
         origin=view.authority.origin,
         query=question.id,
-        round=0,
-        attempt=number,
-        input_hash=b"",
+        round=turn.round,
+        attempt=turn.attempt,
+        input_hash=hashlib.sha256(turn.input).digest() if turn.input else b"",
         dimension=asked.dimension,
         ring=ring_bits(reach(len(members), n, colluders(n), asked.pieces)),
-        scale=1,
+        scale=asked.scale,
         variances=asked.variances,
         n=n,
         c=colluders(n),
-        not_after=not_after,
+        not_after=turn.not_after,
         members=members,
         counting=sets.counting,
     )
     return Attempt(binding, sets.members, sets.left_out)
 
 
-def contribution_refusals(made: Contributed, binding: Binding, view: LedgerView) -> list[Refusal]:
-    """Why this contribution does not count: its shape, its receipt's signature, binding and hashes."""
+def contribution_refusals(made: Contributed, binding: Binding, asked: Asked, view: LedgerView) -> list[Refusal]:
+    """Why this contribution does not count: its shape, its signature, binding and hashes."""
     expected = binding.dimension * dtype_of(binding.ring).itemsize
     if len(made.masked) != expected:
         return [Refusal(Reason.RECEIPT_INVALID, f"{expected} bytes", str(len(made.masked)), made.uri)]
+    if asked.is_training:
+        return _round_refusals(made, binding, asked, view)
     try:
         signed = parse(made.receipt)
     except ProtocolError as error:
@@ -71,10 +86,17 @@ def contribution_refusals(made: Contributed, binding: Binding, view: LedgerView)
     if not isinstance(receipt, Receipt) or receipt.by != made.uri or not view.authority.speaks(signed):
         return [Refusal(Reason.RECEIPT_INVALID, "signed by the member", "not", made.uri)]
     stated = (receipt.binding, receipt.attempt, receipt.sealed, receipt.masked)
-    found = (
-        binding.value.hex(),
-        binding.attempt,
-        hashlib.sha256(made.sealed).hexdigest(),
-        hashlib.sha256(made.masked).hexdigest(),
-    )
-    return [] if stated == found else [Refusal(Reason.RECEIPT_INVALID, "this binding and these bytes", "others", made.uri)]
+    sealed, masked = hashlib.sha256(made.sealed).hexdigest(), hashlib.sha256(made.masked).hexdigest()
+    if stated != (binding.value.hex(), binding.attempt, sealed, masked):
+        return [Refusal(Reason.RECEIPT_INVALID, "this binding and these bytes", "others", made.uri)]
+    return []
+
+
+def _round_refusals(made: Contributed, binding: Binding, asked: Asked, view: LedgerView) -> list[Refusal]:
+    identity = view.authority.active(made.uri)
+    message = round_message(binding.value, made.uri, hashlib.sha256(made.sealed).digest(), hashlib.sha256(made.masked).digest())
+    if identity is None or not verifies(identity.key, made.signature, message):
+        return [Refusal(Reason.RECEIPT_INVALID, "a round signed by the member", "not", made.uri)]
+    if binding.round == asked.last_round and not made.receipt:
+        return [Refusal(Reason.RECEIPT_INVALID, "the segment's receipt with its last round", "none", made.uri)]
+    return []

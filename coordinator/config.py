@@ -6,7 +6,7 @@ from typing import Self
 
 from audit_ledger.party.home import Home
 from coordinator.errors import CoordinatorError
-from coordinator.rounds import Timing
+from coordinator.gathering import Timing
 
 
 class BadConfig(CoordinatorError):

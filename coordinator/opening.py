@@ -4,7 +4,7 @@ The sum leaves the auditor only when its own `opening` entry stands under a cosi
 a crash is answered from its cache, so an opened sum is never lost and never opened for another set.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -33,6 +33,21 @@ class OpeningRefused(Exception):
         self.refusals = refusals
 
 
+@dataclass(frozen=True, slots=True)
+class OpeningRequest:
+    """A complete round, as the auditor has to see it. `hashes` are SHA-256 of the masked vectors, by URI."""
+
+    binding: Binding
+    made: Sequence[Contributed]
+    hashes: Mapping[str, bytes]
+    first_round: int
+    last_round: int
+
+    @property
+    def is_segment(self) -> bool:
+        return self.first_round > 0
+
+
 class Auditor:
     """A channel to the auditor's service. The month's sealing certificate is fetched once."""
 
@@ -57,9 +72,9 @@ class Auditor:
             self._sealing[name] = reply.certificate
         return self._sealing[name]
 
-    async def open(self, binding: Binding, made: Sequence[Contributed], hashes: dict[str, bytes], ledger: CityLedger) -> bytes:
+    async def open(self, request: OpeningRequest, ledger: CityLedger) -> bytes:
         """The sum of the members' seed streams (ring elements). Raises OpeningRefused or AuditorAway."""
-        conversation = _Conversation(binding, made, hashes, ledger)
+        conversation = _Conversation(request, ledger)
         try:
             return await conversation.run(self._stub.Open(timeout=TIMEOUT_S))
         except grpc.RpcError as error:
@@ -74,9 +89,7 @@ def _code(error: grpc.RpcError) -> str:
 class _Conversation:
     """One `Open` call, frame by frame."""
 
-    binding: Binding
-    made: Sequence[Contributed]
-    hashes: dict[str, bytes]
+    request: OpeningRequest
     ledger: CityLedger
 
     async def run(self, call: "grpc.aio.StreamStreamCall[link_pb2.OpenRequest, link_pb2.OpenReply]") -> bytes:
@@ -110,12 +123,19 @@ class _Conversation:
         return reply
 
     def _members(self) -> link_pb2.Members:
+        request = self.request
         seeds = [
-            link_pb2.SealedSeed(uri=each.uri, sealed=each.sealed, receipt=each.receipt, masked_hash=self.hashes[each.uri])
-            for each in self.made
+            link_pb2.SealedSeed(
+                uri=each.uri,
+                sealed=each.sealed,
+                receipt=b"" if request.is_segment else each.receipt,
+                masked_hash=request.hashes[each.uri],
+                round_signature=each.signature,
+            )
+            for each in request.made
         ]
-        round_ = self.binding.round
-        return link_pb2.Members(preimage=self.binding.encode(), seeds=seeds, first_round=round_, last_round=round_)
+        rounds = {"first_round": request.first_round, "last_round": request.last_round}
+        return link_pb2.Members(preimage=request.binding.encode(), seeds=seeds, **rounds)
 
 
 def _refusal(reason: link_pb2.Reason) -> Refusal:

@@ -56,12 +56,14 @@ class Question:
     state: str = "submitted"
     readys: dict[str, bytes] = field(default_factory=dict)
     refused: dict[str, bytes] = field(default_factory=dict)
-    made: dict[int, dict[str, Contributed]] = field(default_factory=dict)
-    balked: dict[int, dict[str, list[Refusal]]] = field(default_factory=dict)
+    made: dict[tuple[int, int], dict[str, Contributed]] = field(default_factory=dict)
+    balked: dict[tuple[int, int], dict[str, list[Refusal]]] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
     answer: bytes = b""
     offer: link_pb2.CoordinatorFrame | None = None
-    member_set: link_pb2.CoordinatorFrame | None = None
+    member_frames: list[link_pb2.CoordinatorFrame] = field(default_factory=list)
+    not_after: int = 0
+    gone: set[str] = field(default_factory=set)
     member_uris: tuple[str, ...] = ()
     is_cancelled: bool = False
     breakdown: Breakdown = field(default_factory=Breakdown)
@@ -85,8 +87,10 @@ class Question:
         return link_pb2.Progress(
             query=self.id,
             state=self.state,
-            ready=len(self.made.get(max(self.made, default=0), {})) if self.member_set else len(self.readys),
-            of=len(self.member_uris) if self.member_set else len(self.query.audience),
+            ready=len(self.made[max(self.made)]) if self.made else len(self.readys),
+            of=len(self.member_uris) if self.made else len(self.query.audience),
+            round=max(self.made)[0] if self.made else 0,
+            rounds=self.query.rounds,
             refusals=[reason_message(each) for each in self.refusals],
             answer=self.answer if is_last else b"",
             is_last=is_last,

@@ -19,7 +19,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS invitation (token_sha256 TEXT PRIMARY KEY, uri TEXT NOT NULL, used INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE TABLE IF NOT EXISTS key_request (uri TEXT PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS question (
-    query BLOB PRIMARY KEY, entry BLOB NOT NULL, state TEXT NOT NULL, attempt INTEGER NOT NULL DEFAULT 0,
+    query BLOB PRIMARY KEY, entry BLOB NOT NULL, state TEXT NOT NULL,
     proof BLOB, not_after INTEGER NOT NULL DEFAULT 0, answer BLOB, breakdown TEXT, cancelled INTEGER NOT NULL DEFAULT 0,
     changed INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS attempt (
@@ -27,7 +27,10 @@ CREATE TABLE IF NOT EXISTS attempt (
     PRIMARY KEY (query, round, attempt)) STRICT;
 CREATE TABLE IF NOT EXISTS contribution (
     query BLOB NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL, uri TEXT NOT NULL, sealed BLOB NOT NULL,
-    receipt BLOB NOT NULL, masked BLOB NOT NULL, stored INTEGER NOT NULL, PRIMARY KEY (query, round, attempt, uri)) STRICT;
+    receipt BLOB NOT NULL, signature BLOB NOT NULL, masked BLOB NOT NULL, stored INTEGER NOT NULL,
+    PRIMARY KEY (query, round, attempt, uri)) STRICT;
+CREATE TABLE IF NOT EXISTS finished_round (
+    query BLOB NOT NULL, round INTEGER NOT NULL, vector BLOB NOT NULL, weights BLOB NOT NULL, PRIMARY KEY (query, round)) STRICT;
 """
 
 
@@ -38,7 +41,6 @@ class QuestionRow:
     query: bytes
     entry: bytes
     state: str
-    attempt: int
     proof: bytes | None
     not_after: int
     answer: bytes | None
@@ -48,11 +50,12 @@ class QuestionRow:
 
 @dataclass(frozen=True, slots=True)
 class Contributed:
-    """One member's contribution to one attempt, as it arrived."""
+    """One member's contribution to one attempt, as it arrived. `signature` signs a training's round; the receipt its segment."""
 
     uri: str
     sealed: bytes
     receipt: bytes
+    signature: bytes
     masked: bytes
 
 
@@ -110,17 +113,20 @@ class Register:
         self._write("UPDATE question SET proof = ?, not_after = ? WHERE query = ?", (proof, not_after, query))
 
     def set_attempt(self, query: bytes, round_: int, attempt: int, preimage: bytes) -> None:
-        def work() -> None:
-            with self._db:
-                self._db.execute("INSERT INTO attempt VALUES (?, ?, ?, ?)", (query, round_, attempt, preimage))
-                self._db.execute("UPDATE question SET attempt = ? WHERE query = ?", (attempt, query))
+        self._write("INSERT INTO attempt VALUES (?, ?, ?, ?)", (query, round_, attempt, preimage))
 
-        self._run(work)
+    def last_attempt(self, query: bytes, round_: int) -> tuple[int, bytes] | None:
+        """The number and binding preimage of the last announced attempt at a round."""
+        sql = "SELECT attempt, preimage FROM attempt WHERE query = ? AND round = ? ORDER BY attempt DESC LIMIT 1"
+        rows = self._read(sql, (query, round_))
+        return (rows[0][0], rows[0][1]) if rows else None  # type: ignore[return-value]
 
-    def preimage(self, query: bytes, round_: int, attempt: int) -> bytes | None:
-        sql = "SELECT preimage FROM attempt WHERE query = ? AND round = ? AND attempt = ?"
-        rows = self._read(sql, (query, round_, attempt))
-        return bytes(rows[0][0]) if rows else None  # type: ignore[call-overload]
+    def finish_round(self, query: bytes, round_: int, vector: bytes, weights: bytes) -> None:
+        self._write("INSERT INTO finished_round VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (query, round_, vector, weights))
+
+    def finished_rounds(self, query: bytes) -> list[tuple[int, bytes, bytes]]:
+        """Of a training: round, released vector and the weights after it, in order."""
+        return self._read("SELECT round, vector, weights FROM finished_round WHERE query = ? ORDER BY round", (query,))  # type: ignore[return-value]
 
     def set_answer(self, query: bytes, answer: bytes, breakdown: str, now: int) -> None:
         sql = "UPDATE question SET state = 'released', answer = ?, breakdown = ?, changed = ? WHERE query = ?"
@@ -139,19 +145,19 @@ class Register:
         return [_question(row) for row in self._read(f"{_QUESTION} WHERE state IN {open_states} ORDER BY changed")]
 
     def put_contribution(self, query: bytes, round_: int, attempt: int, made: Contributed, now: int) -> None:
-        values = (query, round_, attempt, made.uri, made.sealed, made.receipt, made.masked, now)
-        self._write("INSERT INTO contribution VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
+        values = (query, round_, attempt, made.uri, made.sealed, made.receipt, made.signature, made.masked, now)
+        self._write("INSERT INTO contribution VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
 
     def contributions(self, query: bytes, round_: int, attempt: int) -> list[Contributed]:
-        sql = "SELECT uri, sealed, receipt, masked FROM contribution WHERE query = ? AND round = ? AND attempt = ? ORDER BY uri"
-        return [Contributed(*row) for row in self._read(sql, (query, round_, attempt))]  # type: ignore[arg-type]
+        sql = "SELECT uri, sealed, receipt, signature, masked FROM contribution WHERE query = ? AND round = ? AND attempt = ?"
+        return [Contributed(*row) for row in self._read(f"{sql} ORDER BY uri", (query, round_, attempt))]  # type: ignore[arg-type]
 
     def forget(self, before: int) -> None:
         """Deletes contributions stored before that moment."""
         self._write("DELETE FROM contribution WHERE stored < ?", (before,))
 
 
-_QUESTION = "SELECT query, entry, state, attempt, proof, not_after, answer, breakdown, cancelled FROM question"
+_QUESTION = "SELECT query, entry, state, proof, not_after, answer, breakdown, cancelled FROM question"
 
 
 def _question(row: tuple[object, ...]) -> QuestionRow:

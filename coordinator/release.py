@@ -11,7 +11,7 @@ import numpy as np
 
 from audit_ledger.view import LedgerView
 from coordinator.ledger import CityLedger
-from coordinator.opening import Auditor
+from coordinator.opening import Auditor, OpeningRequest
 from coordinator.question import Question
 from coordinator.register import Contributed
 from privacy.filter import encode_charge
@@ -28,18 +28,17 @@ from protocols.identity import Identity, Role
 from protocols.secagg.binding import Binding
 from protocols.secagg.masks import unmask, values_hash, vector_hash
 from protocols.secagg.ring import Integers, dtype_of
-from protocols.statements import Release
+from protocols.statements import Model, Release
 
 
-async def released_values(
-    auditor: Auditor, ledger: CityLedger, question: Question, binding: Binding, made: Sequence[Contributed]
-) -> Integers:
-    """The noisy sums. Raises MasksRemain, OpeningRefused, AuditorAway."""
+async def unmasked(auditor: Auditor, ledger: CityLedger, asked: Asked, binding: Binding, made: Sequence[Contributed]) -> Integers:
+    """The noisy sums of a round. Raises MasksRemain, OpeningRefused, AuditorAway."""
     dtype = dtype_of(binding.ring)
     masked = {each.uri: np.frombuffer(each.masked, dtype) for each in made}
     hashes = {uri: vector_hash(vector) for uri, vector in masked.items()}
-    total = np.frombuffer(await auditor.open(binding, made, hashes, ledger), dtype)
-    limit = reach(len(binding.members), binding.n, binding.c, question.admitted.asked.pieces)
+    request = OpeningRequest(binding, made, hashes, asked.first_round, asked.last_round)
+    total = np.frombuffer(await auditor.open(request, ledger), dtype)
+    limit = reach(len(binding.members), binding.n, binding.c, asked.pieces)
     return await asyncio.to_thread(unmask, masked, total, binding.ring, limit)
 
 
@@ -64,7 +63,43 @@ def release_statement(view: LedgerView, question: Question, binding: Binding, va
     )
 
 
-def compose_answer(ledger: CityLedger, question: Question, binding: Binding, values: Integers, release: bytes) -> Answer:
+def end_statement(view: LedgerView, question: Question, state: str, by: str, at: str) -> Release:
+    """How a question ended that releases nothing."""
+    facts = view.questions[question.id.hex()]
+    ready, refused = set(facts.readys), set(facts.refusals)
+    return Release(
+        log=view.authority.origin,
+        at=at,
+        by=by,
+        query=question.id.hex(),
+        round=question.admitted.asked.first_round,
+        attempt=max(question.made, default=(0, 0))[1],
+        status=state,  # type: ignore[arg-type]
+        binding=None,
+        values=None,
+        answered=(),
+        refused=tuple(sorted(refused)),
+        away=tuple(sorted(set(question.query.audience) - ready - refused)),
+        left_out=tuple(sorted(ready)),
+    )
+
+
+def model_statement(view: LedgerView, question: Question, binding: Binding, values: Integers, by: str, at: str) -> Model:
+    """The model card of a fit: its hash, its rounds and what it cost a patient of one hospital."""
+    first = spending(question.admitted.asked, binding)[0]
+    return Model(
+        log=view.authority.origin,
+        at=at,
+        by=by,
+        query=question.id.hex(),
+        rounds=question.query.rounds,
+        model_sha256=values_hash(values).hex(),
+        epsilon=first.epsilon,
+        delta=first.delta,
+    )
+
+
+def compose_answer(ledger: CityLedger, question: Question, binding: Binding, values: Integers) -> Answer:
     """The bundle, every entry with its proof under the newest checkpoint."""
     view, asked = ledger.view, question.admitted.asked
     facts = view.questions[question.id.hex()]
@@ -80,7 +115,7 @@ def compose_answer(ledger: CityLedger, question: Question, binding: Binding, val
         approvals=tuple(_proven(ledger, index) for index in _approval_indexes(view, question)),
         readys=tuple(_proven(ledger, ledger.index_of(member.ready)) for member in binding.members),
         opening=_proven(ledger, opened),
-        receipts=tuple(_proven(ledger, facts.receipts[(member.uri, binding.round)][0]) for member in binding.members),
+        receipts=tuple(_proven(ledger, index) for index, _ in sorted(facts.receipts.values(), key=lambda each: each[0])),
         release=_proven(ledger, ended[0]),
         values=tuple(int(value) for value in values),
         total_variances=tuple(variance_text(each) for each in variances),
@@ -106,7 +141,7 @@ def spending(asked: Asked, binding: Binding) -> tuple[Spending, ...]:
     """(ε, δ) for each case and each δ, the sampler's own distance included in δ."""
     facts = NoiseFacts(
         order=CONTRACT.order,
-        pieces=tuple(_piece(piece, binding) for piece in asked.pieces),
+        pieces=tuple(_piece(piece, binding) for piece in asked.pieces) * asked.query.rounds,
         n=binding.n,
         colluders=binding.c,
         members=len(binding.members),

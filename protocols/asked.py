@@ -53,18 +53,22 @@ class Asked:
         return cls._fit(query) if is_fit(query.spec) else cls._table(query)
 
     @property
+    def is_training(self) -> bool:
+        return isinstance(self.spec, FitSpec)
+
+    @property
     def scale(self) -> int:
         """What the vector's integers are multiples of one over."""
-        return SCALE if isinstance(self.spec, FitSpec) else 1
+        return SCALE if self.is_training else 1
 
     @property
     def first_round(self) -> int:
         """0 for a table query; a training counts its rounds from 1."""
-        return 1 if isinstance(self.spec, FitSpec) else 0
+        return 1 if self.is_training else 0
 
     @property
     def last_round(self) -> int:
-        return self.query.rounds if isinstance(self.spec, FitSpec) else 0
+        return self.query.rounds if self.is_training else 0
 
     @classmethod
     def _fit(cls, query: Query) -> Self:

@@ -2,8 +2,8 @@
 
 Each round all hospitals sum, per (patient, block), gradient and Hessian of the log-likelihood at the round's public weights; each
 (patient, block)'s stacked contribution is clipped to `CLIP` in L2 and written as integers at `SCALE`, truncated toward zero, so
-that its integer L2 norm never exceeds CLIP · SCALE. Features are public functions of a row with values in [-1, 1] (privacy choice 7:
-preprocessing constants are public). One round's sums are one piece of a release; the rounds of a fit are charged together.
+that its integer L2 norm never exceeds CLIP · SCALE. Features are public functions of a row with values in [-1, 1] (preprocessing
+constants are public). One round's sums are one piece of a release; the rounds of a fit are charged together.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from coordinator.service.statements import append_statement
 from protocols.contract import CONTRACT
 from protocols.errors import ProtocolError
 from protocols.identity import Role
+from protocols.statements import Ready, Refused, parse
 from protocols.v1 import link_pb2, link_pb2_grpc
 
 log = structlog.get_logger("coordinator.link")
@@ -78,9 +79,9 @@ class Link(link_pb2_grpc.NodeLinkServicer):
     async def _handle(self, member: Member, frame: link_pb2.NodeFrame) -> None:
         match frame.WhichOneof("frame"):
             case "ready":
-                await self._rounds.answered(member.uri, frame.ready.envelope, is_ready=True)
+                await self._answered(member, frame.ready.envelope, is_ready=True)
             case "refused":
-                await self._rounds.answered(member.uri, frame.refused.envelope, is_ready=False)
+                await self._answered(member, frame.refused.envelope, is_ready=False)
             case "contribution":
                 member.partial = Partial(frame.contribution)
             case "chunk":
@@ -88,7 +89,8 @@ class Link(link_pb2_grpc.NodeLinkServicer):
             case "complete":
                 await self._complete(member)
             case "binding_refused":
-                await self._rounds.balked(member.uri, frame.binding_refused)
+                if (question := self._rounds.find(frame.binding_refused.query)) is not None:
+                    await self._rounds.gathering.balked(question, member.uri, frame.binding_refused)
             case "heartbeat":
                 member.is_paused = frame.heartbeat.is_paused
             case "statement":
@@ -96,6 +98,11 @@ class Link(link_pb2_grpc.NodeLinkServicer):
                 member.send(link_pb2.CoordinatorFrame(appended=appended))
             case _:
                 pass  # followed, goodbye: facts about the stream that need no answer
+
+    async def _answered(self, member: Member, envelope: bytes, is_ready: bool) -> None:
+        statement = parse(envelope).statement
+        if isinstance(statement, Ready | Refused) and (question := self._rounds.find(bytes.fromhex(statement.query))) is not None:
+            await self._rounds.gathering.answered(question, member.uri, envelope, is_ready)
 
     def _chunk(self, member: Member, data: bytes) -> None:
         if member.partial is None or len(member.partial.data) + len(data) > min(
@@ -108,4 +115,5 @@ class Link(link_pb2_grpc.NodeLinkServicer):
         partial, member.partial = member.partial, None
         if partial is None or len(partial.data) != partial.header.total_bytes:
             raise ProtocolError("contribution: completed without all its bytes")
-        await self._rounds.contributed(member.uri, partial.header, bytes(partial.data))
+        if (question := self._rounds.find(partial.header.query)) is not None:
+            await self._rounds.gathering.contributed(question, member.uri, partial.header, bytes(partial.data))

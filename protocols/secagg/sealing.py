@@ -89,3 +89,13 @@ def round_seed(root: bytes, round_: int, attempt: int, binding_value: bytes) -> 
 
 def _certified(origin: str, month: str, key: bytes) -> bytes:
     return framed(b"kapok/v1/sealing", origin.encode(), month.encode(), key)
+
+
+def round_message(binding_value: bytes, uri: str, sealed_sha256: bytes, masked_sha256: bytes) -> bytes:
+    """What a member signs in each round of a training; a plain query's receipt says the same as a statement."""
+    return framed(b"kapok/v1/round", binding_value, uri.encode(), sealed_sha256, masked_sha256)
+
+
+def chained(head: bytes, masked_sha256: bytes) -> bytes:
+    """The hash chain over a segment's masked vectors that its one receipt signs; the first head is 32 zero bytes."""
+    return hashlib.sha256(head + masked_sha256).digest()

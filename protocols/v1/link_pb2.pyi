@@ -118,6 +118,8 @@ class Progress(message.Message):
     ANSWER_FIELD_NUMBER: builtins.int
     IS_LAST_FIELD_NUMBER: builtins.int
     BREAKDOWN_FIELD_NUMBER: builtins.int
+    ROUND_FIELD_NUMBER: builtins.int
+    ROUNDS_FIELD_NUMBER: builtins.int
     query: builtins.bytes
     state: builtins.str
     ready: builtins.int
@@ -127,6 +129,9 @@ class Progress(message.Message):
     is_last: builtins.bool
     breakdown: builtins.str
     """seconds per step (JSON), with the answer"""
+    round: builtins.int
+    """of a training"""
+    rounds: builtins.int
     @builtins.property
     def refusals(self) -> containers.RepeatedCompositeFieldContainer[Reason]: ...
     def __init__(
@@ -140,10 +145,12 @@ class Progress(message.Message):
         answer: builtins.bytes = ...,
         is_last: builtins.bool = ...,
         breakdown: builtins.str = ...,
+        round: builtins.int = ...,
+        rounds: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "breakdown", b"breakdown", "is_last", b"is_last", "of", b"of", "query", b"query", "ready", b"ready", "refusals", b"refusals", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "breakdown", b"breakdown", "is_last", b"is_last", "of", b"of", "query", b"query", "ready", b"ready", "refusals", b"refusals", "round", b"round", "rounds", b"rounds", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

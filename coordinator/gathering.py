@@ -1,0 +1,270 @@
+"""Offers out, Readys in; member sets out, contributions in. Ends with the logged Readys, and with a complete attempt per round.
+
+Everything is resumable: an Offer once made is made again with the same proof and window; an attempt whose contributions are all in
+the register is opened as it is; otherwise the next attempt follows, up to three a round. A member that vanishes, refuses or sends
+what does not fit its own receipt is left out of the next attempt.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from coordinator.attempt import Attempt, Turn, bind, contribution_refusals
+from coordinator.ledger import CityLedger
+from coordinator.members import Members, chunks
+from coordinator.opening import Auditor
+from coordinator.question import Ended, Question
+from coordinator.register import Contributed, Register
+from protocols.clock import stamp
+from protocols.contract import CONTRACT
+from protocols.refusal import Reason, Refusal
+from protocols.secagg.binding import Binding
+from protocols.statements import parse
+from protocols.v1 import link_pb2
+
+log = structlog.get_logger("coordinator.rounds")
+TICK_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Deadlines of a round, in seconds."""
+
+    ready_s: float = 15.0
+    straggler_s: float = 1.0
+    contribution_s: float = 60.0
+    vanished_s: float = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """A round whose every member has contributed."""
+
+    binding: Binding
+    made: list[Contributed]
+
+
+class Gathering:
+    """The part of a question's life in which hospitals are asked and answer."""
+
+    def __init__(
+        self,
+        ledger: CityLedger,
+        members: Members,
+        register: Register,
+        auditor: Auditor,
+        clock: Callable[[], int],
+        timing: Timing,
+    ) -> None:
+        self._ledger, self._members, self._register, self._auditor = ledger, members, register, auditor
+        self._clock, self._timing = clock, timing
+
+    def require_open(self, question: Question, until: int) -> None:
+        """Raises Ended if the asker cancelled or the time is over."""
+        if question.is_cancelled:
+            raise Ended("cancelled", [])
+        if self._clock() >= until:
+            raise Ended("expired", [Refusal(Reason.WINDOW_CLOSED, stamp(until), stamp(self._clock()))])
+
+    # -- Offer and Ready
+
+    async def offer(self, question: Question) -> None:
+        """Prepares the Offer: the same proof, and so the same window, whenever it is sent."""
+        row = await asyncio.to_thread(self._register.question, question.id)
+        if row is None or row.proof is None:
+            await self._ledger.refreshed()
+            proof = self._ledger.proof(self._ledger.index_of(question.id))
+            not_after = self._ledger.witness_time() + CONTRACT.window_s
+            await asyncio.to_thread(self._register.set_offer, question.id, proof, not_after)
+        else:
+            proof, not_after = row.proof, row.not_after
+        sealing = await self._auditor.sealing(not_after - CONTRACT.window_s)
+        asked = question.admitted.asked
+        offer = link_pb2.Offer(
+            query=question.admitted.signed.entry,
+            proof=proof,
+            sealing=sealing,
+            first_round=asked.first_round,
+            last_round=asked.last_round,
+        )
+        question.offer = link_pb2.CoordinatorFrame(offer=offer)
+        question.not_after = not_after
+
+    async def gather_readys(self, question: Question) -> None:
+        """Until everybody in the audience answered, or the connected ones did and a grace passed, or the deadline. Raises Ended."""
+        loop = asyncio.get_running_loop()
+        until, offered = loop.time() + self._timing.ready_s, set[int]()
+        settled: float | None = None
+        while (now := loop.time()) < until:
+            self.require_open(question, question.not_after)
+            is_waiting = self._offer_to_all(question, offered)
+            if len(question.readys) + len(question.refused) == len(question.query.audience):
+                break
+            settled = None if is_waiting else settled or now + self._timing.straggler_s
+            if settled is not None and now >= settled and len(question.readys) >= question.query.floor:
+                break
+            await self._news(question)
+        if len(question.readys) < question.query.floor:
+            raise Ended("failed", _too_few(question))
+
+    def _offer_to_all(self, question: Question, offered: set[int]) -> bool:
+        """Offers to members that have not seen it on their present stream; True while one of them has still to answer."""
+        is_waiting = False
+        for uri in question.query.audience:
+            member = self._members.get(uri)
+            if member is None or uri in question.readys or uri in question.refused or question.offer is None:
+                continue
+            is_waiting = True
+            if id(member) not in offered:
+                offered.add(id(member))
+                member.catch_up(self._ledger)
+                member.send(question.offer)
+        return is_waiting
+
+    async def log_readys(self, question: Question) -> None:
+        """Readys and refusals stand under a cosigned checkpoint before the member set is sent."""
+        told = {**question.readys, **question.refused}
+        await self._ledger.append([envelope for _, envelope in sorted(told.items())])
+        await self._ledger.cosigned()
+
+    async def answered(self, question: Question, uri: str, envelope: bytes, is_ready: bool) -> None:
+        """A Ready or a Refused arrived on `uri`'s stream. It counts if the ledger would take it."""
+        signed, findings = self._ledger.findings(envelope)
+        is_logged = signed.id in self._ledger.view.seen_ids
+        if signed.statement.by != uri or (findings and not is_logged):
+            log.warning("statement not taken", party=uri, rules=[str(each.rule) for each in findings])
+            return
+        (question.readys if is_ready else question.refused)[uri] = envelope
+        await question.note()
+
+    # -- member set and contributions
+
+    async def round(self, question: Question, number: int, input_: bytes) -> Complete:
+        """A complete attempt at a round: the stored one if there is one, else a new one. Raises Ended after three."""
+        last = await asyncio.to_thread(self._register.last_attempt, question.id, number)
+        if last is not None and (complete := await self._stored(question, number, *last)) is not None:
+            return complete
+        first = last[0] + 1 if last else 1
+        for attempt in range(first, CONTRACT.attempts + 1):
+            self.require_open(question, question.not_after)
+            turn = Turn(number, attempt, question.not_after, input_)
+            bound = bind(question, self._ledger.view, turn, question.gone)
+            await asyncio.to_thread(self._register.set_attempt, question.id, number, attempt, bound.binding.encode())
+            if await self._attempt(question, bound, input_):
+                made = question.made[(number, attempt)]
+                return Complete(bound.binding, [made[uri] for uri in bound.uris])
+            question.gone |= set(bound.uris) - set(question.made[(number, attempt)])
+        exhausted = Refusal(Reason.ATTEMPTS_EXHAUSTED, f"{CONTRACT.attempts} attempts", "none complete")
+        raise Ended("failed", [exhausted, *_balked(question)])
+
+    async def _stored(self, question: Question, number: int, attempt: int, preimage: bytes) -> Complete | None:
+        binding = Binding.decode(preimage)
+        made = await asyncio.to_thread(self._register.contributions, question.id, number, attempt)
+        is_complete = {each.uri for each in made} == {member.uri for member in binding.members}
+        return Complete(binding, made) if is_complete else None
+
+    async def _attempt(self, question: Question, bound: Attempt, input_: bytes) -> bool:
+        """Sends the member set and gathers; False if a member vanished or refused."""
+        key = (bound.binding.round, bound.binding.attempt)
+        question.made[key], question.balked[key] = {}, {}
+        question.member_uris = bound.uris
+        question.member_frames = _member_frames(bound, input_)
+        loop = asyncio.get_running_loop()
+        until, sent, missing_since = loop.time() + self._timing.contribution_s, dict[str, int](), dict[str, float]()
+        while loop.time() < until:
+            self.require_open(question, question.not_after)
+            pending = [uri for uri in bound.uris if uri not in question.made[key]]
+            if not pending:
+                return True
+            if question.balked[key] or self._is_one_gone(question, pending, sent, missing_since):
+                return False
+            await self._news(question)
+        return False
+
+    def _is_one_gone(self, question: Question, pending: list[str], sent: dict[str, int], missing_since: dict[str, float]) -> bool:
+        """(Re)sends the member set on each stream once; True when a member has stayed away too long."""
+        now = asyncio.get_running_loop().time()
+        for uri in pending:
+            member = self._members.get(uri)
+            if member is None:
+                if now - missing_since.setdefault(uri, now) > self._timing.vanished_s:
+                    return True
+                continue
+            missing_since.pop(uri, None)
+            if sent.get(uri) != id(member):
+                sent[uri] = id(member)
+                member.catch_up(self._ledger)
+                for frame in question.member_frames:
+                    member.send(frame)
+        return False
+
+    async def contributed(self, question: Question, uri: str, header: link_pb2.Contribution, masked: bytes) -> None:
+        """A complete contribution arrived on `uri`'s stream."""
+        key = (header.round, header.attempt)
+        if key not in question.made or uri not in question.member_uris or key != max(question.made):
+            return
+        last = await asyncio.to_thread(self._register.last_attempt, question.id, header.round)
+        if last is None or last[0] != header.attempt:
+            return
+        made = Contributed(uri, header.sealed, header.receipt, header.round_signature, masked)
+        refusals = contribution_refusals(made, Binding.decode(last[1]), question.admitted.asked, self._ledger.view)
+        if refusals:
+            question.balked[key][uri] = refusals
+        else:
+            # Stored before anybody is asked to open: an opened sum can always be finished.
+            await asyncio.to_thread(self._register.put_contribution, question.id, *key, made, self._clock())
+            question.made[key][uri] = made
+        await question.note()
+
+    async def balked(self, question: Question, uri: str, frame: link_pb2.BindingRefused) -> None:
+        """A hospital refused a member set, with its reasons."""
+        key = (frame.round, frame.attempt)
+        if key in question.balked:
+            question.balked[key][uri] = [Refusal(reason_of(each.code), each.expected, each.got, uri) for each in frame.refusals]
+            await question.note()
+
+    async def _news(self, question: Question) -> None:
+        await wait_any(TICK_S, _changed(question.changed), self._members.change())
+
+
+def _member_frames(bound: Attempt, input_: bytes) -> list[link_pb2.CoordinatorFrame]:
+    head = link_pb2.MemberSet(preimage=bound.binding.encode(), input_bytes=len(input_))
+    frames = [link_pb2.CoordinatorFrame(member_set=head)]
+    return frames + [link_pb2.CoordinatorFrame(input=chunk) for chunk in chunks(input_)]
+
+
+def _too_few(question: Question) -> list[Refusal]:
+    reasons = [Refusal(Reason.TOO_FEW_MEMBERS, f"{question.query.floor} ready", str(len(question.readys)))]
+    for uri, envelope in sorted(question.refused.items()):
+        statement: Any = parse(envelope).statement
+        reasons += [Refusal(reason_of(each.code), each.expected, each.got, uri) for each in statement.reasons]
+    return reasons
+
+
+def _balked(question: Question) -> list[Refusal]:
+    return [each for balked in question.balked.values() for refusals in balked.values() for each in refusals]
+
+
+def reason_of(code: str) -> Reason:
+    """A code from outside; one that this version does not know is `node.internal`."""
+    try:
+        return Reason(code)
+    except ValueError:
+        return Reason.INTERNAL
+
+
+async def _changed(condition: asyncio.Condition) -> None:
+    async with condition:
+        await condition.wait()
+
+
+async def wait_any(timeout_s: float, *waits: Any) -> None:
+    """Returns at the first of these, or after the timeout."""
+    tasks = [asyncio.ensure_future(each) for each in waits]
+    await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
