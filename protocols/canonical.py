@@ -15,12 +15,17 @@ import rfc8785
 from protocols.errors import MalformedBytes
 
 MAX_DEPTH = 32
+MAX_INTEGER = 2**53 - 1
+MAX_DIGITS = 40
 
 
 def encode_json(value: Any) -> bytes:
-    """RFC 8785 bytes of a JSON value. Floats have no place in a statement and are refused."""
-    _refuse_floats(value, 0)
-    return rfc8785.dumps(value)
+    """RFC 8785 bytes of a JSON value. Raises MalformedBytes for floats, numbers beyond 2^53 - 1 and deep nesting."""
+    _require_plain(value, 0)
+    try:
+        return rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError as error:
+        raise MalformedBytes(f"no canonical JSON: {type(error).__name__}") from None
 
 
 def decode_json(raw: bytes) -> Any:
@@ -35,12 +40,12 @@ def decode_json(raw: bytes) -> Any:
 
 
 def _is_spelled(value: Any, raw: bytes) -> bool:
-    # sort_keys sorts by code point and RFC 8785 by UTF-16 unit: equal but for astral keys, where the slow encoder decides.
-    quick = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    try:
-        return quick.encode("utf-8") == raw or encode_json(value) == raw
-    except (UnicodeEncodeError, rfc8785.CanonicalizationError, MalformedBytes):
-        return False
+    _require_plain(value, 0)
+    # The quick encoder sorts keys by code point, RFC 8785 by UTF-16 unit: the same but for astral keys, so it may decide only
+    # where no character lies outside the basic plane (a byte of 0xF0 or above begins one).
+    if max(raw) < 0xF0:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") == raw
+    return encode_json(value) == raw
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -54,15 +59,17 @@ def _no_float(_: str) -> Any:
     raise ValueError("number with a fraction")
 
 
-def _refuse_floats(value: Any, depth: int) -> None:
-    if isinstance(value, float) or depth > MAX_DEPTH:
+def _require_plain(value: Any, depth: int) -> None:
+    if depth > MAX_DEPTH or isinstance(value, float):
         raise MalformedBytes("a statement holds no floats and no deep nesting")
+    if isinstance(value, int) and abs(value) > MAX_INTEGER:
+        raise MalformedBytes("a statement holds no number beyond 2^53 - 1: not every reader can tell it from its neighbours")
     if isinstance(value, dict):
         for each in value.values():
-            _refuse_floats(each, depth + 1)
+            _require_plain(each, depth + 1)
     elif isinstance(value, (list, tuple)):
         for each in value:
-            _refuse_floats(each, depth + 1)
+            _require_plain(each, depth + 1)
 
 
 def b64(raw: bytes) -> str:
@@ -115,8 +122,9 @@ def number(value: int) -> bytes:
 
 def unnumber(raw: bytes) -> int:
     """Strict inverse of `number`."""
-    if not raw.isdigit() or (raw[:1] == b"0" and raw != b"0"):
-        raise MalformedBytes("not a shortest decimal")
+    # Bounded first: `int` raises a ValueError of its own on thousands of digits.
+    if len(raw) > MAX_DIGITS or not raw.isdigit() or (raw[:1] == b"0" and raw != b"0"):
+        raise MalformedBytes(f"not a shortest decimal of at most {MAX_DIGITS} digits")
     return int(raw)
 
 

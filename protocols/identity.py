@@ -20,6 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from protocols.errors import MalformedBytes
 
+_P = 2**255 - 19
+_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER_Y = frozenset({0, 1, _P - 1, _ORDER_8, _P - _ORDER_8})
 _URI = re.compile(r"kapok://(hospital|bureau|auditor|coordinator)/([a-z0-9][a-z0-9-]{0,62})")
 
 
@@ -85,8 +88,15 @@ class SigningKey:
         return f"SigningKey({fingerprint(self.public)[:16]}…)"
 
 
+def is_small_order(public: bytes) -> bool:
+    """Whether an Ed25519 key is one of the eight points for which anybody can sign (RFC 8032 verification does not refuse them)."""
+    return (int.from_bytes(public, "little") & (2**255 - 1)) % _P in _SMALL_ORDER_Y
+
+
 def verifies(public: bytes, signature: bytes, message: bytes) -> bool:
-    """Whether `signature` is this key's over `message`. A malformed key or signature is simply False."""
+    """Whether `signature` is this key's over `message`. A malformed key or signature, and a key of small order, is simply False."""
+    if is_small_order(public):
+        return False
     try:
         Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
     except (InvalidSignature, ValueError):

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from protocols.canonical import b64, framed, unb64
 from protocols.errors import BadSignature
-from protocols.identity import Signer, SigningKey, verifies
+from protocols.identity import Signer, SigningKey, is_small_order, verifies
 from protocols.statements.question import Agreement
 
 _P = 2**255 - 19
@@ -26,9 +26,10 @@ _P = 2**255 - 19
 
 def montgomery(edwards: bytes) -> bytes:
     """The X25519 public key of an Ed25519 public key."""
-    y = int.from_bytes(edwards, "little") & (2**255 - 1)
-    if y % _P in (0, 1, _P - 1):
+    # All eight points: with one of order 8 every honest peer's exchange gives zero, after it has accepted the binding.
+    if is_small_order(edwards):
         raise BadSignature("agreement key: a point of small order")
+    y = int.from_bytes(edwards, "little") & (2**255 - 1)
     return ((1 + y) * pow(1 - y, -1, _P) % _P).to_bytes(32, "little")
 
 
@@ -85,9 +86,9 @@ def require_certified(certificate: Agreement, origin: str, uri: str, identity: b
     message = _certified(origin, uri, certificate.month, key)
     if not verifies(identity, unb64(certificate.identity_signature), message):
         raise BadSignature("agreement key: not signed by the hospital's identity key")
+    montgomery(key)
     if not verifies(key, unb64(certificate.possession_signature), message):
         raise BadSignature("agreement key: possession is not proved")
-    montgomery(key)
     return key
 
 

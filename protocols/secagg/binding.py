@@ -12,6 +12,8 @@ from typing import Self
 from protocols.canonical import framed, number, numbers, unframed, unnumber
 from protocols.contract import PROTOCOL_VERSION
 from protocols.errors import MalformedBytes
+from protocols.identity import Identity
+from protocols.statements.base import MAX_ROUND
 
 _TAG = b"kapok/v1/binding"
 
@@ -87,6 +89,8 @@ class Binding:
             raise MalformedBytes("members and counting set must be sorted, each once")
         if not set(self.counting) <= set(uris):
             raise MalformedBytes("the counting set is not within the member set")
+        if self.round > MAX_ROUND:
+            raise MalformedBytes(f"a round is at most {MAX_ROUND}")
         if self.ring not in (32, 64) or len(self.query) != 32 or len(self.input_hash) not in (0, 32):
             raise MalformedBytes("a ring has 32 or 64 bits, a query id and an input hash 32 bytes")
 
@@ -105,4 +109,4 @@ def _member(raw: bytes) -> Member:
     parts = unframed(raw)
     if len(parts) != 3 or len(parts[1]) != 32 or len(parts[2]) != 32:
         raise MalformedBytes("a member is its URI, a 32-byte key and a 32-byte Ready id")
-    return Member(_text(parts[0]), parts[1], parts[2])
+    return Member(str(Identity.parse(_text(parts[0]))), parts[1], parts[2])

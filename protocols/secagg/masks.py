@@ -64,6 +64,8 @@ def unmask(masked: Mapping[str, Vector], stream_sum: Vector, bits: int, reach: i
     """The noisy sum. Raises MasksRemain if any cell is farther from zero than honest members can bring it (`reach`)."""
     total = np.zeros(len(stream_sum), dtype_of(bits))
     for each in masked.values():
+        if each.shape != total.shape or each.dtype != total.dtype:
+            raise MasksRemain("a masked vector has another length or ring than the stream sum")
         np.add(total, each, out=total)
     np.subtract(total, stream_sum, out=total)
     values = from_ring(total, bits)

@@ -13,6 +13,8 @@ from protocols.statements.base import (
     IdentityUri,
     Key,
     Label,
+    Natural,
+    NoteText,
     Origin,
     Purpose,
     Statement,
@@ -25,9 +27,9 @@ class PreviousLog(Strict):
     """The last cosigned checkpoint of the period before: a new log is accepted only with it."""
 
     origin: Origin
-    size: int
+    size: Natural
     root: Digest
-    checkpoint: Label
+    checkpoint: NoteText
 
 
 class Root(Statement):
@@ -81,9 +83,9 @@ class Policy(Statement):
     kind: ClassVar[str] = "policy"
 
     policy_sha256: Digest
-    order: int
+    order: Natural
     limits: dict[Purpose, Decimal9]
-    floor: int
+    floor: Natural
     purposes: tuple[Purpose, ...]
     tables: tuple[Label, ...]
     peers: tuple[Digest, ...]
@@ -93,7 +95,7 @@ class Table(Strict):
     """A table as its hospital declares it. Declared by IT, never computed from records."""
 
     name: Label
-    size_class: int
+    size_class: Natural
     first_day: Label
     last_day: Label
     code_systems: tuple[Label, ...]

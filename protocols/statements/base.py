@@ -1,19 +1,22 @@
 """What every statement has: the log it is for, the moment its signer claims, and who says it.
 
 A statement is a frozen pydantic model with one canonical spelling (RFC 8785 JSON inside a DSSE envelope). Parsing is strict in
-three steps: canonical bytes, known fields with exact types, and re-encoding that gives the same bytes. Numbers that are not whole
-are decimal strings. No field may hold personal data, nor a hash of it.
+three steps: canonical bytes, known fields with exact types, and every field there; so re-encoding gives the same bytes. Numbers
+that are not whole are decimal strings; whole ones are never negative. What people read holds no control or invisible character, so
+that a terminal shows an auditor what was signed. No field may hold personal data, nor a hash of it.
 """
 
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from protocols.canonical import decode_json, encode_json, unb64
+from protocols.canonical import MAX_INTEGER, decode_json, encode_json, unb64
 from protocols.clock import unix
 from protocols.dsse import Envelope
 from protocols.errors import MalformedBytes
 from protocols.identity import Identity
+
+MAX_ROUND = 99_999  # an opening names a range of rounds, and every follower walks it
 
 
 def _identity(text: str) -> str:
@@ -28,6 +31,12 @@ def _time(text: str) -> str:
 
 def _key(text: str) -> str:
     unb64(text, 32)
+    return text
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise MalformedBytes("a label holds no control or invisible character")
     return text
 
 
@@ -56,7 +65,10 @@ Decimal4 = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})\.[0-
 Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 Block = Annotated[str, StringConstraints(pattern=r"^([0-9]{4}-(0[1-9]|1[0-2])|static:[a-z0-9_-]{1,64})$")]
 Origin = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)*$", max_length=200)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Label = Annotated[str, StringConstraints(min_length=1, max_length=200), _checked(_printable)]
+NoteText = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
+Natural = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Round = Annotated[int, Field(ge=0, le=MAX_ROUND)]
 Purpose = Annotated[str, StringConstraints(pattern=r"^(surveillance|research|outbreak)$")]
 
 

@@ -13,8 +13,11 @@ from protocols.statements.base import (
     Digest,
     IdentityUri,
     Key,
+    Label,
     Month,
+    Natural,
     Purpose,
+    Round,
     SignatureText,
     Statement,
     Strict,
@@ -35,9 +38,9 @@ class Query(Statement):
     purpose: Purpose
     programme: Digest | None
     audience: tuple[IdentityUri, ...]
-    floor: int
+    floor: Natural
     valid_until: Time
-    rounds: int
+    rounds: Round
     spec: dict[str, Any]
     variances: tuple[Decimal4, ...]
 
@@ -79,7 +82,7 @@ class Charge(Strict):
 class Seen(Strict):
     """A checkpoint that the signer verified: free gossip, since a fork shows inside the log itself."""
 
-    size: int
+    size: Natural
     root: Digest
 
 
@@ -89,9 +92,9 @@ class Ready(Statement):
     kind: ClassVar[str] = "ready"
 
     query: Digest
-    first_round: int
-    last_round: int
-    sequence: int
+    first_round: Round
+    last_round: Round
+    sequence: Natural
     not_after: Time
     agreement: Agreement
     sealing: Sealing
@@ -126,9 +129,9 @@ class Receipt(Statement):
     kind: ClassVar[str] = "receipt"
 
     query: Digest
-    first_round: int
-    last_round: int
-    attempt: int
+    first_round: Round
+    last_round: Round
+    attempt: Natural
     binding: Digest
     sealed: Digest
     masked: Digest
@@ -143,9 +146,9 @@ class Opening(Statement):
     kind: ClassVar[str] = "opening"
 
     query: Digest
-    first_round: int
-    last_round: int
-    attempt: int
+    first_round: Round
+    last_round: Round
+    attempt: Natural
     preimage: str
     stream_sum: Digest
     seen: Seen
@@ -157,8 +160,8 @@ class Release(Statement):
     kind: ClassVar[str] = "release"
 
     query: Digest
-    round: int
-    attempt: int
+    round: Round
+    attempt: Natural
     status: Literal["released", "failed", "expired", "cancelled"]
     binding: Digest | None
     values: Digest | None
@@ -174,7 +177,7 @@ class Model(Statement):
     kind: ClassVar[str] = "model"
 
     query: Digest
-    rounds: int
+    rounds: Round
     model_sha256: Digest
-    epsilon: str
-    delta: str
+    epsilon: Label
+    delta: Label
