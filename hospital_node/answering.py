@@ -32,6 +32,7 @@ class ContributionReady:
 
     sealed: bytes
     receipt: bytes
+    round_signature: bytes
     masked: bytes
     leave_at_ms: int
 
@@ -107,7 +108,7 @@ class Answering:
         if isinstance(attempt, list):
             return attempt
         made = self.contribute(attempt, patience_s)
-        return ContributionReady(made.sealed, made.receipt, made.masked, self.leaves_at_ms(arrived_ms))
+        return ContributionReady(made.sealed, made.receipt, made.round_signature, made.masked, self.leaves_at_ms(arrived_ms))
 
     def leaves_at_ms(self, arrived_ms: int) -> int:
         return leaves_at_ms(arrived_ms, self.config.slot_of_tables_ms, self.config.grid_ms)

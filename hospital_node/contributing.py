@@ -32,7 +32,7 @@ from privacy.rdp import share_variance
 from privacy.sampler import draw
 from privacy.tables import skellam_table
 from protocols.asked import Asked
-from protocols.canonical import unb64
+from protocols.canonical import framed, unb64
 from protocols.clock import stamp
 from protocols.errors import BadSignature, MalformedBytes
 from protocols.identity import Signer
@@ -42,11 +42,32 @@ from protocols.secagg.binding import Binding
 from protocols.secagg.masks import mask, vector_hash
 from protocols.secagg.member import Expected, binding_refusals
 from protocols.secagg.ring import Integers, ring_bits
-from protocols.secagg.sealing import query_context, seal
+from protocols.secagg.sealing import query_context, round_seed, seal, segment_context
 from protocols.statements import Incident, Ready, Receipt, parse
 
 Random = Callable[[int], bytes]
-SCALE = 1
+
+
+@dataclass(slots=True)
+class Segment:
+    """A training's rounds as this process made them: the root of their seeds (in memory only), who is still in, what was sent."""
+
+    root: bytes
+    sealed: bytes
+    members: frozenset[str]
+    sent: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
+
+    def heads(self) -> tuple[bytes, bytes]:
+        """The hash chains of sealed and masked over the rounds so far, in order."""
+        heads = (bytes(32), bytes(32))
+        for _, (sealed, masked) in sorted(self.sent.items()):
+            heads = (chained(heads[0], sealed), chained(heads[1], masked))
+        return heads
+
+
+def chained(head: bytes, digest: bytes) -> bytes:
+    """The next head of a segment's hash chain; the first head is 32 zero bytes."""
+    return sha256(framed(b"kapok/v1/chain", head, digest)).digest()
 
 
 @dataclass(slots=True)
@@ -82,6 +103,7 @@ class Contributing:
     trace: Trace
     _running: dict[tuple[str, int, int], Attempt] = field(default_factory=dict)
     _pairs: dict[tuple[str, str, bytes], PairKey] = field(default_factory=dict)
+    _segments: dict[str, Segment] = field(default_factory=dict)
 
     def accept(self, preimage: bytes, round_input: bytes) -> Attempt | list[Refusal]:
         """The member set, written down as accepted; or everything that is wrong with it."""
@@ -102,14 +124,26 @@ class Contributing:
             return found
         with self.trace.step(query, "journal"):
             self.journal.accept(query, binding.round, binding.attempt, binding.value)
-        attempt = Attempt(binding, binding.value, ready, Asked.of(facts.query), self._count(facts, ready))
+        attempt = Attempt(binding, binding.value, ready, Asked.of(facts.query), self._count(facts, ready, round_input))
         self._running[key] = attempt
+        if is_segment(ready):
+            self._open_segment(binding, facts, ready)
         return attempt
 
     def _stored(self, binding: Binding, facts: QuestionFacts, ready: StoredReady) -> Attempt | list[Refusal]:
         if self.journal.contribution(ready.query, binding.round, binding.attempt) is None:
             return [Refusal(Reason.UNSTORED, "the contribution as it was sent", "accepted, and not stored")]
         return Attempt(binding, binding.value, ready, Asked.of(facts.query), Future())
+
+    def _open_segment(self, binding: Binding, facts: QuestionFacts, ready: StoredReady) -> None:
+        members = frozenset(each.uri for each in binding.members)
+        segment = self._segments.get(ready.query)
+        if segment is not None:
+            segment.members = members
+            return
+        root = self.random(32)
+        context = segment_context(self.origin, facts.id, ready.first_round, ready.last_round, ready.id, self.me)
+        self._segments[ready.query] = Segment(root, seal(root, self._sealing_key(ready), context), members)
 
     # -- rules
 
@@ -119,6 +153,7 @@ class Contributing:
         if self.journal.note("paused") is not None:
             found.append(Refusal(Reason.PAUSED, "a node that answers", "paused by IT"))
         found += self._own_state(ready, binding)
+        found += self._segment(ready, binding)
         expected = self._expected(binding, facts, ready, round_input)
         if isinstance(expected, Refusal):
             return [*found, expected]
@@ -133,9 +168,23 @@ class Contributing:
         if is_new and not self.plans.holds(ready.generation):
             yield Refusal(Reason.NO_RECORDS, "the generation the question is pinned to", "a later one")
 
+    def _segment(self, ready: StoredReady, binding: Binding) -> Iterable[Refusal]:
+        """Inside a segment the member set only shrinks; its seeds died with the process that made them."""
+        if not is_segment(ready) or binding.attempt in self.journal.accepted(ready.query, binding.round):
+            return
+        segment = self._segments.get(ready.query)
+        if segment is None and self.journal.has_accepted(ready.query):
+            yield Refusal(Reason.UNSTORED, "the segment's seeds", "lost with the process that made them")
+        elif segment is not None and (joined := {each.uri for each in binding.members} - segment.members):
+            yield Refusal(Reason.SET_DIFFERS, "a member set that only shrinks", "another", min(joined))
+
     def _expected(self, binding: Binding, facts: QuestionFacts, ready: StoredReady, round_input: bytes) -> Expected | Refusal:
         asked = Asked.of(facts.query)
         n = len(binding.counting)
+        try:
+            self.plans.require_input(asked, round_input)
+        except MalformedBytes:
+            return Refusal(Reason.BINDING_MALFORMED, "an input that the question can have", "another", "input")
         try:
             ring = ring_bits(reach(len(binding.members), n, binding.c, asked.pieces))
         except (PrivacyError, OverflowError):
@@ -149,7 +198,7 @@ class Contributing:
             not_after=ready.not_after,
             dimension=asked.dimension,
             ring=ring,
-            scale=SCALE,
+            scale=asked.scale,
             variances=asked.variances,
             input_hash=sha256(round_input).digest() if round_input else b"",
             floor=max(facts.query.floor, self.policy.floor),
@@ -163,14 +212,14 @@ class Contributing:
     # -- the contribution
 
     def speculate(self, query: str) -> None:
-        """Starts counting once the Ready is out, and builds the noise tables of a full member set; nothing of it leaves."""
+        """Starts counting once the Ready is out; nothing of it leaves."""
         facts, ready = self.gate.follower.view.questions.get(query), self.journal.ready(query, 0)
-        if facts is not None and ready is not None:
-            self._count(facts, ready)
+        if facts is not None and ready is not None:  # a training's rounds wait for their input
+            self._count(facts, ready, b"")
 
-    def _count(self, facts: QuestionFacts, ready: StoredReady) -> "Future[Integers]":
+    def _count(self, facts: QuestionFacts, ready: StoredReady, round_input: bytes) -> "Future[Integers]":
         key = self.journal.bounding_key(ready.month[:4], self.random(32))
-        return self.counts.start(ready.query, Asked.of(facts.query), ready.generation, key)
+        return self.counts.start(ready.query, Asked.of(facts.query), ready.generation, key, round_input)
 
     def contribute(self, attempt: Attempt, patience_s: float) -> StoredContribution:
         """The contribution of an accepted member set, on the disk when this returns. Waits for the count at most `patience_s`."""
@@ -187,12 +236,13 @@ class Contributing:
         exact = self._exact(attempt, patience_s)
         binding, ready = attempt.binding, attempt.ready
         with self.trace.step(attempt.query, "masking"):
-            seed = self.random(32)
+            seed, sealed = self._seed(attempt)
             noisy = exact + self._noise(attempt.asked, binding)
             masked = mask(noisy, binding.ring, attempt.value, seed, self._pair_keys(binding, ready.month))
-            sealed = seal(seed, self._sealing_key(ready), query_context(attempt.value, self.me))
-            receipt = self._receipt(attempt, sealed, vector_hash(masked))
-        made = StoredContribution(attempt.query, binding.round, binding.attempt, attempt.value, sealed, receipt, masked.tobytes())
+            receipt, signature = self._signed(attempt, sealed, vector_hash(masked))
+        made = StoredContribution(
+            attempt.query, binding.round, binding.attempt, attempt.value, sealed, receipt, signature, masked.tobytes()
+        )
         with self.trace.step(attempt.query, "journal"):
             self.journal.store(made)  # a crash before this line loses the attempt, after it the same bytes go out again
         return made
@@ -239,28 +289,51 @@ class Contributing:
             raise BadSignature("the journal holds another statement where a Ready has to be")
         return unb64(statement.sealing.key, 32)
 
-    def _receipt(self, attempt: Attempt, sealed: bytes, masked: bytes) -> bytes:
-        binding = attempt.binding
+    def _seed(self, attempt: Attempt) -> tuple[bytes, bytes]:
+        """The attempt's seed, and what is sealed to the auditor: the seed itself, or the root it comes from."""
+        binding, ready = attempt.binding, attempt.ready
+        if is_segment(ready):
+            segment = self._segments[attempt.query]
+            return round_seed(segment.root, binding.round, binding.attempt, attempt.value), segment.sealed
+        seed = self.random(32)
+        return seed, seal(seed, self._sealing_key(ready), query_context(attempt.value, self.me))
+
+    def _signed(self, attempt: Attempt, sealed: bytes, masked: bytes) -> tuple[bytes, bytes]:
+        """Receipt and round signature. A segment's receipt signs the chain up to this round; the last one goes into the ledger."""
+        sealed_hash, masked_hash, signature = sha256(sealed).digest(), masked, b""
+        if is_segment(attempt.ready):
+            message = framed(b"kapok/v1/round", attempt.value, self.me.encode(), sealed_hash, masked)
+            signature = self.identity.sign(message)
+            segment = self._segments[attempt.query]
+            segment.sent[attempt.binding.round] = (sealed_hash, masked)
+            sealed_hash, masked_hash = segment.heads()
+        ready, binding = attempt.ready, attempt.binding
         receipt = Receipt(
             log=self.origin,
             at=stamp(self.clock()),
             by=self.me,
             query=attempt.query,
-            first_round=binding.round,
-            last_round=binding.round,
+            first_round=ready.first_round,
+            last_round=ready.last_round,
             attempt=binding.attempt,
             binding=attempt.value.hex(),
-            sealed=sha256(sealed).hexdigest(),
-            masked=masked.hex(),
+            sealed=sealed_hash.hex(),
+            masked=masked_hash.hex(),
         )
-        return receipt.envelope().signed([self.identity]).encode()
+        return receipt.envelope().signed([self.identity]).encode(), signature
 
     def forget(self, query: str) -> None:
         """The question has ended: vectors and counts of it go."""
         self.counts.drop(query)
+        self._segments.pop(query, None)
         self.journal.forget_contributions(query)
 
     def forget_months(self, months: Iterable[str]) -> None:
         """Pair keys of months whose agreement key was destroyed."""
         gone = set(months)
         self._pairs = {key: pair for key, pair in self._pairs.items() if key[0] not in gone}
+
+
+def is_segment(ready: StoredReady) -> bool:
+    """Whether the Ready covers a training's rounds."""
+    return ready.first_round < ready.last_round

@@ -1,12 +1,12 @@
 """Where the exact vector of a question comes from: installed plans over one pinned generation of the records.
 
-`Plans` is the seam: a plan is a function installed with the node, chosen by the signed question, that turns a generation (and for
-a training the round's input) into integers. `TablePlans` answers table queries. Nothing here knows noise, masks or the link.
+Nothing here knows noise, masks or the link.
 
 A count may start as soon as the Ready is on the disk; its result stays in memory and nothing of it leaves before the member set.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
@@ -14,8 +14,8 @@ from typing import Protocol
 
 import duckdb
 
-from hospital_node.plan import execute, probe
-from hospital_node.records.errors import NoRecords
+from hospital_node.plans import INSTALLED, Plan
+from hospital_node.records.errors import NoRecords, RecordsError
 from hospital_node.records.generations import generation_in_force
 from hospital_node.records.schema import open_read_only
 from hospital_node.trace import Trace
@@ -37,6 +37,10 @@ class Plans(Protocol):
         """Whether this generation can still be counted."""
         ...
 
+    def require_input(self, asked: Asked, round_input: bytes) -> None:
+        """Raises MalformedBytes for an input that the question cannot have."""
+        ...
+
     def probe(self, asked: Asked) -> None:
         """Runs the plan without a record; whatever it raises is about the question."""
         ...
@@ -46,11 +50,11 @@ class Plans(Protocol):
         ...
 
 
-class TablePlans:
-    """Table queries over the records folder. Connections are read-only and closed to the outside; one a generation, shared."""
+class InstalledPlans:
+    """The installed plans over the records folder. Connections are read-only and closed to the outside; one a generation."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._lock = folder, Lock()
+    def __init__(self, folder: Path, installed: Mapping[type, Plan] = INSTALLED) -> None:
+        self._folder, self._installed, self._lock = folder, installed, Lock()
         self._open: OrderedDict[str, duckdb.DuckDBPyConnection] = OrderedDict()
 
     def generation(self) -> str:
@@ -77,48 +81,55 @@ class TablePlans:
             return True
         try:
             return self.generation() == generation
-        except NoRecords:
+        except RecordsError:
             return False
 
+    def require_input(self, asked: Asked, round_input: bytes) -> None:
+        self._plan(asked).require_input(asked, round_input)
+
     def probe(self, asked: Asked) -> None:
-        probe(asked.spec)
+        self._plan(asked).probe(asked)
 
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes) -> Integers:
         with self._lock:
             cursor = self._open[generation].cursor()
         with cursor:
-            return execute(asked.spec, cursor, bounding_key)
+            return self._plan(asked).run(asked, cursor, bounding_key, round_input)
+
+    def _plan(self, asked: Asked) -> Plan:
+        return self._installed[type(asked.spec)]
 
 
 class Counts:
-    """Counts that run in threads, at most one a question; results live in memory until they are dropped."""
+    """Counts that run in threads, one for each input of a round; results live in memory until they are dropped."""
 
     def __init__(self, plans: Plans, trace: Trace) -> None:
         self._plans, self._trace = plans, trace
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="counting")
-        self._running: dict[str, Future[Integers]] = {}
+        self._running: dict[tuple[str, bytes], Future[Integers]] = {}
         self._lock = Lock()
 
-    def start(self, query: str, asked: Asked, generation: str, bounding_key: bytes) -> "Future[Integers]":
-        """The running or finished count of this question, started if there is none."""
+    def start(self, query: str, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes = b"") -> "Future[Integers]":
+        """The running or finished count of this question and input, started if there is none."""
+        key = (query, round_input)
         with self._lock:
-            if query not in self._running:
-                self._running[query] = self._pool.submit(self._count, query, asked, generation, bounding_key)
-            return self._running[query]
+            if key not in self._running:
+                self._running[key] = self._pool.submit(self._count, key, asked, generation, bounding_key)
+            return self._running[key]
 
-    def _count(self, query: str, asked: Asked, generation: str, bounding_key: bytes) -> Integers:
-        with self._trace.step(query, "counting"):
-            return self._plans.count(asked, generation, bounding_key, b"")
+    def _count(self, key: tuple[str, bytes], asked: Asked, generation: str, bounding_key: bytes) -> Integers:
+        with self._trace.step(key[0], "counting"):
+            return self._plans.count(asked, generation, bounding_key, key[1])
 
     def drop(self, query: str) -> None:
         with self._lock:
-            running = self._running.pop(query, None)
-        if running is not None:
+            gone = [self._running.pop(key) for key in list(self._running) if key[0] == query]
+        for running in gone:
             running.cancel()
 
     def keep(self, queries: set[str]) -> None:
         """Drops all others."""
-        for query in [each for each in self._running if each not in queries]:
+        for query in {key[0] for key in list(self._running)} - queries:
             self.drop(query)
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ CREATE TABLE ready(query TEXT, first_round INTEGER, last_round INTEGER NOT NULL,
     is_closed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(query, first_round)) STRICT;
 CREATE TABLE accepted(query TEXT, round INTEGER, attempt INTEGER, binding BLOB NOT NULL, PRIMARY KEY(query, round, attempt)) STRICT;
 CREATE TABLE contribution(query TEXT, round INTEGER, attempt INTEGER, binding BLOB NOT NULL, sealed BLOB NOT NULL,
-    receipt BLOB NOT NULL, masked BLOB NOT NULL, PRIMARY KEY(query, round, attempt)) STRICT;
+    receipt BLOB NOT NULL, round_signature BLOB NOT NULL, masked BLOB NOT NULL, PRIMARY KEY(query, round, attempt)) STRICT;
 CREATE TABLE agreement(month TEXT PRIMARY KEY, seed BLOB NOT NULL) STRICT;
 CREATE TABLE bounding(period TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT;
 CREATE TABLE question(query TEXT PRIMARY KEY, at INTEGER NOT NULL, outcome TEXT NOT NULL, price TEXT NOT NULL,
@@ -70,6 +70,7 @@ class StoredContribution:
     binding: bytes
     sealed: bytes
     receipt: bytes
+    round_signature: bytes
     masked: bytes
 
 
@@ -192,18 +193,23 @@ class Journal:
         rows = self._read("SELECT attempt, binding FROM accepted WHERE query = ? AND round = ?", query, round_)
         return {int(str(row[0])): _blob(row[1]) for row in rows}
 
+    def has_accepted(self, query: str) -> bool:
+        """Whether any round of the question was accepted."""
+        return bool(self._read("SELECT 1 FROM accepted WHERE query = ? LIMIT 1", query))
+
     def accept(self, query: str, round_: int, attempt: int, binding: bytes) -> None:
         self._write(
             lambda database: database.execute("INSERT INTO accepted VALUES (?, ?, ?, ?)", (query, round_, attempt, binding))
         )
 
     def store(self, made: StoredContribution) -> None:
-        row = (made.query, made.round, made.attempt, made.binding, made.sealed, made.receipt, made.masked)
-        self._write(lambda database: database.execute("INSERT INTO contribution VALUES (?, ?, ?, ?, ?, ?, ?)", row))
+        row = (made.query, made.round, made.attempt, made.binding, made.sealed, made.receipt, made.round_signature, made.masked)
+        self._write(lambda database: database.execute("INSERT INTO contribution VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row))
 
     def contribution(self, query: str, round_: int, attempt: int) -> StoredContribution | None:
         rows = self._read(
-            "SELECT binding, sealed, receipt, masked FROM contribution WHERE query = ? AND round = ? AND attempt = ?",
+            "SELECT binding, sealed, receipt, round_signature, masked FROM contribution "
+            "WHERE query = ? AND round = ? AND attempt = ?",
             query,
             round_,
             attempt,

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from hospital_node import running, setting_up
+from hospital_node import governing, running, setting_up, showing
 from hospital_node.commands import DEFAULT_HOME, HomeOption, failures
+from hospital_node.doctor import doctor
 from hospital_node.logs import configure
 from hospital_node.records.commands import import_app
 
@@ -19,8 +20,18 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(import_app, name="import")
+app.add_typer(governing.peers_app, name="peers")
 app.command(epilog="Example: kapok-node init --invite h01.json --legal-name 'First Hospital' --licence 440100123")(setting_up.init)
 app.command(epilog="Example: kapok-node enroll --home /var/lib/kapok")(setting_up.enroll)
+app.command(epilog="Example: kapok-node status --json")(showing.status)
+app.command(epilog="Example: kapok-node doctor --lang zh")(doctor)
+app.command(epilog="Example: kapok-node policy --default > policy.toml")(governing.policy)
+app.command(epilog="Example: kapok-node budget")(showing.budget)
+app.command(epilog="Example: kapok-node questions --json")(showing.questions)
+app.command(epilog="Example: kapok-node tables")(showing.tables)
+app.command(epilog="Example: kapok-node pause --reason 'moving servers'")(governing.pause)
+app.command(epilog="Example: kapok-node resume --after-restore")(governing.resume)
+app.command(epilog="Example: kapok-node backup /mnt/backup/journal-2026-11.sqlite")(governing.backup)
 
 
 @app.command(epilog="Example: kapok-node run --home /var/lib/kapok --trace /var/log/kapok-trace.jsonl")

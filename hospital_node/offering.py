@@ -126,16 +126,17 @@ class Offering:
     def _price(self, facts: QuestionFacts | None, rounds: tuple[int, int]) -> tuple[Asked | None, Price | None, list[Refusal]]:
         if facts is None:
             return None, None, []
-        if rounds != (0, 0):
-            return None, None, [Refusal(Reason.MALFORMED, "rounds 0..0 of a table query", f"{rounds[0]}..{rounds[1]}")]
         try:
             asked = Asked.of(facts.query)
         except (ProtocolError, QueryError) as error:
             return None, None, [Refusal(Reason.MALFORMED, "a question of this version", error.code)]
+        wrong = []
+        if rounds != (asked.first_round, asked.last_round):
+            wrong = [Refusal(Reason.MALFORMED, f"rounds {asked.first_round}..{asked.last_round}", f"{rounds[0]}..{rounds[1]}")]
         try:
-            return asked, price(self.policy.order, asked.pieces), []
+            return asked, price(self.policy.order, asked.pieces, asked.query.rounds), wrong
         except PrivacyError as error:
-            return asked, None, [Refusal(Reason.UNPRICEABLE, f"a price at order {self.policy.order}", error.code)]
+            return asked, None, [Refusal(Reason.UNPRICEABLE, f"a price at order {self.policy.order}", error.code), *wrong]
 
     def _break_glass(self, asked: Asked) -> Iterator[Refusal]:
         asker = self.gate.follower.view.authority.active(asked.query.by)
@@ -240,8 +241,8 @@ class Offering:
             at=stamp(now),
             by=self.me,
             query=offered.query,
-            first_round=0,
-            last_round=0,
+            first_round=asked.first_round,
+            last_round=asked.last_round,
             sequence=standing.next_sequence,
             not_after=stamp(passage.not_after),
             agreement=agreement,
@@ -252,8 +253,8 @@ class Offering:
         signed = ready.envelope().signed([self.identity])
         stored = StoredReady(
             offered.query,
-            0,
-            0,
+            ready.first_round,
+            ready.last_round,
             signed.statement_id(),
             ready.sequence,
             passage.not_after,

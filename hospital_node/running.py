@@ -15,7 +15,7 @@ from audit_ledger.follower import Follower
 from audit_ledger.party.home import Home
 from hospital_node.answering import Answering, Surroundings
 from hospital_node.config import Config
-from hospital_node.counting import TablePlans
+from hospital_node.counting import InstalledPlans
 from hospital_node.dataset import DATASET_FILE, read_dataset
 from hospital_node.errors import InvalidConfig
 from hospital_node.journal import JOURNAL_FILE, Journal
@@ -36,7 +36,7 @@ def build(home: Path, trace: Path | None = None) -> Answering:
     config, party = Config.read(home), Home(home)
     given = Surroundings(
         identity=party.key("identity"),
-        plans=TablePlans(home / "records"),
+        plans=InstalledPlans(home / "records"),
         policy=read_policy(home),
         clock=lambda: int(time.time()),
         random=os.urandom,

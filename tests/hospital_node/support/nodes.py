@@ -8,18 +8,20 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import pytest
 
 from audit_ledger.follower import Follower
 from audit_ledger.opener import OpenRequest, SealedSeed
 from audit_ledger.opener_core import OpenerCore
 from hospital_node.answering import Answering, ContributionReady, Surroundings
 from hospital_node.config import Config
-from hospital_node.counting import Plans, TablePlans
+from hospital_node.counting import InstalledPlans, Plans
 from hospital_node.journal import Journal
 from hospital_node.offering import Reply
 from hospital_node.policy import Policy, default_policy, peers_text, read_policy
@@ -29,7 +31,7 @@ from privacy.pricing import reach
 from protocols import statements as st
 from protocols.asked import Asked
 from protocols.canonical import unb64
-from protocols.clock import month, stamp
+from protocols.clock import month, stamp, unix
 from protocols.contract import CONTRACT, colluders
 from protocols.identity import fingerprint
 from protocols.query import QuerySpec
@@ -102,7 +104,7 @@ class Node:
         )
         given = Surroundings(
             identity=self.city.hospitals[self.uri].identity,
-            plans=self.plans or TablePlans(self.home / "records"),
+            plans=self.plans or InstalledPlans(self.home / "records"),
             policy=self.policy(),
             clock=lambda: self.city.now,
             random=lambda size: self.random(size),
@@ -154,10 +156,10 @@ class Nodes:
     def first(self) -> Node:
         return self.nodes[min(self.nodes)]
 
-    def ask(self, spec: dict[str, Any] | None = None, **changes: Any) -> "Asking":
-        return Asking(self, self.query(spec, **changes))
+    def ask(self, spec: dict[str, Any] | None = None, entry_fields: dict[str, Any] | None = None) -> "Asking":
+        return Asking(self, self.query(spec, **(entry_fields or {})))
 
-    def query(self, spec: dict[str, Any] | None = None, **changes: Any) -> bytes:
+    def query(self, asked: dict[str, Any] | None = None, **changes: Any) -> bytes:
         """A signed query, not logged yet."""
         fields: dict[str, Any] = {
             **self.city.head(BUREAU),
@@ -168,7 +170,7 @@ class Nodes:
             "floor": CONTRACT.floor,
             "valid_until": stamp(self.city.now + 86_400),
             "rounds": 1,
-            "spec": QuerySpec.from_fields(spec or VISITS_BY_DISTRICT).to_json(),
+            "spec": QuerySpec.from_fields(asked or VISITS_BY_DISTRICT).to_json(),
             "variances": ("400.0000",),
         }
         return self.city.sign(st.Query(**{**fields, **changes}), self.city.bureau)
@@ -194,9 +196,15 @@ class Asking:
     def id(self) -> bytes:
         return st.parse(self.entry).id
 
+    def rounds(self) -> tuple[int, int]:
+        rounds = getattr(st.parse(self.entry).statement, "rounds", 1)
+        return (1, rounds) if rounds > 1 else (0, 0)
+
     def offer(self, node: Node, **changes: Any) -> Reply:
         node.bring()
-        given: dict[str, Any] = {"proof": self.proof, "sealing": self.world.sealing(), "first_round": 0, "last_round": 0, **changes}
+        first, last = self.rounds()
+        given: dict[str, Any] = {"proof": self.proof, "sealing": self.world.sealing(), "first_round": first, "last_round": last}
+        given = {**given, **changes}
         return node.answering.offer(given.pop("entry", self.entry), *given.values())
 
     def reasons(self, node: Node, **changes: Any) -> list[Reason]:
@@ -216,7 +224,7 @@ class Asking:
         self.readys[uri] = envelope
         self.world.city.log_entry(envelope)
 
-    def binding(self, attempt: int = 1, **changes: Any) -> Binding:
+    def binding(self, attempt: int = 1, round_input: bytes = b"", **changes: Any) -> Binding:
         statement = st.parse(self.entry).statement
         if not isinstance(statement, st.Query):
             raise TypeError("a query")
@@ -229,10 +237,10 @@ class Asking:
             "query": self.id,
             "round": 0,
             "attempt": attempt,
-            "input_hash": b"",
+            "input_hash": sha256(round_input).digest() if round_input else b"",
             "dimension": asked.dimension,
             "ring": ring_bits(reach(n, n, colluders(n), asked.pieces)),
-            "scale": 1,
+            "scale": asked.scale,
             "variances": asked.variances,
             "n": n,
             "c": colluders(n),
@@ -243,25 +251,25 @@ class Asking:
         return Binding(**{**fields, **changes})
 
     def not_after(self) -> int:
-        from protocols.clock import unix
-
         return unix(_ready(st.parse(next(iter(self.readys.values())))).not_after)
 
-    def contribute(self, node: Node, binding: Binding, patience_s: float = 30.0) -> ContributionReady | list[Refusal]:
-        return node.answering.member_set(binding.encode(), b"", self.world.city.now * 1000, patience_s)
+    def contribute(
+        self, node: Node, binding: Binding, round_input: bytes = b"", patience_s: float = 30.0
+    ) -> ContributionReady | list[Refusal]:
+        return node.answering.member_set(binding.encode(), round_input, self.world.city.now * 1000, patience_s)
 
-    def request(self, binding: Binding) -> tuple[OpenRequest, dict[str, np.ndarray[Any, Any]]]:
+    def request(self, binding: Binding, round_input: bytes = b"") -> tuple[OpenRequest, dict[str, np.ndarray[Any, Any]]]:
         """What the coordinator sends to the opener, and the masked vectors."""
-        from hashlib import sha256
-
         seeds, masked = [], {}
         for uri in sorted(self.readys):
-            made = self.contribute(self.world.nodes[uri], binding)
+            made = self.contribute(self.world.nodes[uri], binding, round_input)
             if isinstance(made, list):
-                raise AssertionError(f"{uri}: {made}")
+                pytest.fail(f"{uri}: {made}")
             masked[uri] = np.frombuffer(made.masked, f"<u{binding.ring // 8}")
-            seeds.append(SealedSeed(uri, made.sealed, sha256(made.masked).digest(), receipt=made.receipt))
-        return OpenRequest(binding.encode(), tuple(seeds)), masked
+            hashed = sha256(made.masked).digest()
+            seeds.append(SealedSeed(uri, made.sealed, hashed, receipt=made.receipt, round_signature=made.round_signature))
+        first, last = self.rounds()
+        return OpenRequest(binding.encode(), tuple(seeds), first, last), masked
 
     def open(self, request: OpenRequest) -> bytes:
         world = self.world

@@ -1,0 +1,74 @@
+"""What this node can compute, by the kind of question: a plan is installed with the program, never sent.
+
+A plan says whether a round's input is one it can read, runs once on empty tables, and turns one generation of the records into the
+exact vector. It is total: no record makes it raise.
+"""
+
+from typing import Protocol
+
+import duckdb
+import numpy as np
+
+from hospital_node.fits import newton_sums
+from hospital_node.plan import execute, probe
+from hospital_node.records.schema import empty_copy
+from protocols.asked import Asked
+from protocols.errors import MalformedBytes
+from protocols.fit import FitSpec, decode_weights
+from protocols.query import QuerySpec
+from protocols.secagg.ring import Integers
+
+
+class Plan(Protocol):
+    """One kind of question."""
+
+    def require_input(self, asked: Asked, round_input: bytes) -> None:
+        """Raises MalformedBytes for an input that this question cannot have."""
+        ...
+
+    def probe(self, asked: Asked) -> None: ...
+
+    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers: ...
+
+
+class TablePlan:
+    """Table queries: no input, one round."""
+
+    def require_input(self, asked: Asked, round_input: bytes) -> None:
+        if round_input:
+            raise MalformedBytes(f"a table query has no input, got {len(round_input)} bytes")
+
+    def probe(self, asked: Asked) -> None:
+        probe(_table(asked))
+
+    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+        return execute(_table(asked), records, bounding_key)
+
+
+class LogisticPlan:
+    """Newton rounds; the input are the public weights."""
+
+    def require_input(self, asked: Asked, round_input: bytes) -> None:
+        decode_weights(round_input, _fit(asked))
+
+    def probe(self, asked: Asked) -> None:
+        with empty_copy() as records:
+            newton_sums(_fit(asked), records, np.zeros(len(_fit(asked).columns)))
+
+    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+        return newton_sums(_fit(asked), records, decode_weights(round_input, _fit(asked)))
+
+
+def _table(asked: Asked) -> QuerySpec:
+    if not isinstance(asked.spec, QuerySpec):
+        raise TypeError("a table plan was given another question")
+    return asked.spec
+
+
+def _fit(asked: Asked) -> FitSpec:
+    if not isinstance(asked.spec, FitSpec):
+        raise TypeError("a fit was given another question")
+    return asked.spec
+
+
+INSTALLED: dict[type, Plan] = {QuerySpec: TablePlan(), FitSpec: LogisticPlan()}

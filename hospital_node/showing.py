@@ -1,0 +1,203 @@
+"""`status`, `budget`, `questions`, `tables`: what IT may look at, from the node's own folder, also while `run` is at work."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+
+from rich.table import Table
+
+from audit_ledger.party.home import Home
+from audit_ledger.view import LedgerView
+from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, failures, say, show
+from hospital_node.config import Config
+from hospital_node.dataset import read_dataset
+from hospital_node.journal import JOURNAL_FILE, Journal, StoredQuestion
+from hospital_node.ledger_at_hand import followed
+from hospital_node.policy import Policy, read_policy
+from hospital_node.records.errors import NoRecords
+from hospital_node.records.generations import generation_in_force
+from hospital_node.records.profile import profile
+from hospital_node.records.report_text import TABLE_NAMES, Lang
+from privacy.conversion import epsilon_at
+from privacy.filter import Spent, encode_charge
+from protocols.asked import Asked
+from protocols.clock import stamp
+from protocols.errors import ProtocolError
+from protocols.identity import fingerprint
+from protocols.query import QueryError, QuerySpec
+from protocols.query.words import Language, in_words
+from protocols.statements import Query
+
+BAR = 24
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[Journal]:
+    """The journal beside a running node."""
+    journal = Journal(home / JOURNAL_FILE)
+    try:
+        yield journal
+    finally:
+        journal.close()
+
+
+def status(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Who this node is, how far it has followed the ledger, whether it answers. 节点状态。"""
+    with failures(as_json):
+        place, config = Home(home.expanduser()), Config.read(home.expanduser())
+        with opened(place.path) as journal:
+            found = _status(place, config, journal)
+        table = Table(show_header=False, box=None)
+        for name, value in found.items():
+            table.add_row(say(lang, *_STATUS_WORDS[name]), str(value) if value is not None else "–")
+        show(found, as_json, table)
+
+
+_STATUS_WORDS = {
+    "uri": ("node", "节点"),
+    "fingerprint": ("fingerprint", "指纹"),
+    "admitted": ("admitted by the auditor", "审计方已准入"),
+    "followed": ("ledger entries followed", "已跟随账本条目"),
+    "paused": ("paused", "已暂停"),
+    "behind_ledger": ("journal behind the ledger", "日志落后于账本"),
+    "generation": ("records in force", "当前数据"),
+    "questions": ("questions that came", "收到的查询"),
+    "unsent": ("statements to send", "待发送声明"),
+    "peers": ("accepted peers", "已接受的医院"),
+}
+
+
+def _status(place: Home, config: Config, journal: Journal) -> dict[str, object]:
+    follower = followed(place, journal) if place.has("trust.policy") else None
+    account = follower.view.accounts.get(config.uri) if follower else None
+    return {
+        "uri": config.uri,
+        "fingerprint": fingerprint(place.key("identity").public),
+        "admitted": bool(follower and follower.view.authority.active(config.uri)),
+        "followed": follower.size if follower else 0,
+        "paused": journal.note("paused"),
+        "behind_ledger": bool(account and account.sequence > journal.last_sequence()),
+        "generation": generation_in_force(place.path / "records"),
+        "questions": len(journal.questions()),
+        "unsent": len(journal.outbox()),
+        "peers": len(read_policy(place.path).peers),
+    }
+
+
+def budget(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """What each month of records has paid, per purpose, of its limit. 隐私预算。"""
+    with failures(as_json):
+        policy = read_policy(home.expanduser())
+        with opened(home.expanduser()) as journal:
+            spent = journal.spent()
+        rows = [_budget_row(policy, purpose, block, each) for (purpose, block), each in sorted(spent.items(), key=_by_block)]
+        table = Table(*(say(lang, *words) for words in _BUDGET_WORDS))
+        for row in rows:
+            share = Fraction(str(row["spent"])) / max(Fraction(str(row["limit"])), Fraction(1, 10**9))
+            table.add_row(*(str(row[name]) for name in ("block", "purpose", "spent", "limit", "epsilon")), _bar(share))
+        show(rows, as_json, table)
+
+
+_BUDGET_WORDS = (
+    ("month", "月份"),
+    ("purpose", "用途"),
+    ("spent", "已用"),
+    ("limit", "上限"),
+    ("ε so far", "累计 ε"),
+    ("", ""),
+)
+
+
+def _by_block(item: tuple[tuple[str, str], Spent]) -> tuple[str, str]:
+    (purpose, block), _ = item
+    return block, purpose
+
+
+def _budget_row(policy: Policy, purpose: str, block: str, spent: Spent) -> dict[str, str]:
+    epsilon = epsilon_at(spent.single, policy.order, policy.delta)
+    limit = encode_charge(policy.budget.limit(purpose))
+    return {
+        "block": block,
+        "purpose": purpose,
+        "spent": encode_charge(spent.single),
+        "spent_two_hospitals": encode_charge(spent.doubled or Fraction(0)),
+        "limit": limit,
+        "epsilon": f"{float(epsilon):.3f}",
+    }
+
+
+def _bar(share: Fraction) -> str:
+    full = min(BAR, -(-share.numerator * BAR // share.denominator))
+    return "█" * full + "░" * (BAR - full)
+
+
+def questions(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Every question that came: in words, what it cost, how it ended here. 收到的所有查询。"""
+    with failures(as_json):
+        place = Home(home.expanduser())
+        with opened(place.path) as journal:
+            view, asked = followed(place, journal).view, journal.questions()
+        rows = [_question_row(view, each, lang) for each in asked]
+        table = Table(*(say(lang, *words) for words in _QUESTION_WORDS), show_lines=True)
+        for row in rows:
+            ended = " ".join((str(row["outcome"]), *_strings(row["reasons"])))
+            table.add_row(str(row["at"]), str(row["query"])[:12], str(row["asker"]), str(row["words"]), str(row["price"]), ended)
+        show(rows, as_json, table)
+
+
+_QUESTION_WORDS = (
+    ("when", "时间"),
+    ("id", "编号"),
+    ("asker", "提问方"),
+    ("question", "内容"),
+    ("price", "代价"),
+    ("outcome", "结果"),
+)
+
+
+def _question_row(view: LedgerView, asked: StoredQuestion, lang: Lang) -> dict[str, object]:
+    facts = view.questions.get(asked.query)
+    row: dict[str, object] = {**asdict(asked), "at": stamp(asked.at), "asker": "", "purpose": "", "words": "", "ended": None}
+    if facts is None:
+        return row
+    words = _words(facts.query, lang)
+    ended = facts.release[1].status if facts.release else None
+    return {**row, "asker": facts.query.by, "purpose": facts.query.purpose, "words": words, "ended": ended}
+
+
+def _words(query: Query, lang: Lang) -> str:
+    try:
+        spec = Asked.of(query).spec
+    except (ProtocolError, QueryError):
+        return say(lang, "not a question this version can read", "本版本无法解读")
+    if isinstance(spec, QuerySpec):
+        return in_words(spec, Language(lang.value))
+    features = ", ".join(spec.columns)
+    return say(
+        lang,
+        f"{spec.fit} regression of {spec.outcome} in {spec.table} on {features}, {query.rounds} rounds",
+        f"对 {spec.table} 中 {spec.outcome} 的 {spec.fit} 回归，变量 {features}，共 {query.rounds} 轮",
+    )
+
+
+def _strings(value: object) -> tuple[str, ...]:
+    return tuple(str(each) for each in value) if isinstance(value, tuple) else ()
+
+
+def tables(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """The records in force, exactly (for your eyes), and what is declared to the city. 数据表。"""
+    with failures(as_json):
+        folder, declared = home.expanduser() / "records", read_dataset(home.expanduser())
+        try:
+            found = profile(folder)
+        except NoRecords:
+            found = None
+        rows = [asdict(each) for each in found.tables] if found else []
+        table = Table(*(say(lang, *words) for words in (("table", "表"), ("rows", "行数"), ("first", "最早"), ("last", "最晚"))))
+        for row in rows:
+            name = say(lang, *TABLE_NAMES[str(row["name"])])
+            table.add_row(name, str(row["rows"]), *(str(row[day]) if row[day] else "–" for day in ("first", "last")))
+        public = declared.model_dump(mode="json") if declared else None
+        show({"tables": rows, "unmapped_share": found.unmapped_share if found else None, "declared": public}, as_json, table)
