@@ -5,6 +5,7 @@ life, one method a step, so that a test can lie at any of them. Nothing here is 
 """
 
 import hashlib
+import math
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from audit_ledger.view import LedgerView
 from audit_ledger.witness import AddCheckpoint
 from audit_ledger.witness_store import WitnessStore
 from protocols import statements as st
+from protocols.answer import Answer, Coverage, Proven, Spending
 from protocols.canonical import b64
 from protocols.clock import month, stamp, unix
 from protocols.contract import CONTRACT, colluders
@@ -276,6 +278,13 @@ class Question:
         self.not_after = city.now + CONTRACT.window_s
 
     @property
+    def query(self) -> st.Query:
+        statement = st.parse(self.entry).statement
+        if not isinstance(statement, st.Query):
+            raise AssertionError("not a query")
+        return statement
+
+    @property
     def id(self) -> bytes:
         return st.parse(self.entry).id
 
@@ -388,7 +397,7 @@ class Question:
         return values
 
     def release(self, binding: Binding, values: np.ndarray[Any, Any], **changes: Any) -> bytes:
-        away = sorted(set(st.parse(self.entry).statement.audience) - {each.uri for each in binding.members})
+        away = sorted(set(self.query.audience) - {each.uri for each in binding.members})
         statement = st.Release(
             **self.city.head(COORDINATOR),
             query=self.id.hex(),
@@ -405,6 +414,41 @@ class Question:
         entry = self.city.sign(statement.model_copy(update=changes), self.city.coordinator)
         self.city.log_entry(entry)
         return entry
+
+    def answer(self, values: np.ndarray[Any, Any]) -> Answer:
+        """The bundle, as the coordinator composes it, under the newest checkpoint."""
+        view, note = self.city.view(), self.city.checkpoint()
+        facts = view.questions[self.id.hex()]
+        index, binding, _ = facts.openings[0]
+        assert facts.release is not None
+        ended = facts.release[1]
+        total = len(binding.members) * math.ceil(binding.variances[0] / (binding.n - binding.c))
+        target = self.query.programme or self.id.hex()
+        approvals = [view.programmes[target][0]] if self.query.programme else []
+
+        def proven(at: int) -> Proven:
+            size = self.city.log.size
+            proof = TlogProof(at, tuple(self.city.log.proof(at, size)), note)
+            return Proven(entry=self.city.log.entries(at, at + 1)[0].decode(), proof=proof.encode().decode())
+
+        return Answer(
+            version=1,
+            query=proven(facts.index),
+            keys=tuple(proven(each) for each in sorted({key.since for key in view.authority.keys.values()})),
+            approvals=tuple(proven(each) for each in [*approvals, view.approvals[target][0]]),
+            readys=tuple(proven(view.seen_ids[each.ready]) for each in binding.members),
+            opening=proven(index),
+            receipts=tuple(proven(facts.receipts[(each.uri, 0)][0]) for each in binding.members),
+            release=proven(facts.release[0]),
+            values=tuple(int(value) for value in values),
+            total_variances=(f"{total / 16:.4f}",),
+            half_widths=(round(1.96 * math.sqrt(total / 16)),),
+            price=PRICE,
+            spending=(Spending(who="patient", epsilon="0.1", delta="1e-06"),),
+            coverage=Coverage(
+                answered=ended.answered, refused=ended.refused, away=ended.away, left_out=ended.left_out, incomplete=()
+            ),
+        )
 
     def live(self, members: Iterable[str] = ()) -> np.ndarray[Any, Any]:
         """The whole life: approval if the purpose needs one, Readys, opening, receipts, release."""

@@ -42,7 +42,8 @@ def test_no_exception_text_reaches_the_peer_and_an_abort_on_purpose_does(tmp_pat
             assert await failure(stub.Sealing(link_pb2.SealingRequest(month="2026-11"))) == (grpc.StatusCode.INTERNAL, True)
             assert await failure(stub.Sealing(link_pb2.SealingRequest(month="on purpose"))) == (grpc.StatusCode.NOT_FOUND, False)
             call = stub.Open()
-            assert (await call.read()).followed == 1
+            reply: Any = await call.read()
+            assert reply.followed == 1
             assert await failure(call.read()) == (grpc.StatusCode.INTERNAL, True)
         await server.stop(0)
 

@@ -1,0 +1,356 @@
+"""Verifies an answer file offline: the trust file, the bundle, and nothing else.
+
+1. Every entry's proof leads to a checkpoint with the log's signature and the quorum's cosignatures; one size has one root.
+2. Entry 0 is the pinned one; every key is admitted by entries of the bundle; every statement is signed by a key that was admitted
+   before it, and is for this log.
+3. Order by index: programme and its approval before a surveillance query, a single query's approval after it; then the Readys, the
+   opening, the receipts, the release.
+4. The opened binding is of this query; its members are the Readys of the bundle with their certified keys; n, c, floor and window
+   hold; one receipt of each member under this very binding.
+5. The release is of this binding; its hash is that of the values; its lists are the coverage's; price, variances and
+   sizes are those of the Readys and the binding.
+
+What a bundle cannot show is named: that nothing was revoked, that no second history exists between its checkpoints, and figures
+that nobody signed.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import ValidationError
+
+from audit_ledger.authority import Authority
+from audit_ledger.errors import LedgerError, Malformed
+from audit_ledger.policy import TrustFile
+from audit_ledger.proof import TlogProof
+from protocols.answer import Answer, Proven
+from protocols.canonical import unb64
+from protocols.clock import unix
+from protocols.contract import CONTRACT, colluders
+from protocols.errors import BadSignature, MalformedBytes, ProtocolError
+from protocols.identity import Identity, Role
+from protocols.secagg.agreement import require_certified
+from protocols.secagg.binding import Binding
+from protocols.secagg.masks import values_hash
+from protocols.secagg.sealing import require_sealing_key
+from protocols.statements import (
+    Approval,
+    KeyAdd,
+    KeyRevoke,
+    Opening,
+    Programme,
+    Query,
+    Ready,
+    Receipt,
+    Release,
+    Root,
+    Signed,
+    Statement,
+    parse,
+)
+
+_S = TypeVar("_S", bound=Statement)
+
+
+class NotAnAnswer(Malformed):
+    """The file is no answer bundle of this version."""
+
+    code = "ledger.malformed_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in the bundle that does not hold: where, and what was expected."""
+
+    place: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A statement at its proved index."""
+
+    index: int
+    signed: Signed
+    place: str
+
+
+@dataclass(slots=True)
+class AnswerReport:
+    """Verified if `problems` is empty. `not_shown` is what only the ledger itself, or its operator, can show."""
+
+    query: str = ""
+    size: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    not_shown: list[str] = field(default_factory=list)
+
+    @property
+    def is_verified(self) -> bool:
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "verdict": "verified" if self.is_verified else "evidence",
+            "query": self.query,
+            "size": self.size,
+            "problems": [{"place": each.place, "what": each.what} for each in self.problems],
+            "not_shown": self.not_shown,
+        }
+
+
+def verify_answer(raw: bytes, trust: TrustFile, now: int) -> AnswerReport:
+    """Raises NotAnAnswer for a file that is none."""
+    try:
+        answer = Answer.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(each) for each in first["loc"]) or "file"
+        raise NotAnAnswer(f"answer, {place}: {first['msg'].lower()}") from None
+    return _Check(answer, trust, now).run()
+
+
+class _Check:
+    """One pass over one bundle; collects problems instead of stopping at the first."""
+
+    def __init__(self, answer: Answer, trust: TrustFile, now: int) -> None:
+        self.answer, self.trust, self.now = answer, trust, now
+        self.report = AnswerReport()
+        self.roots: dict[int, bytes] = {}
+        self.authority = Authority(trust.entry0)
+
+    def run(self) -> AnswerReport:
+        answer = self.answer
+        self._keys(self._placed("keys", answer.keys))
+        query = self._one("query", answer.query, Query)
+        opening = self._one("opening", answer.opening, Opening)
+        release = self._one("release", answer.release, Release)
+        approvals = self._placed("approvals", answer.approvals)
+        readys = self._placed("readys", answer.readys)
+        receipts = self._placed("receipts", answer.receipts)
+        binding = self._binding(opening)
+        if query and opening and release and binding:
+            self.report.query = query[0].signed.hex_id
+            self._query(*query)
+            self._approvals(*query, approvals)
+            self._opening(*query, *opening, binding)
+            self._readys(*query, readys, binding, opening[0].index)
+            self._receipts(*query, receipts, binding, opening[0].index, release[0].index)
+            self._release(*query, *release, binding)
+            self._figures(binding)
+        self.report.size = max(self.roots, default=0)
+        self._not_shown()
+        return self.report
+
+    # -- proofs and signatures ---------------------------------------------------------------------------------------
+
+    def _demand(self, holds: bool, place: str, what: str) -> bool:
+        if not holds:
+            self.report.problems.append(Problem(place, what))
+        return holds
+
+    def _placed(self, name: str, proven: Sequence[Proven]) -> list[Placed]:
+        found = [self._place(f"{name}[{at}]", each) for at, each in enumerate(proven)]
+        return sorted((each for each in found if each is not None), key=lambda each: each.index)
+
+    def _place(self, place: str, proven: Proven) -> Placed | None:
+        try:
+            entry = proven.entry.encode()
+            proof = TlogProof.parse(proven.proof.encode())
+            tree = proof.verify(entry, self.trust.policy, self.now, None).checkpoint
+            signed = parse(entry)
+        except (LedgerError, ProtocolError, UnicodeEncodeError) as error:
+            self._demand(False, place, str(error))
+            return None
+        self._demand(self.roots.setdefault(tree.size, tree.root) == tree.root, place, f"two roots at size {tree.size}")
+        self._demand(proof.extra is None, place, "the proof holds an extra line, which nothing authenticates")
+        return Placed(proof.index, signed, place)
+
+    def _one(self, name: str, proven: Proven, kind: type[_S]) -> tuple[Placed, _S] | None:
+        placed = self._place(name, proven)
+        if placed is None:
+            return None
+        statement = placed.signed.statement
+        if not isinstance(statement, kind):
+            self._demand(False, name, f"expected a {kind.kind} statement, got {statement.kind}")
+            return None
+        return placed, statement
+
+    def _keys(self, keys: list[Placed]) -> None:
+        self._demand(bool(keys) and keys[0].index == 0, "keys", "entry 0 of the log is missing")
+        for each in keys:
+            if not isinstance(each.signed.statement, Root | KeyAdd | KeyRevoke):
+                self._demand(False, each.place, f"expected a key statement, got {each.signed.statement.kind}")
+                continue
+            found = self.authority.findings_for(each.index, each.signed)
+            for one in found:
+                self._demand(False, each.place, f"{one.rule}: {one.detail}")
+            if not found:
+                self.authority.accept(each.index, each.signed)
+
+    def _spoken(self, placed: Placed, role: Role, use: str = "identity") -> None:
+        """Signed by a key of its author that the bundle shows admitted before it; for this log."""
+        statement = placed.signed.statement
+        keys = [k for k in self.authority.keys.values() if (k.subject, k.use) == (statement.by, use) and k.since < placed.index]
+        counts = [k for k in keys if k.until is None or k.until > placed.index]
+        self._demand(Identity.parse(statement.by).role is role, placed.place, f"stated by {statement.by}, expected a {role}")
+        self._demand(
+            any(placed.signed.envelope.is_signed_by(k.key) for k in counts),
+            placed.place,
+            f"not signed by an admitted key of {statement.by}",
+        )
+        self._demand(statement.log == self.authority.origin, placed.place, f"is for another log than {self.authority.origin}")
+
+    # -- the question ------------------------------------------------------------------------------------------------
+
+    def _query(self, placed: Placed, query: Query) -> None:
+        self._spoken(placed, Role.BUREAU)
+        self._demand(list(query.audience) == sorted(set(query.audience)), "query", "its audience is not sorted, each once")
+
+    def _approvals(self, placed: Placed, query: Query, approvals: list[Placed]) -> None:
+        target = query.programme if query.purpose == "surveillance" else placed.signed.hex_id
+        found = False
+        for each in approvals:
+            match each.signed.statement:
+                case Approval() as approval:
+                    self._spoken(each, Role.AUDITOR, "approval")
+                    comes_first = each.index < placed.index
+                    found |= approval.target == target and comes_first == (query.purpose == "surveillance")
+                    self._demand(approval.target == target, each.place, "approves something else")
+                    self._demand(unix(approval.until) > unix(query.at), each.place, "had ended before the query")
+                case Programme() as programme:
+                    self._spoken(each, Role.BUREAU)
+                    same = (each.signed.hex_id, programme.by, programme.purpose) == (query.programme, query.by, query.purpose)
+                    self._demand(
+                        same and query.spec.get("table") in programme.tables, each.place, "is not a programme of this query"
+                    )
+                case statement:
+                    self._demand(False, each.place, f"expected an approval or its programme, got {statement.kind}")
+        self._demand(found, "approvals", f"no approval for {query.purpose} in its place")
+        is_programme_there = any(isinstance(each.signed.statement, Programme) for each in approvals)
+        self._demand(query.purpose != "surveillance" or is_programme_there, "approvals", "the programme is missing")
+
+    def _binding(self, opening: tuple[Placed, Opening] | None) -> Binding | None:
+        try:
+            return Binding.decode(unb64(opening[1].preimage)) if opening else None
+        except MalformedBytes as error:
+            self._demand(False, "opening", str(error))
+            return None
+
+    def _opening(self, asked: Placed, query: Query, placed: Placed, opening: Opening, binding: Binding) -> None:
+        self._spoken(placed, Role.AUDITOR, "service")
+        named = (opening.query, opening.attempt, opening.log)
+        bound = (binding.query.hex(), binding.attempt, binding.origin)
+        self._demand(named == bound and opening.query == asked.signed.hex_id, "opening", "is of another query, attempt or log")
+        self._demand(opening.first_round <= binding.round <= opening.last_round, "opening", "is of another round")
+        self._demand(asked.index < placed.index, "opening", "stands before its query")
+        self._demand(unix(opening.at) < binding.not_after, "opening", "came after the window closed")
+        counting = len(binding.counting)
+        self._demand((binding.n, binding.c) == (counting, colluders(counting)), "opening", "n or c is not that of the counting set")
+        self._demand(counting >= max(query.floor, CONTRACT.floor), "opening", f"{counting} hospitals are below the floor")
+
+    def _readys(self, asked: Placed, query: Query, readys: list[Placed], binding: Binding, opened: int) -> None:
+        found: dict[str, tuple[Placed, Ready]] = {}
+        for each in readys:
+            ready = each.signed.statement
+            if self._demand(isinstance(ready, Ready), each.place, "expected a ready statement") and isinstance(ready, Ready):
+                self._demand(ready.by not in found, each.place, f"a second Ready of {ready.by}")
+                found[ready.by] = each, ready
+        members = {each.uri: each for each in binding.members}
+        self._demand(set(found) == set(members), "readys", "are not those of the opened members")
+        self._demand(set(members) <= set(query.audience), "opening", "a member is not in the audience")
+        for uri in sorted(set(found) & set(members)):
+            placed, ready = found[uri]
+            self._spoken(placed, Role.HOSPITAL)
+            self._demand(asked.index < placed.index < opened, placed.place, "does not stand between query and opening")
+            self._demand(ready.query == asked.signed.hex_id, placed.place, "is for another query")
+            self._demand(ready.first_round <= binding.round <= ready.last_round, placed.place, "does not cover the round")
+            same = (placed.signed.id, self._agreement(placed, ready)) == (members[uri].ready, members[uri].agreement)
+            self._demand(same, placed.place, "is not the one that was bound, or its agreement key is not certified")
+            self._demand(unix(ready.not_after) == binding.not_after, placed.place, "has another window")
+            self._demand(ready.charge.purpose == query.purpose, placed.place, "charges another purpose")
+            self._demand(ready.charge.price == self.answer.price, "price", f"{ready.charge.price} was charged by {uri}")
+            self._demand(self._is_sealing_good(ready), placed.place, "names a sealing key that the auditor did not sign")
+
+    def _agreement(self, placed: Placed, ready: Ready) -> bytes:
+        keys = [k for k in self.authority.keys.values() if k.subject == ready.by and k.since < placed.index]
+        for each in keys:
+            try:
+                return require_certified(ready.agreement, ready.log, ready.by, each.key)
+            except BadSignature:
+                continue
+        return b""
+
+    def _is_sealing_good(self, ready: Ready) -> bool:
+        services = [k.key for k in self.authority.keys.values() if k.use == "service"]
+        return any(_is_sealed_by(key, ready) for key in services)
+
+    def _receipts(self, asked: Placed, _: Query, receipts: list[Placed], binding: Binding, opened: int, released: int) -> None:
+        given: list[str] = []
+        for each in receipts:
+            receipt = each.signed.statement
+            if not isinstance(receipt, Receipt):
+                self._demand(False, each.place, f"expected a receipt, got {receipt.kind}")
+                continue
+            self._spoken(each, Role.HOSPITAL)
+            given.append(receipt.by)
+            self._demand(opened < each.index < released, each.place, "does not stand between opening and release")
+            same = (receipt.query, receipt.attempt) == (asked.signed.hex_id, binding.attempt)
+            self._demand(same and receipt.first_round <= binding.round <= receipt.last_round, each.place, "is for another attempt")
+            is_plain = receipt.first_round == receipt.last_round
+            self._demand(not is_plain or receipt.binding == binding.value.hex(), each.place, "is under another binding")
+        self._demand(sorted(given) == [each.uri for each in binding.members], "receipts", "are not one of each member")
+
+    def _release(self, asked: Placed, query: Query, placed: Placed, release: Release, binding: Binding) -> None:
+        self._spoken(placed, Role.COORDINATOR)
+        ended = (release.query, release.round, release.attempt, release.binding, release.status)
+        wanted = (asked.signed.hex_id, binding.round, binding.attempt, binding.value.hex(), "released")
+        self._demand(ended == wanted, "release", "is not of the opened query, round, attempt and binding")
+        self._demand(release.values == _hash(self.answer.values), "values", "are not those that were released")
+        members, told = tuple(each.uri for each in binding.members), self.answer.coverage
+        self._demand(release.answered == told.answered == members, "coverage.answered", "is not the opened member set")
+        for name in ("refused", "away", "left_out"):
+            self._demand(getattr(release, name) == getattr(told, name), f"coverage.{name}", "is not that of the release")
+        named = [*release.answered, *release.refused, *release.away, *release.left_out]
+        self._demand(sorted(named) == list(query.audience), "coverage", "does not name every hospital of the audience once")
+        self._demand(set(told.incomplete) <= {*query.audience, release.by}, "coverage.incomplete", "names a stranger")
+
+    # -- figures -----------------------------------------------------------------------------------------------------
+
+    def _figures(self, binding: Binding) -> None:
+        answer, u = self.answer, len(binding.members)
+        self._demand(len(answer.values) == binding.dimension, "values", f"are not {binding.dimension} numbers")
+        honest = max(1, binding.n - binding.c)
+        totals = [Fraction(u * math.ceil(Fraction(each, honest)), 16) for each in binding.variances]
+        told = [Fraction(each) for each in answer.total_variances]
+        self._demand(told == totals, "total_variances", "do not follow from the opened binding")
+        fits = len(answer.half_widths) == len(totals) and all(map(_is_half_width, answer.half_widths, totals))
+        self._demand(fits, "half_widths", "do not fit the variances")
+
+    def _not_shown(self) -> None:
+        say = self.report.not_shown.append
+        say("that no key, approval or programme was revoked in between, and no hold stood: verify the ledger itself")
+        say("half_widths beyond a plausibility check, spending and coverage.incomplete: no statement of the bundle signs them")
+        if len(self.roots) > 1:
+            say(f"that its checkpoints of sizes {', '.join(map(str, sorted(self.roots)))} are of one history")
+
+
+def _is_sealed_by(service: bytes, ready: Ready) -> bool:
+    try:
+        require_sealing_key(ready.sealing, ready.log, service)
+    except BadSignature:
+        return False
+    return True
+
+
+def _hash(values: Sequence[int]) -> str:
+    return values_hash(np.array(values, np.int64)).hex() if all(-(2**63) <= each < 2**63 for each in values) else ""
+
+
+def _is_half_width(half: int, variance: Fraction) -> bool:
+    """Within a tenth and two units of the normal value; the exact one is computed where the prices are."""
+    normal = 1.96 * math.sqrt(variance)
+    return abs(half - normal) <= 2 + normal / 10

@@ -1,0 +1,203 @@
+"""The auditor at the coordinator's desk: fetches what waits, signs what was decided, and follows the ledger for its own screen.
+
+What comes over the wire is believed only as far as it is signed: entries are followed under the cosigned checkpoint, requests
+are shown with the fingerprint that the hospital reads out.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+
+from audit_ledger.errors import LedgerError, Unavailable
+from audit_ledger.follower import Follower
+from audit_ledger.party.channel import open_blocking_channel
+from audit_ledger.party.home import Home
+from audit_ledger.view import LedgerView, QuestionFacts
+from protocols.canonical import b64, unb64
+from protocols.clock import stamp
+from protocols.errors import MalformedBytes
+from protocols.identity import Identity, Role, fingerprint
+from protocols.refusal import Reason
+from protocols.statements import (
+    Approval,
+    Hold,
+    KeyAdd,
+    KeyRevoke,
+    Programme,
+    Reasoned,
+    Refused,
+    Revocation,
+    Signed,
+    Statement,
+    parse,
+)
+from protocols.v1 import link_pb2, link_pb2_grpc
+
+TIMEOUT_S = 60
+
+
+class DeskRefused(LedgerError):
+    """The coordinator did not log the statement; the message lists the codes."""
+
+    code = "desk.refused"
+
+
+class BadRequest(LedgerError):
+    """A key request that must not be countersigned; the message says why."""
+
+    code = "desk.request"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRequest:
+    """A hospital or bureau that asks to be admitted."""
+
+    signed: Signed
+    add: KeyAdd
+
+    @classmethod
+    def parse(cls, envelope: bytes) -> "KeyRequest":
+        """Raises BadRequest unless it is a self-signed identity key with a legal identity."""
+        try:
+            signed = parse(envelope.strip())
+        except MalformedBytes as error:
+            raise BadRequest(f"key request: {error}") from None
+        add = signed.statement
+        if not isinstance(add, KeyAdd) or add.use != "identity" or add.licence is None:
+            raise BadRequest("key request: expected the identity key of a hospital or bureau, with its licence")
+        if Identity.parse(add.subject).role not in (Role.HOSPITAL, Role.BUREAU) or add.by != add.subject:
+            raise BadRequest("key request: only hospitals and bureaux are admitted, each by its own request")
+        if not signed.envelope.is_signed_by(unb64(add.key, 32)):
+            raise BadRequest("key request: not signed by the key it names")
+        return cls(signed, add)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(unb64(self.add.key, 32))
+
+    def to_json(self) -> dict[str, Any]:
+        licence = self.add.licence
+        return {
+            "subject": self.add.subject,
+            "legal_name": licence.legal_name if licence else "",
+            "licence": licence.number if licence else "",
+            "outbreak": self.add.outbreak,
+            "fingerprint": self.fingerprint,
+        }
+
+
+@dataclass(slots=True)
+class Desk:
+    """One visit to the coordinator. `now` is the time that statements carry."""
+
+    home: Home
+    stub: Any
+    now: int = field(default_factory=lambda: int(time.time()))
+
+    def requests(self) -> list[KeyRequest]:
+        return [KeyRequest.parse(each) for each in self.stub.Requests(link_pb2.RequestsRequest(), timeout=TIMEOUT_S).envelopes]
+
+    def view(self) -> LedgerView:
+        """The ledger, followed from its beginning under the newest cosigned checkpoint. Raises LedgerError."""
+        follower, entries = Follower(self.home.trust()), []
+        for frame in self.stub.Entries(link_pb2.EntriesRequest(start=0), timeout=TIMEOUT_S):
+            entries.extend(frame.entries)
+            if frame.checkpoint:
+                follower.follow(follower.size, entries[follower.size :], frame.checkpoint, self.now)
+                return follower.view
+        raise Unavailable("desk: the coordinator sent no cosigned checkpoint")
+
+    def append(self, envelope: bytes) -> int:
+        """The entry's index. Raises DeskRefused."""
+        reply = self.stub.Append(link_pb2.Statement(envelope=envelope), timeout=TIMEOUT_S)
+        if reply.refusals:
+            reasons = "; ".join(f"{each.code}: expected {each.expected}, got {each.got}" for each in reply.refusals)
+            raise DeskRefused(f"not logged: {reasons}")
+        return int(reply.index)
+
+    def admit(self, request: KeyRequest) -> int:
+        return self.append(request.signed.envelope.signed([self.home.key("approval")]).encode())
+
+    def approve(self, target: str, until: str) -> int:
+        return self._state(Approval(**self._head(), target=target, until=until))
+
+    def revoke(self, target: str, reason: str) -> int:
+        """An approval by its target's id, or a party's active key by its URI."""
+        if not target.startswith("kapok://"):
+            return self._state(Revocation(**self._head(), target=target, reason=reason))
+        active = self.view().authority.active(str(Identity.parse(target)))
+        if active is None:
+            raise BadRequest(f"{target}: has no active key in the ledger")
+        return self._state(KeyRevoke(**self._head(), subject=target, key=b64(active.key), reason=reason))
+
+    def reject(self, query: str, reason: str) -> int:
+        said = Reasoned(code=str(Reason.NOT_APPROVED), expected="the auditor's approval", got=reason, subject="")
+        return self._state(Refused(**self._head(), query=query, reasons=(said,)))
+
+    def hold(self, is_held: bool, reason: str) -> int:
+        return self._state(Hold(**self._head(), is_held=is_held, reason=reason))
+
+    def _head(self) -> dict[str, Any]:
+        return {
+            "log": self.home.trust().policy.logs[0].key.origin,
+            "at": stamp(self.now),
+            "by": str(self.home.config().get("uri", "")),
+        }
+
+    def _state(self, statement: Statement) -> int:
+        return self.append(statement.envelope().signed([self.home.key("approval")]).encode())
+
+
+@contextmanager
+def open_desk(home: Home) -> Iterator[Desk]:
+    """Raises Unavailable when the coordinator cannot be reached."""
+    config = home.config()
+    if not {"link_address", "coordinator"} <= set(config):
+        raise Unavailable(f"{home.path / 'config.toml'}: no coordinator yet; run `kapok-audit enroll` first")
+    try:
+        with open_blocking_channel(home, str(config["link_address"]), str(config["coordinator"])) as channel:
+            yield Desk(home, link_pb2_grpc.DeskStub(channel))
+    except grpc.RpcError as error:
+        code = getattr(error, "code", None)
+        said = code().name.lower() if callable(code) else "unknown"
+        raise Unavailable(f"coordinator at {config['link_address']}: {said}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Something that waits for the auditor's decision."""
+
+    kind: str
+    id: str
+    by: str
+    at: str
+    purpose: str
+    title: str
+
+
+def waiting(view: LedgerView, now: int) -> list[Waiting]:
+    """Programmes and queries without an approval that have not ended, oldest first."""
+    programmes = [
+        (index, _programme(id_, programme)) for id_, (index, programme) in view.programmes.items() if id_ not in view.approvals
+    ]
+    queries = [(facts.index, _query(id_, facts)) for id_, facts in view.questions.items() if _waits(view, facts, now)]
+    return [each for _, each in sorted([*programmes, *queries], key=lambda pair: pair[0])]
+
+
+def _waits(view: LedgerView, facts: QuestionFacts, now: int) -> bool:
+    has_ended = facts.release is not None or facts.query.valid_until <= stamp(now)
+    refused = any(Identity.parse(uri).role is Role.AUDITOR for uri in facts.refusals)
+    return not has_ended and not refused and facts.query.purpose != "surveillance" and bool(view.refusals_of_approval(facts, now))
+
+
+def _programme(id_: str, programme: Programme) -> Waiting:
+    return Waiting("programme", id_, programme.by, programme.at, programme.purpose, programme.title)
+
+
+def _query(id_: str, facts: QuestionFacts) -> Waiting:
+    table = str(facts.query.spec.get("table", ""))
+    return Waiting("query", id_, facts.query.by, facts.query.at, facts.query.purpose, table)

@@ -1,0 +1,176 @@
+"""`kapok-audit`: the auditor's program. It reads arguments and prints; what it decides stands in the other modules.
+
+Exit codes: 0 verified (or done), 1 evidence of tampering or a broken rule, 2 usage, 3 could not check (or not done).
+"""
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from pydantic import ValidationError
+
+from audit_ledger import decide, examine
+from audit_ledger.bundle import NotAnAnswer
+from audit_ledger.desk import BadRequest
+from audit_ledger.errors import LedgerError
+from audit_ledger.init import BadDraft, BadShares, Share, combine, create_auditor
+from audit_ledger.init import found as found_entries
+from audit_ledger.party.enrol import Invitation, enrol
+from audit_ledger.party.home import Home, HomeError
+from audit_ledger.screen import EVIDENCE, UNCHECKED, USAGE, VERIFIED, HomeOption, command, complain, fail, out, say
+from audit_ledger.serve import serve as serve_forever
+from audit_ledger.verify import exit_code
+from protocols.errors import ProtocolError
+
+_USAGE = (HomeError, BadDraft, BadShares, BadRequest)
+
+app = typer.Typer(
+    name="kapok-audit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=say("The auditor's program: witness, opener, monitor.", "审计方程序：见证、开启、核验。"),
+)
+
+
+@app.callback()
+def _root(lang: Annotated[str, typer.Option("--lang", help="zh | en")] = "") -> None:
+    """`--lang` is read before the commands are built, anywhere on the line; here it is only listed."""
+
+
+@command(app, "init", "kapok-audit init --home A --name gz --shares 3 --threshold 2")
+def init(
+    home: HomeOption,
+    name: Annotated[str, typer.Option("--name", help=say("Short name, a-z 0-9 -.", "简称：小写字母、数字、短横"))] = "",
+    shares: Annotated[int, typer.Option(help=say("Shares of the root key.", "根密钥份数"))] = 3,
+    threshold: Annotated[int, typer.Option(help=say("Shares that restore it.", "恢复所需份数"))] = 2,
+    restore: Annotated[
+        list[Path] | None, typer.Option("--restore", help=say("Share files: restore the root key.", "用份额文件恢复根密钥"))
+    ] = None,
+) -> None:
+    """Make the keys, the shares of the root key, and the card for the coordinator. / 生成密钥、根密钥份额与名片。"""
+    if restore:
+        root = combine([Share.parse(each.read_text()) for each in restore])
+        Home(home).write_secret("keys/root.key", root.seed())
+        out.print(say("the root key is restored", "根密钥已恢复"))
+        return
+    if not name:
+        fail(USAGE, say("--name is missing, e.g. --name gz", "缺少 --name，例如 --name gz"))
+    for path in create_auditor(Home(home), name, shares, threshold):
+        out.print(say(f"give to one keeper, then delete here: {path}", f"交给一位保管人后从本机删除：{path}"))
+    out.print(say(f"card for the coordinator: {home / 'auditor.json'}", f"交给协调方的名片：{home / 'auditor.json'}"))
+
+
+@command(app, "found", "kapok-audit found draft.json --home A --out founding.json")
+def found_log(
+    draft: Annotated[Path, typer.Argument(help=say("The coordinator's draft of entry 0.", "协调方起草的首条"))],
+    home: HomeOption,
+    output: Annotated[Path, typer.Option("--out", help=say("Where the founding file goes.", "输出文件"))],
+) -> None:
+    """Countersign the coordinator's entry 0 and add the auditor's keys. / 会签首条并加入审计方密钥。"""
+    founding = found_entries(Home(home), draft.read_bytes())
+    output.write_bytes(founding.encode())
+    out.print(say("auditor root key      ", "审计方根密钥 ") + founding.auditor_fingerprint)
+    out.print(say("coordinator key       ", "协调方密钥   ") + founding.coordinator_fingerprint)
+    out.print(say(f"compare both by telephone, then hand over {output}", f"电话核对两个指纹后，交付 {output}"))
+
+
+@command(app, "enroll", "kapok-audit enroll --home A --invite invitation.json")
+def enroll(
+    home: HomeOption, invite: Annotated[Path, typer.Option("--invite", help=say("From the operator.", "运营方给的邀请文件"))]
+) -> None:
+    """Fetch this auditor's transport certificate with a one-time invitation. / 用一次性邀请领取证书。"""
+    place, invitation = Home(home), Invitation.read(invite)
+    config = place.config()
+    if invitation.uri != config.get("uri"):
+        fail(
+            USAGE,
+            say(
+                f"the invitation is for {invitation.uri}, this is {config.get('uri')}",
+                f"邀请属于 {invitation.uri}，本机是 {config.get('uri')}",
+            ),
+        )
+    enrol(place, invitation, b"")
+    link = {"coordinator": invitation.coordinator, "link_address": invitation.link_address, "origin": invitation.origin}
+    place.write("config.toml", "".join(f"{key} = {json.dumps(str(value))}\n" for key, value in {**config, **link}.items()).encode())
+    out.print(say("enrolled", "已登记"))
+
+
+@command(app, "serve", "kapok-audit serve --home A --listen 0.0.0.0:7445 --witness-listen 0.0.0.0:7446")
+def serve(
+    home: HomeOption,
+    listen: Annotated[str, typer.Option("--listen", help=say("Opener (gRPC, mutual TLS).", "开启服务地址"))] = "127.0.0.1:7445",
+    witness_listen: Annotated[
+        str, typer.Option("--witness-listen", help=say("Witness (HTTP).", "见证服务地址"))
+    ] = "127.0.0.1:7446",
+) -> None:
+    """Run the witness and the opener until SIGTERM. / 运行见证与开启服务。"""
+
+    def ready(opener: str, witness: str) -> None:
+        typer.echo(say(f"ready: opener {opener}, witness http://{witness}", f"就绪：开启 {opener}，见证 http://{witness}"))
+        sys.stdout.flush()
+
+    _log_to_stderr()
+    asyncio.run(serve_forever(Home(home), listen, witness_listen, ready))
+
+
+def _log_to_stderr() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+app.add_typer(decide.app)
+app.add_typer(examine.app)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code for these arguments; no traceback for anything that a person or a peer may do wrong."""
+    try:
+        app(_without_language(arguments))
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    except (LedgerError, ProtocolError) as error:
+        complain(f"{error}  [{error.code}]")
+        return _code(error)
+    except (OSError, UnicodeDecodeError, ValidationError) as error:
+        complain(f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__)
+        return UNCHECKED
+    return VERIFIED
+
+
+def _code(error: LedgerError | ProtocolError) -> int:
+    if isinstance(error, _USAGE):
+        return USAGE
+    if isinstance(error, NotAnAnswer):
+        return EVIDENCE
+    return exit_code(error) if isinstance(error, LedgerError) else UNCHECKED
+
+
+def _without_language(arguments: Sequence[str]) -> list[str]:
+    kept = [each for each in arguments if not each.startswith("--lang=")]
+    if "--lang" in kept:
+        at = kept.index("--lang")
+        del kept[at : at + 2]
+    return kept
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

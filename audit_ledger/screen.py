@@ -1,0 +1,116 @@
+"""How `kapok-audit` speaks: its language, its help, its verdicts and its exit codes. Decides nothing."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from audit_ledger.bundle import AnswerReport
+from audit_ledger.verify import LedgerReport, spelled_age
+from audit_ledger.words import words
+
+VERIFIED, EVIDENCE, USAGE, UNCHECKED = 0, 1, 2, 3
+PROGRESS_AFTER_S = 2.0
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+W = words(sys.argv, os.environ)
+say = W.say
+out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
+
+HomeOption = Annotated[Path, typer.Option("--home", help=say("The auditor's folder.", "审计方目录"), envvar="KAPOK_AUDIT_HOME")]
+TrustOption = Annotated[Path | None, typer.Option("--trust", help=say("The pinned trust file.", "信任文件"))]
+JsonOption = Annotated[bool, typer.Option("--json", help=say("Machine-readable output.", "机器可读输出"))]
+ReasonOption = Annotated[str, typer.Option("--reason", help=say("Stands in the ledger.", "写入账本的理由"))]
+
+
+def command(app: typer.Typer, name: str, example: str) -> Callable[[_F], _F]:
+    """Registers a command whose docstring is `English / 中文`, with an example under its help."""
+
+    def register(function: _F) -> _F:
+        english, _, chinese = (function.__doc__ or "").partition(" / ")
+        epilog = f"{say('Example', '示例')}: {example}"
+        registered: _F = app.command(name, help=say(english, chinese), epilog=epilog)(function)
+        return registered
+
+    return register
+
+
+def fail(code: int, message: str) -> NoReturn:
+    complain(message)
+    raise typer.Exit(code)
+
+
+def complain(message: str) -> None:
+    err.print(f"kapok-audit: {message}", style="red", markup=False)
+
+
+def print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with the time left, on stderr, once the work has taken two seconds."""
+    columns = (TextColumn(say("verified", "已核验")), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar, started = Progress(*columns, console=err, transient=True), time.monotonic()
+    task = bar.add_task("", total=None)
+
+    def show(done: int, of: int) -> None:
+        if time.monotonic() - started > PROGRESS_AFTER_S and err.is_terminal:
+            bar.start()
+            bar.update(task, completed=done, total=of)
+
+    try:
+        yield show
+    finally:
+        bar.stop()
+
+
+def end_ledger(report: LedgerReport, as_json: bool) -> NoReturn:
+    show_ledger(report, as_json)
+    raise typer.Exit(VERIFIED if report.is_verified else EVIDENCE)
+
+
+def show_ledger(report: LedgerReport, as_json: bool) -> None:
+    if as_json:
+        sentences = [W.finding(each) for each in report.findings]
+        print_json({**report.to_json(), "sentences": sentences})
+        return
+    now = int(time.time())
+    ages = ", ".join(f"{name} {spelled_age(now, seen)}" for name, seen in sorted(report.cosigned.items())) or say("nobody", "无")
+    out.print(f"{report.origin}  {say('size', '条数')} {report.size}  {say('root', '根')} {report.root}", markup=False)
+    out.print(say(f"cosigned by: {ages} ago", f"见证：{ages} 前"), markup=False)
+    out.print(say(f"verified up to entry {report.verified_to} of {report.size}", f"已核验至 {report.verified_to} / {report.size}"))
+    for each in report.findings:
+        out.print(f"✗ {W.finding(each)}  [{each.rule}]", style="red", markup=False)
+    if report.broken is not None:
+        out.print(f"✗ {report.broken}  [{report.broken.code}]", style="red", markup=False)
+    _verdict(report.is_verified)
+
+
+def end_answer(report: AnswerReport, as_json: bool) -> NoReturn:
+    if as_json:
+        print_json(report.to_json())
+    else:
+        out.print(f"{say('query', '问题')} {report.query}  {say('under a tree of', '所在账本条数')} {report.size}")
+        for each in report.problems:
+            out.print(f"✗ {each.place}: {each.what}", style="red", markup=False)
+        for line in report.not_shown:
+            out.print(say("not shown: ", "本文件不能证明：") + line, markup=False)
+        _verdict(report.is_verified)
+    raise typer.Exit(VERIFIED if report.is_verified else EVIDENCE)
+
+
+def _verdict(is_verified: bool) -> None:
+    if is_verified:
+        out.print(say("VERIFIED", "核验通过"), style="bold green")
+    else:
+        out.print(say("EVIDENCE OF TAMPERING OR A BROKEN RULE", "发现篡改或违规证据"), style="bold red")

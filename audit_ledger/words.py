@@ -1,0 +1,75 @@
+"""Sentences for people, in English and Chinese, made from codes. Nothing else in this package words a finding.
+
+A new `findings.Rule` needs a line here (a test counts them).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from audit_ledger.findings import Finding, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Picks a language once; `say` takes both."""
+
+    is_chinese: bool
+
+    def say(self, english: str, chinese: str) -> str:
+        return chinese if self.is_chinese else english
+
+    def rule(self, rule: Rule) -> str:
+        return self.say(*_RULES[rule])
+
+    def finding(self, found: Finding) -> str:
+        detail = f" ({found.detail})" if found.detail else ""
+        return self.say(f"entry {found.index}: {self.rule(found.rule)}", f"第 {found.index} 条：{self.rule(found.rule)}") + detail
+
+
+def words(arguments: Sequence[str], environment: Mapping[str, str]) -> Words:
+    """From `--lang zh`, else from LC_ALL, LC_MESSAGES or LANG. English where nothing says otherwise."""
+    for at, each in enumerate(arguments):
+        if each == "--lang" and at + 1 < len(arguments):
+            return Words(arguments[at + 1].lower().startswith("zh"))
+        if each.startswith("--lang="):
+            return Words(each.removeprefix("--lang=").lower().startswith("zh"))
+    named = next((environment[name] for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environment.get(name)), "")
+    return Words(named.lower().startswith("zh"))
+
+
+_RULES: dict[Rule, tuple[str, str]] = {
+    Rule.MALFORMED: ("is not a statement in its one spelling", "不是规范写法的声明"),
+    Rule.ROOT: ("is not the pinned entry 0", "不是信任文件所固定的首条"),
+    Rule.SIGNATURE: ("lacks a signature that counts", "缺少有效签名"),
+    Rule.ROLE: ("is stated by a party without that role", "声明方没有这一角色"),
+    Rule.POSSESSION: ("adds a key whose possession is not proved", "未证明持有所添加的密钥"),
+    Rule.LICENCE: ("admits without a legal identity of its own", "准入时没有独有的法人身份与许可证"),
+    Rule.KEY_REUSED: ("uses one key twice", "同一密钥被重复使用"),
+    Rule.KEY_UNKNOWN: ("revokes a key that is not active", "撤销的密钥并不在用"),
+    Rule.WRONG_LOG: ("is for another log", "属于另一本账"),
+    Rule.DUPLICATE: ("repeats what is logged already", "重复了已入账的内容"),
+    Rule.CLOSED: ("stands behind the close of the log", "出现在关账之后"),
+    Rule.TARGET_UNKNOWN: ("refers to something that is not logged", "所指对象不在账中"),
+    Rule.AUDIENCE: ("asks hospitals that are not admitted", "询问了未准入的医院"),
+    Rule.PURPOSE: ("has no programme of its asker and purpose", "没有该提问方该目的的方案"),
+    Rule.VALIDITY: ("is valid for longer than allowed", "有效期超过规定"),
+    Rule.APPROVAL_MISSING: ("was answered without an approval in force", "没有有效批准"),
+    Rule.SEQUENCE: ("does not continue its hospital's sequence", "与该医院的序号不连续"),
+    Rule.TOTALS: ("does not continue its hospital's running totals", "与该医院的累计消耗不衔接"),
+    Rule.OVERSPENT: ("spends more than the policy allows", "消耗超过政策上限"),
+    Rule.PRICE_DIFFERS: ("charges another price than the others", "收取的价格与其他医院不同"),
+    Rule.AGREEMENT: ("has no certified agreement key", "协商密钥未经认证"),
+    Rule.SEALING: ("names a sealing key that the auditor did not sign", "封装密钥未经审计方签名"),
+    Rule.FORKED: ("saw another history of this log", "所见的账与本账历史不符"),
+    Rule.BINDING: ("opens under a binding that does not fit", "开启时的绑定值不符"),
+    Rule.MEMBER: ("opens for a set whose Readys do not stand before it", "开启的成员未先声明就绪"),
+    Rule.OPENED_TWICE: ("opens what was opened before", "重复开启"),
+    Rule.WINDOW: ("opens after the window closed", "在时限之后开启"),
+    Rule.HELD: ("opens while the auditor held", "在审计方暂停期间开启"),
+    Rule.RECEIPT: ("is a receipt under another binding", "回执的绑定值不符"),
+    Rule.RECEIPT_TWICE: ("is a second receipt", "重复的回执"),
+    Rule.RELEASE: ("releases under a binding that was not opened", "发布时的绑定值未经开启"),
+    Rule.RELEASE_TWICE: ("ends a query that had ended", "重复结束同一问题"),
+    Rule.RECEIPT_MISSING: ("releases before a member's receipt", "发布时缺少成员回执"),
+    Rule.NOT_THE_SUM: ("releases numbers that are not the sum", "发布的数不是总和"),
+}
