@@ -55,7 +55,7 @@ def draw(answer: Verified, path: Path, say: Say) -> bool:
     with mpl.rc_context(
         {"font.family": [font or "DejaVu Sans", "DejaVu Sans"], "svg.fonttype": "path", "axes.unicode_minus": False}
     ):
-        figure = _figure(answer, words)
+        figure = figure_of(answer, words)
         try:
             figure.savefig(path, dpi=150)
         except OSError as error:
@@ -63,7 +63,7 @@ def draw(answer: Verified, path: Path, say: Say) -> bool:
     return font is not None
 
 
-def _figure(answer: Verified, say: Say) -> Figure:
+def figure_of(answer: Verified, say: Say) -> Figure:
     cells, time = answer.cells, require_series(answer.cells.axes)
     panels = _panel_axis(cells, time)
     labels = panels.labels if panels else ()

@@ -6,6 +6,7 @@ answer = city.query("SELECT week, district, COUNT(*) FROM visits WHERE ... GROUP
 answer.table()          # pyarrow: keys, value, lower, upper, half_width, reliability
 """
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -228,17 +229,16 @@ class City:
 
 def noise_of(sd: float | None, epsilon: float | None, price: float | None) -> Noise | None:
     """The one stated, read as the decimal a person typed; None if none is. Raises BadUsage for two, or one not above 0."""
-    stated = [
-        (kind, Fraction(str(number))) for kind, number in ((BySd, sd), (ByEpsilon, epsilon), (ByPrice, price)) if number is not None
-    ]
+    kinds = ((BySd, sd), (ByEpsilon, epsilon), (ByPrice, price))
+    stated = [(kind, number) for kind, number in kinds if number is not None]
     if len(stated) > 1:
         raise BadUsage("error.noise_twice")
     if not stated:
         return None
     kind, number = stated[0]
-    if number <= 0:
+    if not 0 < number < math.inf:
         raise BadUsage("error.noise_range")
-    return kind(number)
+    return kind(Fraction(str(number)))
 
 
 def connect(home: str | Path) -> City:

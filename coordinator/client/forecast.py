@@ -99,15 +99,15 @@ class Forecast:
 
 
 def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order) -> Forecast:
-    """Raises BadUsage for noise that no table is built for or a city too small, and privacy's errors for impossible numbers."""
+    """Raises BadUsage for noise that no table is built for, or a city too small to share it."""
     layout, c, blocks = Layout.of(spec), colluders(n), footprint(spec)
     if not n > c:
         raise BadUsage("error.too_few_hospitals", n=n)
-    variances = noise.variances(layout.segments, order)
+    variances = _variances(layout, noise, order)
     pieces = tuple(map(_piece, layout.segments, variances))
     totals = tuple(n * share_variance(variance, n, c) for variance in variances)
-    if not all(0 < total <= MAX_VARIANCE for total in totals):
-        raise BadUsage("error.noise_range")
+    if max(totals) > MAX_VARIANCE:
+        raise BadUsage("error.noise_wide")
     return Forecast(
         layout=layout,
         blocks=blocks,
@@ -120,6 +120,14 @@ def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order)
         price=price(order, pieces),
         statements=stated(pieces, n, c, n, len(blocks), order),
     )
+
+
+def _variances(layout: Layout, noise: Noise, order: int) -> tuple[Fraction, ...]:
+    try:
+        return noise.variances(layout.segments, order)
+    except InvalidPrice:
+        # No table is wide enough for sums in such fine steps at this price.
+        raise BadUsage("error.noise_wide") from None
 
 
 def stated(

@@ -16,10 +16,10 @@ from rich.text import Text
 from coordinator.client.catalog import Catalog
 from coordinator.client.checked import Verified
 from coordinator.client.city import Plan
+from coordinator.client.errors import BadUsage
 from coordinator.client.forecast import LADDER, ByPrice, Forecast, forecast
 from coordinator.client.table import AnswerTable, Column, Reliability
 from coordinator.client.texts import Say
-from privacy.errors import PrivacyError
 from protocols.answer import Coverage
 from protocols.contract import CONTRACT
 from protocols.identity import Identity
@@ -168,7 +168,7 @@ def ladder(plan: Plan, say: Say) -> Table:
     for share in LADDER:
         try:
             cast = forecast(plan.request.spec, ByPrice(CONTRACT.limit(plan.purpose) * share), plan.forecast.n)
-        except PrivacyError:
+        except BadUsage:
             continue  # a price too low for any table of noise
         halves = ", ".join(number(half / part.scale) for half, part in zip(cast.half_widths, cast.layout.segments, strict=True))
         table.add_row(f"{float(share):.1%}", decimal(cast.price.one), decimal(cast.epsilon), f"± {halves}")

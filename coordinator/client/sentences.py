@@ -127,12 +127,19 @@ _ERRORS: dict[str, tuple[str, str]] = {
         "“{wanted}”对应 {count} 个监测项目，应为 1 个；有：{known}",
         "programme {wanted!r}: expected one, found {count}; there are: {known}",
     ),
-    "error.epsilon": ("ε = {epsilon} 太小，没有可用的噪声", "epsilon {epsilon} is too small for any table of noise"),
+    "error.epsilon": (
+        "ε = {epsilon} 太小，没有足够宽的噪声；请提高 ε，或减小 CLAMP 的精度或上限",
+        "epsilon {epsilon} needs more noise than any table has; take a larger one, or a smaller scale or bound in CLAMP",
+    ),
     "error.too_few_hospitals": ("{n} 家医院不足以分担噪声", "{n} hospitals are too few to share the noise"),
     "error.floor": ("受询医院 {n} 家，低于下限 {floor} 家", "{n} hospitals in the audience, the floor is {floor}"),
+    "error.noise_wide": (
+        "所需噪声超出可用范围；请减小 CLAMP(x, lo, hi, 精度) 的精度或上限，或提高 --price、--epsilon",
+        "no table of noise is that wide; take a smaller scale or bound in CLAMP(x, lo, hi, scale), or a higher --price",
+    ),
     "error.noise_range": (
-        "噪声超出范围；请给正数，或换 --sd、--epsilon、--price",
-        "the noise is out of range; give a number above 0, or another --sd, --epsilon or --price",
+        "--sd、--epsilon、--price 应为正数",
+        "expected a number above 0 for --sd, --epsilon or --price",
     ),
     "error.noise_twice": ("--sd、--epsilon、--price 只能选一个", "only one of --sd, --epsilon and --price"),
     "error.purpose": ("没有用途 {purpose}；有：{known}", "no purpose {purpose}; there are: {known}"),

@@ -69,7 +69,7 @@ def _changed(**fields: Any) -> Any:
 
 
 LIES = {
-    "another value": _changed(values=tuple([EXPECTED[0] + 1, *EXPECTED[1:]])),
+    "another value": _changed(values=(EXPECTED[0] + 1, *EXPECTED[1:])),
     "a value too few": _changed(values=tuple(EXPECTED[:-1])),
     "less noise": _changed(total_variances=("1.0000",)),
     "a narrower interval": _changed(half_widths=(42,)),
