@@ -17,9 +17,9 @@ from privacy.conversion import budget_for
 from privacy.errors import InvalidPrice
 from privacy.intervals import STATED_DELTAS, STATED_ORDERS, Case, Release, ReleasedPiece, Statement, half_width, statements
 from privacy.pricing import Price, price
-from privacy.rdp import on_grid_up, share_variance, skellam_variance_for
+from privacy.rdp import LARGEST_RELEASE_VARIANCE, on_grid_up, share_variance, skellam_variance_for
 from privacy.sensitivity import Sensitivity
-from privacy.tables import MAX_VARIANCE, skellam_table
+from privacy.tables import skellam_table
 from protocols.asked import Piece
 from protocols.contract import CONTRACT, colluders
 from protocols.query import Layout, Part, QuerySpec, Segment, footprint
@@ -106,7 +106,7 @@ def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order)
     variances = _variances(layout, noise, order)
     pieces = tuple(map(_piece, layout.segments, variances))
     totals = tuple(n * share_variance(variance, n, c) for variance in variances)
-    if max(totals) > MAX_VARIANCE:
+    if max(variances) > LARGEST_RELEASE_VARIANCE:
         raise BadUsage("error.noise_wide")
     return Forecast(
         layout=layout,
