@@ -280,8 +280,7 @@ class Question:
     @property
     def query(self) -> st.Query:
         statement = st.parse(self.entry).statement
-        if not isinstance(statement, st.Query):
-            raise AssertionError("not a query")
+        assert isinstance(statement, st.Query)
         return statement
 
     @property

@@ -55,7 +55,7 @@ def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def changed(value: Any) -> Any:
     if isinstance(value, int):
-        return value + 1 if value < 100 else value * 2
+        return value * 2 + 50
     if isinstance(value, list):
         return ["kapok://hospital/h01"]
     middle = len(value) // 2
