@@ -38,6 +38,7 @@ class PolicyCard(BaseModel):
     floor: int
     purposes: tuple[str, ...]
     tables: tuple[str, ...]
+    peers: tuple[str, ...] = ()
 
 
 class HospitalCard(BaseModel):

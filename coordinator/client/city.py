@@ -6,6 +6,7 @@ answer = city.query("SELECT week, district, COUNT(*) FROM visits WHERE ... GROUP
 answer.table()          # pyarrow: keys, value, lower, upper, half_width, reliability
 """
 
+import json
 import math
 import os
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -111,7 +112,14 @@ class City:
         self._desk.__exit__()
 
     def catalog(self) -> Catalog:
-        return self._desk.catalog()
+        return Catalog.read(self._desk.catalog())
+
+    def catalog_json(self) -> dict[str, Any]:
+        """The catalogue with every field that the coordinator told, also those this program does not know."""
+        raw = self._desk.catalog()
+        Catalog.read(raw)
+        told: dict[str, Any] = json.loads(raw)
+        return told
 
     def plan(self, request: Request) -> Plan:
         """Raises BadUsage where the request does not fit the city."""

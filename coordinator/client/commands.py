@@ -22,8 +22,9 @@ from coordinator.client.errors import BadUsage, Unreachable
 from coordinator.client.question import read_question
 from coordinator.client.session import Session, Waiting
 from coordinator.client.settings import Settings
-from protocols.clock import stamp
+from protocols.clock import stamp, unix
 from protocols.contract import CONTRACT
+from protocols.errors import MalformedBytes
 from protocols.identity import Identity, fingerprint
 from protocols.statements import Licence
 
@@ -90,9 +91,9 @@ def init(
 def catalog(ctx: typer.Context, home: HomeFolder = DEFAULT_HOME, lang: LangName = None, as_json: AsJson = False) -> None:
     session = _session(ctx, lang)
     with session.connect(home) as city:
+        if as_json:
+            return session.show_json(city.catalog_json())
         found = city.catalog()
-    if as_json:
-        return session.show_json(found.model_dump(mode="json"))
     session.show(render.catalog(found, session.say))
     return session.show(render.programmes(found, session.say))
 
@@ -236,7 +237,7 @@ def cancel(ctx: typer.Context, start: Id, home: HomeFolder = DEFAULT_HOME, lang:
         id_ = city.shelf.full_id(start)
         step = city.cancel(id_)
     if as_json:
-        return session.show_json({"id": id_, "state": step.state})
+        return session.show_json({"query": id_, "state": step.state})
     return session.show(session.say("cancel.done", id=id_, state=session.say(f"state.{step.state}")))
 
 
@@ -379,7 +380,8 @@ def _price_text(text: str) -> str:
 
 
 def _day(text: str) -> str:
+    """A day, or a time as statements write it."""
     try:
-        return f"{date.fromisoformat(text).isoformat()}T00:00:00Z"
-    except ValueError:
+        return stamp(unix(text)) if "T" in text else f"{date.fromisoformat(text).isoformat()}T00:00:00Z"
+    except (ValueError, MalformedBytes):
         raise BadUsage("error.until") from None

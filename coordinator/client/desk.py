@@ -13,7 +13,6 @@ import grpc
 
 from audit_ledger.party.channel import open_blocking_channel
 from audit_ledger.party.home import Home, HomeError
-from coordinator.client.catalog import Catalog
 from coordinator.client.errors import NotGiven, Unreachable
 from coordinator.client.settings import Settings
 from protocols.statements import Reasoned
@@ -79,9 +78,9 @@ class Desk:
     def __exit__(self, *_: object) -> None:
         self._channel.close()
 
-    def catalog(self) -> Catalog:
-        reply = self._call(lambda: self._stub.Catalog(link_pb2.CatalogRequest(), timeout=TIMEOUT_S))
-        return Catalog.read(reply.catalog)
+    def catalog(self) -> bytes:
+        """The JSON as the coordinator told it."""
+        return self._call(lambda: self._stub.Catalog(link_pb2.CatalogRequest(), timeout=TIMEOUT_S)).catalog
 
     def append(self, envelope: bytes) -> int:
         """The entry's index in the ledger. Raises NotGiven with every reason."""

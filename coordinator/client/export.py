@@ -68,7 +68,7 @@ def as_json(answer: Verified) -> dict[str, Any]:
     """The whole answer for machines. `rows` are all cells, row-major; `total` is the sum of all cells with its own interval."""
     bundle, query = answer.bundle, answer.query
     return {
-        "id": answer.id,
+        "query": answer.id,
         "state": "released",
         "asked_at": query.at,
         "by": query.by,

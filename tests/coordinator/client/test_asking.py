@@ -36,7 +36,7 @@ def test_a_released_answer_is_verified_shown_and_kept(bureau: Bureau, capsys: py
     assert [row["measures"]["count"]["value"] for row in told["rows"]] == EXPECTED
     assert [row["keys"]["district"] for row in told["rows"]][:2] == ["440103", "440104"]
     assert told["total"]["count"]["value"] == sum(EXPECTED)
-    assert bureau("answers", told["id"][:8], "--json") == 0
+    assert bureau("answers", told["query"][:8], "--json") == 0
     assert _told(capsys) == told
     kept = bureau.home.path / "answers" / f"{told['id']}.json"
     assert json.loads(kept.read_text())["values"] == EXPECTED
@@ -144,7 +144,7 @@ def test_a_stream_that_ends_early_is_no_end_and_says_how_to_go_on(bureau: Bureau
     assert f"kapok resume {id_}" in capsys.readouterr().err
     bureau.desk.watched = lambda query: bureau.life(bureau.desk.envelopes[0])
     assert bureau("resume", id_[:8], "--json") == 0
-    assert _told(capsys)["id"] == id_
+    assert _told(capsys)["query"] == id_
 
 
 def test_a_coordinator_that_is_away_exits_with_3(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
@@ -229,3 +229,25 @@ def test_a_programme_is_appended_signed_and_waits_for_approval(bureau: Bureau, c
     assert _told(capsys) == {"id": signed.hex_id, "index": 77}
     bureau.desk.appended = link_pb2.Appended(refusals=[link_pb2.Reason(code="authority.asker")])
     assert bureau(*add) == 1
+
+
+@pytest.mark.parametrize("until", ["2027-01-01", "2027-01-01T00:00:00Z"])
+def test_a_programme_ends_on_a_day_or_at_a_time(bureau: Bureau, until: str) -> None:
+    assert bureau("programs", "add", "--title", "x", "--table", "visits", "--max-price", "1", "--until", until) == 0
+    programme = st.parse(bureau.desk.envelopes[0]).statement
+    assert isinstance(programme, st.Programme)
+    assert programme.until == "2027-01-01T00:00:00Z"
+
+
+def test_the_catalogue_for_machines_is_what_the_coordinator_told(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
+    told = {**json.loads(bureau.desk.catalog), "newer": 1}
+    told["hospitals"][0]["policy"] = {}
+    bureau.desk.catalog = json.dumps(told).encode()
+    assert bureau("catalog", "--json") == 0
+    assert _told(capsys) == told
+    assert bureau("catalog", lang="zh") == 0
+    shown = capsys.readouterr().out
+    assert "h01" in shown
+    assert "ILI" in shown
+    bureau.desk.catalog = b'{"hospitals": 1}'
+    assert bureau("catalog", "--json") == 3
