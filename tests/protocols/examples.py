@@ -1,0 +1,218 @@
+"""A statement of every kind, a binding and the keys behind them, the same in every run. Fixed seeds are allowed here only."""
+
+import hashlib
+from typing import Any
+
+from protocols import statements as st
+from protocols.canonical import b64
+from protocols.clock import month, stamp, unix
+from protocols.contract import colluders
+from protocols.identity import SigningKey
+from protocols.secagg.agreement import AgreementKey
+from protocols.secagg.binding import Binding, Member
+from protocols.secagg.sealing import SealingKey
+
+ORIGIN = "ledger.kapok.test/2026"
+NOW = unix("2026-11-23T08:00:00Z")
+MONTH = month(NOW)
+NOT_AFTER = NOW + 600
+AUDITOR, COORDINATOR, BUREAU = "kapok://auditor/gz", "kapok://coordinator/gz", "kapok://bureau/cdc"
+HOSPITALS = tuple(f"kapok://hospital/h{n:02d}" for n in range(1, 6))
+SPEC: dict[str, Any] = {
+    "version": 1,
+    "table": "visits",
+    "measures": [{"kind": "count", "hi": 1}],
+    "keys": [{"key": "sex"}],
+    "where": [],
+    "period": {"from": "2026-11-01", "to": "2026-11-15"},
+    "cells_per_patient": 4,
+    "bound": "block",
+}
+
+
+def seed(name: str) -> bytes:
+    return hashlib.sha256(b"kapok vectors " + name.encode()).digest()
+
+
+def digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+def signing(name: str) -> SigningKey:
+    return SigningKey.from_seed(seed(name))
+
+
+def agreement(uri: str) -> AgreementKey:
+    return AgreementKey(seed("agreement " + uri), MONTH)
+
+
+def sealing_key() -> SealingKey:
+    return SealingKey.from_bytes(seed("sealing"), MONTH)
+
+
+def binding(**changes: Any) -> Binding:
+    members = tuple(Member(uri, agreement(uri).public, bytes.fromhex(digest("ready " + uri))) for uri in HOSPITALS)
+    fields: dict[str, Any] = {
+        "origin": ORIGIN,
+        "query": bytes.fromhex(digest("query")),
+        "round": 0,
+        "attempt": 1,
+        "input_hash": b"",
+        "dimension": 4,
+        "ring": 32,
+        "scale": 1,
+        "variances": (1600,),
+        "n": 4,
+        "c": colluders(4),
+        "not_after": NOT_AFTER,
+        "members": members,
+        "counting": HOSPITALS[:4],
+    }
+    return Binding(**{**fields, **changes})
+
+
+def head(by: str) -> dict[str, str]:
+    return {"log": ORIGIN, "at": stamp(NOW), "by": by}
+
+
+def query(**changes: Any) -> st.Query:
+    fields: dict[str, Any] = {
+        **head(BUREAU),
+        "nonce": digest("nonce"),
+        "purpose": "surveillance",
+        "programme": digest("programme"),
+        "audience": HOSPITALS,
+        "floor": 4,
+        "valid_until": stamp(NOW + 86_400),
+        "rounds": 1,
+        "spec": SPEC,
+        "variances": ("100.0000",),
+    }
+    return st.Query(**{**fields, **changes})
+
+
+def ready(uri: str = HOSPITALS[0], **changes: Any) -> st.Ready:
+    charge = st.Charge(
+        purpose="surveillance",
+        price="0.010000000",
+        price_two="0.040000000",
+        blocks=("2026-11", "static:patients"),
+        totals=("0.010000000", "0.020000000"),
+        totals_two=("0.040000000", "0.080000000"),
+    )
+    fields: dict[str, Any] = {
+        **head(uri),
+        "query": digest("query"),
+        "first_round": 0,
+        "last_round": 0,
+        "sequence": 7,
+        "not_after": stamp(NOT_AFTER),
+        "agreement": agreement(uri).certificate(ORIGIN, uri, signing(uri)),
+        "sealing": sealing_key().certificate(ORIGIN, signing("service")),
+        "charge": charge,
+        "seen": st.Seen(size=20, root=digest("root")),
+    }
+    return st.Ready(**{**fields, **changes})
+
+
+def _of_authority() -> list[tuple[st.Statement, tuple[str, ...]]]:
+    uri = HOSPITALS[0]
+    previous = st.PreviousLog(
+        origin="ledger.kapok.test/2025", size=9, root=digest("last"), checkpoint="ledger.kapok.test/2025\n9\n"
+    )
+    root = st.Root(
+        **head(COORDINATOR),
+        auditor=AUDITOR,
+        auditor_root=b64(signing("root").public),
+        coordinator=COORDINATOR,
+        coordinator_key=b64(signing("coordinator").public),
+        previous=previous,
+    )
+    add = st.KeyAdd(
+        **head(uri),
+        action="add",
+        subject=uri,
+        use="identity",
+        key=b64(signing(uri).public),
+        licence=st.Licence(legal_name="广州市第一医院", number="12440100-1"),
+        outbreak=False,
+    )
+    revoke = st.KeyRevoke(**head(AUDITOR), subject=uri, key=b64(signing(uri).public), reason="lost")
+    policy = st.Policy(
+        **head(uri),
+        policy_sha256=digest("policy"),
+        order=8,
+        limits={"surveillance": "0.874140000", "research": "0.437070000"},
+        floor=4,
+        purposes=("surveillance", "research"),
+        tables=("visits",),
+        peers=(digest("peer"),),
+    )
+    table = st.Table(name="visits", size_class=3, first_day="2020-01-01", last_day="2026-11-22", code_systems=("ICD-10",))
+    dataset = st.Dataset(**head(uri), tables=(table,), freshness="daily", static_blocks=("static:patients",))
+    programme = st.Programme(
+        **head(BUREAU), title="ILI", purpose="surveillance", tables=("visits",), max_price="1.000000000", until=stamp(NOW + 9)
+    )
+    return [
+        (root, ("coordinator", "root")),
+        (add, (uri, "approval")),
+        (revoke, ("approval",)),
+        (policy, (uri,)),
+        (dataset, (uri,)),
+        (programme, ("bureau",)),
+        (st.Approval(**head(AUDITOR), target=digest("query"), until=stamp(NOW + 9)), ("approval",)),
+        (st.Revocation(**head(AUDITOR), target=digest("query"), reason="withdrawn"), ("approval",)),
+        (st.Hold(**head(AUDITOR), is_held=True, reason="a look first"), ("approval",)),
+        (st.Incident(**head(uri), query=digest("query"), code="node.incomplete"), (uri,)),
+        (st.Review(**head(AUDITOR), target=digest("query"), verdict="in_order", note="seen"), ("approval",)),
+        (st.Close(**head(COORDINATOR), next_origin="ledger.kapok.test/2027", next_vkey="k+1+A"), ("coordinator",)),
+    ]
+
+
+def _of_question() -> list[tuple[st.Statement, tuple[str, ...]]]:
+    uri, q, bound = HOSPITALS[0], digest("query"), binding()
+    rounds: dict[str, int] = {"first_round": 0, "last_round": 0}
+    u = bound.value.hex()
+    reason = st.Reasoned(code="budget.exhausted", expected="0.010000000", got="0.000000000", subject="2026-11")
+    opening = st.Opening(
+        **head(AUDITOR),
+        query=q,
+        **rounds,
+        attempt=1,
+        preimage=b64(bound.encode()),
+        stream_sum=digest("sum"),
+        seen=st.Seen(size=30, root=digest("later")),
+    )
+    release = st.Release(
+        **head(COORDINATOR),
+        query=q,
+        round=0,
+        attempt=1,
+        status="released",
+        binding=u,
+        values=digest("values"),
+        answered=HOSPITALS[:4],
+        refused=HOSPITALS[4:],
+        away=(),
+        left_out=(),
+    )
+    return [
+        (query(), ("bureau",)),
+        (st.Refused(**head(uri), query=q, reasons=(reason,)), (uri,)),
+        (ready(), (uri,)),
+        (
+            st.Receipt(**head(uri), query=q, **rounds, attempt=1, binding=u, sealed=digest("sealed"), masked=digest("masked")),
+            (uri,),
+        ),
+        (opening, ("service",)),
+        (release, ("coordinator",)),
+        (
+            st.Model(**head(COORDINATOR), query=q, rounds=8, model_sha256=digest("model"), epsilon="1.5", delta="1e-06"),
+            ("coordinator",),
+        ),
+    ]
+
+
+def every_kind() -> list[tuple[st.Statement, tuple[str, ...]]]:
+    """One of each, with the names of the keys that sign it."""
+    return [*_of_authority(), *_of_question()]
