@@ -38,7 +38,7 @@ def test_a_released_answer_is_verified_shown_and_kept(bureau: Bureau, capsys: py
     assert told["total"]["count"]["value"] == sum(EXPECTED)
     assert bureau("answers", told["query"][:8], "--json") == 0
     assert _told(capsys) == told
-    kept = bureau.home.path / "answers" / f"{told['id']}.json"
+    kept = bureau.home.path / "answers" / f"{told['query']}.json"
     assert json.loads(kept.read_text())["values"] == EXPECTED
 
 
