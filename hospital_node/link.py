@@ -54,6 +54,12 @@ class Drained(NodeError):
         self.after_s = after_s
 
 
+class NotFollowed(NodeError):
+    """Entries that do not continue what we followed: a new connection begins again where we stand."""
+
+    code = "link.not_followed"
+
+
 @dataclass(slots=True)
 class Session:
     """One connection: what was sent on it, and the pieces of frames that are not complete yet."""
@@ -150,9 +156,9 @@ class Session:
             await self._in_order(step)
         except LedgerError as error:
             log.error("ledger not followed", code=error.code, size=self.answering.follower.size, entries=len(entries))
-        else:
-            self.has_followed = True
-            await self._send_due()
+            raise NotFollowed("the ledger was not followed") from error
+        self.has_followed = True
+        await self._send_due()
         await self.outbox.put([link_pb2.NodeFrame(followed=link_pb2.Followed(size=self.answering.follower.size))])
 
     async def _offer(self, offer: link_pb2.Offer) -> None:

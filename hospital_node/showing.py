@@ -137,6 +137,7 @@ def questions(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOp
     """Every question that came: in words, what it cost, how it ended here. 收到的所有查询。"""
     with failures(as_json):
         place = Home(home.expanduser())
+        Config.read(place.path)
         with opened(place.path) as journal:
             view, asked = followed(place, journal).view, journal.questions()
         rows = [_question_row(view, each, lang) for each in asked]

@@ -1,0 +1,357 @@
+"""Member sets at a real node: what it refuses, what it never does twice, and what an exact vector looks like before its noise."""
+
+import os
+import random
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from hospital_node.answering import ContributionReady
+from hospital_node.counting import InstalledPlans
+from hospital_node.logs import only_known_keys
+from hospital_node.plans import TablePlan
+from privacy.rdp import share_variance
+from privacy.sampler import draw
+from privacy.tables import skellam_table
+from protocols import statements as st
+from protocols.asked import Asked
+from protocols.canonical import unb64
+from protocols.query import QuerySpec
+from protocols.refusal import Reason
+from protocols.secagg.agreement import AgreementKey
+from protocols.secagg.binding import Binding
+from protocols.secagg.masks import mask
+from protocols.secagg.ring import Integers, from_ring
+from protocols.secagg.sealing import query_context
+from tests.hospital_node.support.nodes import DISTRICTS, Asking, Node, Nodes, Visit, some_visits, write_records
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Nodes]:
+    made = Nodes(tmp_path, 4)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def asking(world: Nodes) -> Asking:
+    made = world.ask()
+    made.all_ready()
+    return made
+
+
+@pytest.fixture(scope="module")
+def asking_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
+    made = Nodes(tmp_path_factory.mktemp("neighbours"), 4)
+    asking = made.ask()
+    asking.all_ready()
+    yield asking
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
+    """For member sets that are refused, which leaves no trace."""
+    made = Nodes(tmp_path_factory.mktemp("shared"), 4)
+    asking = made.ask()
+    asking.all_ready()
+    yield asking
+    made.close()
+
+
+def _reasons(asking: Asking, node: Node, binding: Binding) -> list[Reason]:
+    found = asking.contribute(node, binding)
+    assert isinstance(found, list)
+    return [each.reason for each in found]
+
+
+def _made(asking: Asking, node: Node, binding: Binding) -> ContributionReady:
+    found = asking.contribute(node, binding)
+    assert isinstance(found, ContributionReady), found
+    return found
+
+
+# -- refusals
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"origin": "elsewhere/1"}, Reason.BINDING_DIFFERS),
+        ({"dimension": 5}, Reason.BINDING_DIFFERS),
+        ({"variances": (16,)}, Reason.BINDING_DIFFERS),
+        ({"ring": 64}, Reason.BINDING_DIFFERS),
+        ({"scale": 2}, Reason.BINDING_DIFFERS),
+        ({"input_hash": bytes(32)}, Reason.BINDING_DIFFERS),
+        ({"not_after": 2**33}, Reason.BINDING_DIFFERS),
+        ({"n": 5}, Reason.BINDING_DIFFERS),
+        ({"c": 0}, Reason.BINDING_DIFFERS),
+        ({"attempt": 4}, Reason.ATTEMPTS_EXHAUSTED),
+        ({"round": 1}, Reason.NOT_A_MEMBER),
+        ({"query": bytes(32)}, Reason.NOT_A_MEMBER),
+    ],
+)
+def test_a_binding_that_differs_from_what_the_node_computed_is_refused(
+    shared: Asking, changes: dict[str, Any], reason: Reason
+) -> None:
+    assert reason in _reasons(shared, shared.world.first(), shared.binding(**changes))
+
+
+def test_bytes_that_are_no_binding_are_refused(shared: Asking) -> None:
+    found = shared.world.first().answering.member_set(b"u", b"", 0, 1.0)
+    assert isinstance(found, list)
+    assert [each.reason for each in found] == [Reason.BINDING_MALFORMED]
+
+
+def test_an_input_to_a_question_that_has_none_is_refused(shared: Asking) -> None:
+    found = shared.contribute(shared.world.first(), shared.binding(round_input=b"weights"), b"weights")
+    assert isinstance(found, list)
+    assert [each.reason for each in found] == [Reason.BINDING_MALFORMED]
+
+
+def test_fewer_hospitals_than_the_floor_are_refused(shared: Asking) -> None:
+    uris = sorted(shared.readys)[:3]
+    binding = shared.binding()
+    members = tuple(each for each in binding.members if each.uri in uris)
+    smaller = shared.binding(members=members, counting=tuple(uris), n=3, c=1)
+    assert Reason.TOO_FEW_MEMBERS in _reasons(shared, shared.world.first(), smaller)
+
+
+def test_a_hospital_that_is_not_on_the_peer_list_is_refused_by_name(asking: Asking) -> None:
+    node = asking.world.first()
+    lines = (node.home / "peers.txt").read_text().splitlines()
+    last = max(asking.readys)
+    (node.home / "peers.txt").write_text("\n".join(line for line in lines if last not in line) + "\n")
+    node.answering.adopt_policy(node.policy(), None)
+    found = asking.contribute(node, asking.binding())
+    assert isinstance(found, list)
+    assert [(each.reason, each.subject) for each in found] == [(Reason.NOT_A_PEER, last)]
+
+
+def test_a_member_whose_ready_is_not_in_the_ledger_is_refused(world: Nodes) -> None:
+    asking = world.ask()
+    for uri, node in world.nodes.items():
+        envelope = asking.offer(node).envelope
+        asking.readys[uri] = envelope
+        if uri != max(world.nodes):
+            world.city.log_entry(envelope)
+    world.first().bring()
+    assert _reasons(asking, world.first(), asking.binding()) == [Reason.READY_NOT_LOGGED, Reason.NOT_A_PEER]
+
+
+def test_a_paused_node_does_not_contribute(asking: Asking) -> None:
+    node = asking.world.first()
+    node.answering.journal.set_note("paused", "by IT")
+    assert _reasons(asking, node, asking.binding()) == [Reason.PAUSED]
+
+
+def test_a_hold_after_the_ready_stops_the_contribution(asking: Asking) -> None:
+    node = asking.world.first()
+    asking.world.city.hold(True)
+    node.bring()
+    assert _reasons(asking, node, asking.binding()) == [Reason.ON_HOLD]
+
+
+def test_after_its_window_nothing_is_contributed(asking: Asking) -> None:
+    node, binding = asking.world.first(), asking.binding()
+    asking.world.city.now += 601
+    node.bring()
+    assert _reasons(asking, node, binding) == [Reason.WINDOW_CLOSED]
+
+
+# -- once
+
+
+def test_the_same_member_set_gets_the_same_bytes_also_after_a_restart(asking: Asking) -> None:
+    node, binding = asking.world.first(), asking.binding()
+    first = _made(asking, node, binding)
+    assert _made(asking, node, binding) == first
+    node.restart()
+    node.bring()
+    assert _made(asking, node, binding) == first
+
+
+def test_another_member_set_for_the_same_attempt_is_refused(asking: Asking) -> None:
+    node = asking.world.first()
+    _made(asking, node, asking.binding())
+    assert Reason.ATTEMPT_REPLAYED in _reasons(asking, node, asking.binding(ring=64))
+
+
+def test_attempts_only_go_upward(asking: Asking) -> None:
+    node = asking.world.first()
+    _made(asking, node, asking.binding(attempt=2))
+    assert _reasons(asking, node, asking.binding(attempt=1)) == [Reason.ATTEMPT_REPLAYED]
+    assert _made(asking, node, asking.binding(attempt=3)).masked != _made(asking, node, asking.binding(attempt=2)).masked
+
+
+def test_an_accepted_member_set_without_stored_bytes_is_refused_and_never_recomputed(asking: Asking) -> None:
+    node, binding = asking.world.first(), asking.binding()
+    assert not isinstance(node.answering.accept(binding.encode()), list)
+    node.restart()  # as a crash between accepting and storing
+    node.bring()
+    assert _reasons(asking, node, binding) == [Reason.UNSTORED]
+    assert _made(asking, node, asking.binding(attempt=2))
+
+
+def test_after_the_question_has_ended_its_vector_is_gone(asking: Asking) -> None:
+    node, binding = asking.world.first(), asking.binding()
+    _made(asking, node, binding)
+    node.answering.ended(asking.id.hex())
+    assert node.answering.journal.contribution(asking.id.hex(), 0, 1) is None
+    assert _reasons(asking, node, binding) == [Reason.UNSTORED]
+
+
+def test_a_contribution_leaves_on_the_grid_whatever_the_count_took(asking: Asking) -> None:
+    config = asking.world.first().answering.config
+    for arrived in (0, 1, 24, 25, 1013):
+        leaves = asking.world.first().answering.leaves_at_ms(arrived)
+        assert leaves % config.grid_ms == 0
+        assert 0 <= leaves - arrived - config.slot_ms < config.grid_ms
+
+
+# -- failures
+
+
+class _Failing(TablePlan):
+    def run(self, asked: Asked, records: Any, bounding_key: bytes, round_input: bytes) -> Integers:
+        raise ValueError("patient Zhang San 440103198001011234 has no date")
+
+
+def test_a_failing_count_sends_zeros_and_noise_once_pauses_and_names_the_question(world: Nodes) -> None:
+    node = world.first()
+    node.plans = InstalledPlans(node.home / "records", {QuerySpec: _Failing()})
+    node.restart()
+    node.bring()
+    asking = world.ask()
+    asking.all_ready()
+    with structlog.testing.capture_logs() as events:
+        made = _made(asking, node, asking.binding())
+    assert len(made.masked) == 4 * 11
+    assert node.answering.is_paused
+    (incident,) = [st.parse(each).statement for each in node.answering.journal.outbox().values()]
+    assert isinstance(incident, st.Incident)
+    assert incident.query == asking.id.hex()
+    assert _reasons(asking, node, asking.binding(attempt=2)) == [Reason.PAUSED]
+    assert "Zhang" not in str([only_known_keys(None, "", event) for event in events]) + str(node.answering.journal.note("paused"))
+    assert all(b"Zhang" not in row for row in (made.masked, made.receipt, made.sealed))
+
+
+class _Slow(TablePlan):
+    """Counts only when it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = Event()
+
+    def run(self, asked: Asked, records: Any, bounding_key: bytes, round_input: bytes) -> Integers:
+        self.let_go.wait(60)
+        return super().run(asked, records, bounding_key, round_input)
+
+
+def test_a_count_that_is_not_there_in_time_is_not_waited_for_and_pauses_the_node(world: Nodes) -> None:
+    node, slow = world.first(), _Slow()
+    node.plans = InstalledPlans(node.home / "records", {QuerySpec: slow})
+    node.restart()
+    node.bring()
+    asking = world.ask()
+    asking.all_ready()
+    found = node.answering.member_set(asking.binding().encode(), b"", 0, 0.01)
+    slow.let_go.set()
+    assert isinstance(found, ContributionReady)
+    assert (node.answering.journal.note("paused") or "").startswith("node.overrun")
+
+
+# -- the vector itself
+
+
+def _stripped(asking: Asking, node: Node, made: ContributionReady, binding: Binding, noise_seed: int) -> Integers:
+    """The exact vector: the masks taken off with the auditor's and the hospital's keys, the noise redrawn from the same source."""
+    statement = st.parse(asking.readys[node.uri]).statement
+    assert isinstance(statement, st.Ready)
+    sealing = asking.world.opener.keys.find(statement.sealing.month)
+    assert sealing is not None
+    seed = sealing.open(made.sealed, query_context(binding.value, node.uri))
+    own_seed = node.answering.journal.agreement_seed(statement.agreement.month)
+    assert own_seed is not None
+    own = AgreementKey(own_seed, statement.agreement.month)
+    assert own.public == unb64(statement.agreement.key)
+    pairs = [own.pair(node.uri, each.uri, each.agreement) for each in binding.members if each.uri != node.uri]
+    masks = mask(np.zeros(binding.dimension, np.int64), binding.ring, binding.value, seed, pairs)
+    noisy = from_ring(np.frombuffer(made.masked, f"<u{binding.ring // 8}") - masks, binding.ring)
+    piece = Asked.of(_query(asking)).pieces[0]
+    source = Recorded(noise_seed)
+    assert source(32) == seed, "the seed is drawn first, then the noise"
+    return noisy - draw(skellam_table(share_variance(piece.variance, binding.n, binding.c)), piece.length, source)
+
+
+def _query(asking: Asking) -> st.Query:
+    query = st.parse(asking.entry).statement
+    assert isinstance(query, st.Query)
+    return query
+
+
+class Recorded:
+    """Bytes that come again; only a test can pass such a source in."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def __call__(self, size: int) -> bytes:
+        return self._random.randbytes(size)
+
+
+def _exact(asking: Asking, node: Node) -> Integers:
+    binding = asking.binding()
+    attempt = node.answering.accept(binding.encode())
+    assert not isinstance(attempt, list), attempt
+    node.answering.contributing.random = Recorded(7)
+    made = node.answering.contribute(attempt, 30.0)
+    node.answering.contributing.random = os.urandom
+    given = ContributionReady(made.sealed, made.receipt, made.round_signature, made.masked, 0)
+    return _stripped(asking, node, given, binding, 7)
+
+
+def test_what_is_under_masks_and_noise_is_the_exact_vector(asking: Asking) -> None:
+    node = asking.world.first()
+    axis = QuerySpec.from_json(_query(asking).spec).grid().axes[0].labels
+    expected = [len({p for p, _, where in some_visits(0) if where == label}) for label in axis]
+    assert _exact(asking, node).tolist() == expected
+
+
+_visits = some.lists(
+    some.tuples(some.integers(0, 6), some.dates(date(2026, 10, 1), date(2026, 11, 30)), some.sampled_from(DISTRICTS)), max_size=40
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=_visits, removed=some.integers(0, 6), month=some.sampled_from([10, 11]))
+def test_one_patient_s_rows_of_one_block_move_the_contribution_by_no_more_than_is_charged(
+    asking_once: Asking, rows: list[Visit], removed: int, month: int
+) -> None:
+    """Through the real node: import, count, noise, masks; masks and noise are taken off again."""
+    neighbour = [row for row in rows if not (row[0] == removed and row[1].month == month)]
+    vectors = [_vector_over(asking_once, each) for each in (rows, neighbour)]
+    piece, moved = Asked.of(_query(asking_once)).pieces[0], np.abs(vectors[0] - vectors[1])
+    assert moved.sum() <= piece.l1
+    assert (moved**2).sum() <= piece.l2_squared
+
+
+def _vector_over(asking: Asking, rows: list[Visit]) -> Integers:
+    """The contribution of a hospital that has these rows: the journal is turned back, which only a test can do."""
+    node = asking.world.first()
+    query = asking.id.hex()
+    folder = node.home / f"records-{os.urandom(4).hex()}"
+    write_records(folder, rows)
+    node.answering.contributing.plans = InstalledPlans(folder)
+    node.answering.counts._plans = node.answering.contributing.plans
+    node.answering.contributing.plans.generation()
+    node.answering.ended(query)
+    node.answering.journal._write(lambda database: database.execute("DELETE FROM accepted"))
+    return _exact(asking, node)

@@ -1,0 +1,158 @@
+"""The journal: what a killed process leaves, what a backup does not hold, and how old keys go."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from hospital_node.errors import JournalFailed
+from hospital_node.journal import Journal, StoredContribution, StoredQuestion, StoredReady
+from privacy.filter import Spent
+
+KEY = ("surveillance", "2026-11")
+SPENT = {KEY: Spent(Fraction(1, 10), Fraction(4, 10))}
+QUERY = "ab" * 32
+
+
+def ready(sequence: int = 1, not_after: int = 1000, month: str = "2026-11") -> StoredReady:
+    return StoredReady(QUERY, 0, 0, bytes(32), sequence, not_after, month, "g00000001", b"envelope")
+
+
+def made(masked: bytes = b"masked") -> StoredContribution:
+    return StoredContribution(QUERY, 0, 1, bytes(32), b"sealed", b"receipt", b"", masked)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    opened = Journal(tmp_path / "journal.sqlite")
+    yield opened
+    opened.close()
+
+
+STEPS = {
+    "before the charge": "",
+    "after the charge": "journal.charge(ready(), SPENT)",
+    "after accepting": "journal.charge(ready(), SPENT); journal.accept(QUERY, 0, 1, bytes(32))",
+    "after storing": "journal.charge(ready(), SPENT); journal.accept(QUERY, 0, 1, bytes(32)); journal.store(made())",
+}
+
+
+def _killed_after(step: str, path: Path) -> None:
+    """A process that runs the step, says so, and is killed without a chance to clean up."""
+    program = (
+        "import sys, signal\nfrom pathlib import Path\nfrom tests.hospital_node.test_journal import *\n"
+        f"journal = Journal(Path(sys.argv[1]))\n{step}\nprint('done', flush=True)\nsignal.pause()\n"
+    )
+    root = Path(__file__).parents[2]
+    child = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, cwd=root)
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"done\n"
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    child.stdout.close()
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_what_was_done_before_a_kill_is_there_and_nothing_else(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    _killed_after(STEPS[name], path)
+    journal = Journal(path)
+    is_charged, is_accepted, is_stored = (name in each for each in (list(STEPS)[1:], list(STEPS)[2:], list(STEPS)[3:]))
+    assert journal.spent() == (SPENT if is_charged else {})
+    assert (journal.ready(QUERY, 0) is not None) == is_charged
+    assert journal.accepted(QUERY, 0) == ({1: bytes(32)} if is_accepted else {})
+    assert (journal.contribution(QUERY, 0, 1) == made()) == is_stored
+    journal.close()
+
+
+def test_a_charge_and_its_ready_are_one_transaction(journal: Journal) -> None:
+    journal.charge(ready(), SPENT)
+    with pytest.raises(JournalFailed, match="UNIQUE"):
+        journal.charge(ready(sequence=2), {KEY: Spent(Fraction(9, 10), Fraction(9, 10))})
+    assert journal.spent() == SPENT
+
+
+def test_an_attempt_is_accepted_once(journal: Journal) -> None:
+    journal.accept(QUERY, 0, 1, bytes(32))
+    with pytest.raises(JournalFailed, match="UNIQUE"):
+        journal.accept(QUERY, 0, 1, b"1" * 32)
+
+
+def test_entries_come_back_in_order_and_a_gap_is_never_written_twice(journal: Journal) -> None:
+    journal.add_entries(0, [b"a", b"b"])
+    journal.add_entries(2, [b"c"])
+    with pytest.raises(JournalFailed):
+        journal.add_entries(2, [b"d"])
+    assert journal.entries() == [b"a", b"b", b"c"]
+    assert journal.entries(1) == [b"b", b"c"]
+
+
+def test_an_agreement_key_goes_with_its_last_window_and_leaves_no_byte_behind(journal: Journal) -> None:
+    seed = os.urandom(32)
+    assert journal.agreement_seed("2026-11", seed) == seed
+    assert journal.agreement_seed("2026-11", os.urandom(32)) == seed, "there is one key a month"
+    journal.charge(ready(not_after=1000), SPENT)
+    assert journal.destroy_agreements(1000, "2026-12") == []
+    assert journal.destroy_agreements(1001, "2026-11") == [], "the month is not over"
+    assert journal.destroy_agreements(1001, "2026-12") == ["2026-11"]
+    assert journal.agreement_seed("2026-11") is None
+    for path in journal.path.parent.glob("journal.sqlite*"):
+        assert seed not in path.read_bytes()
+
+
+def test_a_backup_holds_no_agreement_key_no_vector_and_only_closed_readys(journal: Journal, tmp_path: Path) -> None:
+    seed = os.urandom(32)
+    journal.agreement_seed("2026-11", seed)
+    journal.charge(ready(), SPENT)
+    journal.store(made(masked=b"masked vector bytes"))
+    journal.backup(tmp_path / "backup.sqlite")
+    raw = (tmp_path / "backup.sqlite").read_bytes()
+    assert seed not in raw
+    assert b"masked vector bytes" not in raw
+    copy = Journal(tmp_path / "backup.sqlite")
+    kept = copy.ready(QUERY, 0)
+    assert kept is not None
+    assert kept.is_closed
+    assert copy.spent() == SPENT
+    copy.close()
+    with pytest.raises(FileExistsError):
+        journal.backup(tmp_path / "backup.sqlite")
+
+
+def test_the_file_is_for_its_owner_only(journal: Journal) -> None:
+    assert journal.path.stat().st_mode & 0o077 == 0
+
+
+def test_a_ready_is_not_written_over_by_a_later_refusal(journal: Journal) -> None:
+    for outcome in ("refused", "ready", "refused"):
+        journal.record_question(StoredQuestion(QUERY, 1, outcome, "", ()))
+    assert [each.outcome for each in journal.questions()] == ["ready"]
+
+
+def test_a_pause_and_its_incident_are_one_transaction(journal: Journal) -> None:
+    journal.queue(b"i" * 32, b"incident", pause="node.count_failed")
+    assert journal.outbox() == {b"i" * 32: b"incident"}
+    assert journal.note("paused") == "node.count_failed"
+    journal.sent([b"i" * 32])
+    assert journal.outbox() == {}
+
+
+def test_a_journal_of_another_version_is_not_opened(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "journal.sqlite") as database:
+        database.execute("PRAGMA user_version=7")
+    with pytest.raises(JournalFailed, match="version 7"):
+        Journal(tmp_path / "journal.sqlite")
+
+
+def test_the_larger_of_several_sequences_counts_also_after_adopting(journal: Journal) -> None:
+    journal.charge(ready(sequence=3), SPENT)
+    journal.set_note("adopt", "now")
+    journal.adopt({KEY: Spent(Fraction(2, 10), Fraction(8, 10))}, 9)
+    assert (journal.last_sequence(), journal.note("adopt")) == (9, None)
+    assert journal.spent()[KEY].single == Fraction(2, 10)

@@ -1,0 +1,160 @@
+"""The node's stream: real grpc with mutual TLS on loopback, the coordinator's end in the test's hands."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from hospital_node.policy import Policy
+from protocols import statements as st
+from protocols.refusal import Reason
+from protocols.v1 import link_pb2
+from tests.hospital_node.support.line import Line, connected
+from tests.hospital_node.support.nodes import Asking, Node, Nodes
+
+pytestmark = pytest.mark.wire
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Nodes]:
+    made = Nodes(tmp_path, 4)
+    yield made
+    made.close()
+
+
+async def _ready(line: Line, world: Nodes, node: Node) -> Asking:
+    asking = world.ask()
+    line.follow(node)
+    line.send(offer=link_pb2.Offer(query=asking.entry, proof=asking.proof, sealing=world.sealing()))
+    ready = await line.expect("ready")
+    asking.log_ready(node.uri, ready.envelope)
+    return asking
+
+
+async def _member_set(line: Line, world: Nodes, node: Node) -> Asking:
+    asking = await _ready(line, world, node)
+    for uri, other in world.nodes.items():
+        if other is not node:
+            asking.log_ready(uri, asking.offer(other).envelope)
+    line.follow(node)
+    line.send(member_set=link_pb2.MemberSet(preimage=asking.binding().encode()))
+    return asking
+
+
+def test_a_question_goes_over_the_wire_from_hello_to_a_complete_contribution(world: Nodes, tmp_path: Path) -> None:
+    async def scene() -> None:
+        node = world.first()
+        async with connected(node, tmp_path) as line:
+            assert (await line.expect("hello")).followed == 0
+            asking = await _member_set(line, world, node)
+            head = await line.expect("contribution")
+            data = b""
+            while len(data) < head.total_bytes:
+                data += (await line.expect("chunk")).data
+            assert (await line.expect("complete")).query == asking.id
+            receipt = st.parse(head.receipt).statement
+            assert isinstance(receipt, st.Receipt)
+            assert (receipt.masked, receipt.binding) == (sha256(data).hexdigest(), asking.binding().value.hex())
+            assert line.peers == [node.uri]
+
+    asyncio.run(scene())
+
+
+def test_a_contribution_leaves_in_its_slot_and_not_before(world: Nodes, tmp_path: Path) -> None:
+    async def scene() -> None:
+        node = world.first()
+        async with connected(node, tmp_path) as line:
+            await line.expect("hello")
+            sent = time.time()
+            await _member_set(line, world, node)
+            await line.expect("contribution")
+            slot_s = node.answering.config.slot_ms / 1000
+            assert time.time() - sent >= slot_s
+
+    asyncio.run(scene())
+
+
+def test_an_ended_stream_is_no_completion_and_the_node_comes_back_with_what_it_followed(world: Nodes, tmp_path: Path) -> None:
+    async def scene() -> None:
+        node = world.first()
+        async with connected(node, tmp_path) as line:
+            await line.expect("hello")
+            await _ready(line, world, node)
+            line.outgoing.put_nowait(None)
+            again = await line.expect("hello")
+            assert again.followed == node.answering.follower.size > 0
+
+    asyncio.run(scene())
+
+
+def test_a_ready_that_never_reached_the_ledger_is_sent_again_after_a_reconnect(world: Nodes, tmp_path: Path) -> None:
+    async def scene() -> None:
+        node = world.first()
+        async with connected(node, tmp_path) as line:
+            await line.expect("hello")
+            asking = world.ask()
+            line.follow(node)
+            line.send(offer=link_pb2.Offer(query=asking.entry, proof=asking.proof, sealing=world.sealing()))
+            ready = await line.expect("ready")
+            line.outgoing.put_nowait(None)
+            await line.expect("hello")
+            line.follow(node)
+            while (frame := await asyncio.wait_for(line.incoming.get(), 30)).WhichOneof("frame") != "statement":
+                pass
+            assert frame.statement.envelope == ready.envelope
+
+    asyncio.run(scene())
+
+
+def test_entries_that_are_not_the_cosigned_ones_are_not_followed_and_the_node_begins_again(world: Nodes, tmp_path: Path) -> None:
+    async def scene() -> None:
+        node = world.first()
+        async with connected(node, tmp_path) as line:
+            await line.expect("hello")
+            start, entries, checkpoint = world.city.follow(0)
+            line.send(follow=link_pb2.Follow(start=start, entries=[*entries[:-1], b"{}"], checkpoint=checkpoint))
+            assert (await line.expect("hello")).followed == 0
+            line.follow(node)
+            assert (await line.expect("followed")).size == start + len(entries)
+
+    asyncio.run(scene())
+
+
+def test_a_new_policy_of_it_is_stated_once(world: Nodes, tmp_path: Path) -> None:
+    async def scene() -> None:
+        node = world.first()
+        changed: Policy = node.policy()
+        async with connected(node, tmp_path) as line:
+            await line.expect("hello")
+            line.follow(node)
+            frames = [await asyncio.wait_for(line.incoming.get(), 30) for _ in range(2)]
+            (stated,) = [frame.statement.envelope for frame in frames if frame.WhichOneof("frame") == "statement"]
+            signed = st.parse(stated)
+            assert isinstance(signed.statement, st.Policy)
+            assert signed.statement.policy_sha256 == changed.sha256
+            world.city.log_entry(stated)
+            line.follow(node)
+            await line.expect("followed")
+            assert node.answering.due() == []
+
+    asyncio.run(scene())
+
+
+def test_a_refused_member_set_names_the_attempt_and_carries_codes_only(world: Nodes, tmp_path: Path) -> None:
+    async def scene() -> None:
+        node = world.first()
+        async with connected(node, tmp_path) as line:
+            await line.expect("hello")
+            asking = await _ready(line, world, node)
+            other = list(world.nodes.values())[1]
+            asking.log_ready(other.uri, asking.offer(other).envelope)
+            line.follow(node)
+            line.send(member_set=link_pb2.MemberSet(preimage=asking.binding().encode()))
+            refused = await line.expect("binding_refused")
+            assert (refused.query, refused.attempt) == (asking.id, 1)
+            assert [each.code for each in refused.refusals] == [str(Reason.TOO_FEW_MEMBERS)]
+
+    asyncio.run(scene())
