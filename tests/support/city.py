@@ -339,7 +339,7 @@ class Question:
         )
         return replace(made, **changes)
 
-    def contribute(self, uri: str, binding: Binding, **changes: Any) -> SealedSeed:
+    def contribute(self, uri: str, binding: Binding, /, **changes: Any) -> SealedSeed:
         """The masked vector of one hospital, its sealed seed and its receipt."""
         hospital, u = self.city.hospitals[uri], binding.value
         self.exact[uri] = np.arange(binding.dimension, dtype=np.int64) + len(self.exact)
@@ -395,7 +395,7 @@ class Question:
         self.release(binding, values)
         return values
 
-    def release(self, binding: Binding, values: np.ndarray[Any, Any], **changes: Any) -> bytes:
+    def release(self, binding: Binding, values: np.ndarray[Any, Any], /, **changes: Any) -> bytes:
         away = sorted(set(self.query.audience) - {each.uri for each in binding.members})
         statement = st.Release(
             **self.city.head(COORDINATOR),

@@ -39,6 +39,11 @@ class CityDesk(link_pb2_grpc.DeskServicer):
             is_last = at + PIECE >= len(entries)
             yield link_pb2.Follow(start=start + at, entries=entries[at : at + PIECE], checkpoint=checkpoint if is_last else b"")
 
+    def Ask(self, request: Any, context: Any) -> Any:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "not at this desk")
+
+    Watch = Cancel = Catalog = Ask
+
     def Requests(self, request: Any, context: Any) -> Any:
         return link_pb2.RequestsReply(envelopes=self.pending)
 

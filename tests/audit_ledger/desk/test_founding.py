@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from audit_ledger.cosignature import parse_witness_key
 from audit_ledger.init import BadDraft, BadShares, Share, combine, create_auditor, found, split
 from audit_ledger.main import run
 from audit_ledger.party.home import Home
-from audit_ledger.policy import parse_witness_key
 from audit_ledger.tree import leaf_hash
 from audit_ledger.view import LedgerView
 from protocols.canonical import b64

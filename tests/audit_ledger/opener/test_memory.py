@@ -52,7 +52,7 @@ def test_the_same_request_gets_the_same_answer_after_a_restart_and_another_none(
     assert reasons(core, city, other) == {Reason.OPENED_BEFORE}
     city.now += 700  # it was released in time, so it may be fetched again
     city.bring(core)
-    assert core.release(*[reply.query, reply.round], city.now) == total
+    assert core.release(reply.query, reply.round, city.now) == total
     assert core.open(request, city.now).refusals == ()
 
 

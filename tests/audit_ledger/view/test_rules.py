@@ -1,0 +1,337 @@
+"""Every rule of the replay: an entry that breaks it is found, has no effect, and the honest ledger has no finding."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from audit_ledger.findings import Rule
+from audit_ledger.opener import OpenRequest
+from protocols import statements as st
+from protocols.canonical import b64
+from protocols.clock import stamp
+from protocols.identity import SigningKey
+from protocols.secagg.binding import Binding
+from protocols.statements import Charge, Licence, Seen
+from tests.support.city import AUDITOR, BUREAU, COORDINATOR, ORIGIN, PRICE, City, Question, key
+
+H1, H2 = "kapok://hospital/h01", "kapok://hospital/h02"
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> City:
+    return City(tmp_path)
+
+
+def found(city: City, entry: bytes) -> set[Rule]:
+    """What the entry breaks as the next one; it must leave no trace but its place."""
+    view = city.view()
+    before = (len(view.questions), len(view.authority.keys), len(view.approvals), view.is_held)
+    rules = {each.rule for each in view.apply(entry)}
+    if rules:
+        assert (len(view.questions), len(view.authority.keys), len(view.approvals), view.is_held) == before
+    return rules
+
+
+def test_a_whole_life_breaks_no_rule(city: City) -> None:
+    opener = city.opener()
+    Question(city, opener).live()
+    Question(city, opener, purpose="research").live()
+    assert city.findings() == []
+
+
+# -- statements about who may speak ------------------------------------------------------------------------------------
+
+
+def add(city: City, made: SigningKey, *signers: SigningKey, **changes: Any) -> bytes:
+    licence = Licence(legal_name="legal", number="number")
+    statement = city.key_add("kapok://hospital/new", "identity", made, licence)
+    return city.sign(statement.model_copy(update=changes), *signers)
+
+
+def second_root(city: City) -> bytes:
+    later = st.parse(city.entry0).statement.model_copy(update={"at": stamp(city.now + 1)})
+    return city.sign(later, city.coordinator, city.root)
+
+
+NEW = key("new")
+KEYS: dict[str, tuple[Callable[[City], bytes], set[Rule]]] = {
+    "an honest admission": (lambda c: add(c, NEW, NEW, c.approval), set()),
+    "no possession": (lambda c: add(c, NEW, c.approval), {Rule.POSSESSION}),
+    "no second signature": (lambda c: add(c, NEW, NEW), {Rule.SIGNATURE}),
+    "an invented auditor's signature": (lambda c: add(c, NEW, NEW, key("invented")), {Rule.SIGNATURE}),
+    "the root's instead of the approval key's": (lambda c: add(c, NEW, NEW, c.root), {Rule.SIGNATURE}),
+    "a key that serves another": (lambda c: add(c, c.bureau, c.bureau, c.approval, key=b64(c.bureau.public)), {Rule.KEY_REUSED}),
+    "no licence": (lambda c: add(c, NEW, NEW, c.approval, licence=None), {Rule.LICENCE}),
+    "another's licence": (
+        lambda c: add(c, NEW, NEW, c.approval, licence=Licence(legal_name="x", number=f"licence of {H1}")),
+        {Rule.LICENCE},
+    ),
+    "another's name": (
+        lambda c: add(c, NEW, NEW, c.approval, licence=Licence(legal_name=f"legal name of {H1}", number="x")),
+        {Rule.LICENCE},
+    ),
+    "a second coordinator": (lambda c: add(c, NEW, NEW, c.approval, subject="kapok://coordinator/new"), {Rule.ROLE}),
+    "a second auditor": (
+        lambda c: add(c, NEW, NEW, c.root, subject="kapok://auditor/new", use="approval"),
+        {Rule.ROLE, Rule.SIGNATURE},
+    ),
+    "an auditor's key without its root": (lambda c: add(c, NEW, NEW, c.approval, subject=AUDITOR, use="service"), {Rule.SIGNATURE}),
+    "a second entry 0": (lambda c: second_root(c), {Rule.ROOT}),
+}
+
+
+@pytest.mark.parametrize("what", KEYS)
+def test_a_key_statement_counts_only_as_the_authority_says(city: City, what: str) -> None:
+    make, expected = KEYS[what]
+    assert found(city, make(city)) == expected
+
+
+def test_a_key_is_revoked_by_its_subject_or_the_auditor_and_by_nobody_else(city: City) -> None:
+    public = b64(city.hospitals[H1].identity.public)
+    statement = st.KeyRevoke(**city.head(H1), subject=H1, key=public, reason="lost")
+    other = st.KeyRevoke(**city.head(H2), subject=H1, key=public, reason="lost")
+    assert found(city, city.sign(other, city.hospitals[H2].identity)) == {Rule.SIGNATURE}
+    assert found(city, city.sign(statement, city.hospitals[H1].identity)) == set()
+    unknown = statement.model_copy(update={"key": b64(bytes(32))})
+    assert found(city, city.sign(unknown, city.hospitals[H1].identity)) == {Rule.KEY_UNKNOWN}
+    city.revoke_key(H1, city.hospitals[H1].identity.public)
+    city.now += 1
+    again = statement.model_copy(update={"at": stamp(city.now)})
+    assert found(city, city.sign(again, city.approval)) == {Rule.KEY_UNKNOWN}
+    assert found(city, city.sign(city.policy_of(city.hospitals[H1]), city.hospitals[H1].identity)) == {Rule.SIGNATURE}
+
+
+# -- any statement -----------------------------------------------------------------------------------------------------
+
+
+def test_bytes_that_are_no_statement_are_malformed(city: City) -> None:
+    for raw in (b"", b"{}", b"a byte", city.entry0 + b" "):
+        assert found(city, raw) == {Rule.MALFORMED}
+
+
+def test_a_statement_is_for_this_log_once_by_its_author_in_its_role(city: City) -> None:
+    hold = st.Hold(**city.head(AUDITOR), is_held=True, reason="r")
+    assert found(city, city.sign(hold.model_copy(update={"log": "other.log"}), city.approval)) == {Rule.WRONG_LOG}
+    assert found(city, city.sign(hold, city.service)) == {Rule.SIGNATURE}
+    assert found(city, city.sign(hold.model_copy(update={"by": BUREAU}), city.bureau)) == {Rule.ROLE}
+    city.log_entry(city.sign(hold, city.approval))
+    assert found(city, city.sign(hold, city.approval, city.approval)) == {Rule.DUPLICATE}
+
+
+def test_nothing_follows_the_close(city: City) -> None:
+    city.log_entry(city.sign(st.Close(**city.head(COORDINATOR), next_origin="next", next_vkey="vkey"), city.coordinator))
+    assert found(city, city.sign(st.Hold(**city.head(AUDITOR), is_held=True, reason="r"), city.approval)) == {Rule.CLOSED}
+
+
+# -- a question --------------------------------------------------------------------------------------------------------
+
+
+def asked(city: City, **changes: Any) -> bytes:
+    question = Question(city, city.opener("asker"))
+    return city.sign(question.query.model_copy(update={"nonce": "0" * 64, **changes}), city.bureau)
+
+
+QUERIES: dict[str, tuple[dict[str, Any], set[Rule]]] = {
+    "an honest one": ({}, set()),
+    "a hospital that is not admitted": ({"audience": ("kapok://hospital/h77",)}, {Rule.AUDIENCE}),
+    "an audience out of order": ({"audience": (H2, H1)}, {Rule.AUDIENCE}),
+    "no programme of this purpose": ({"purpose": "research"}, {Rule.PURPOSE}),
+    "an unknown programme": ({"programme": "0" * 64}, {Rule.PURPOSE}),
+    "valid for too long": ({"valid_until": "2027-11-23T08:00:00Z"}, {Rule.VALIDITY}),
+    "valid until before it was asked": ({"valid_until": "2026-11-22T08:00:00Z"}, {Rule.VALIDITY}),
+}
+
+
+@pytest.mark.parametrize("what", QUERIES)
+def test_a_query_keeps_its_rules(city: City, what: str) -> None:
+    changes, expected = QUERIES[what]
+    assert found(city, asked(city, **changes)) == expected
+
+
+def test_what_names_something_unlogged_has_no_effect(city: City) -> None:
+    head = {"target": "0" * 64}
+    approval = st.Approval(**city.head(AUDITOR), until=stamp(city.now), **head)
+    revocation = st.Revocation(**city.head(AUDITOR), reason="r", **head)
+    incident = st.Incident(**city.head(H1), query="0" * 64, code="x")
+    for statement, signer in ((approval, city.approval), (revocation, city.approval), (incident, city.hospitals[H1].identity)):
+        assert found(city, city.sign(statement, signer)) == {Rule.TARGET_UNKNOWN}
+
+
+def ready_with(question: Question, **changes: Any) -> bytes:
+    """A Ready of h01 as it would be next, changed; nothing is logged."""
+    city, hospital = question.city, question.city.hospitals[H1]
+    honest = {
+        "query": question.id.hex(),
+        "first_round": 0,
+        "last_round": 0,
+        "sequence": 1,
+        "not_after": stamp(question.not_after),
+        "agreement": hospital.agreement.certificate(ORIGIN, H1, hospital.identity),
+        "sealing": question.opener.sealing("2026-11", city.now),
+        "charge": charge(),
+        "seen": Seen(size=1, root=city.view().roots[1].hex()),
+    }
+    return city.sign(st.Ready(**city.head(H1), **{**honest, **changes}), hospital.identity)
+
+
+def charge(**changes: Any) -> Charge:
+    blocks = ("2026-10", "2026-11")
+    made = Charge(purpose="surveillance", price=PRICE, price_two=PRICE, blocks=blocks, totals=(PRICE,) * 2, totals_two=(PRICE,) * 2)
+    return made.model_copy(update=changes)
+
+
+def forged_agreement(question: Question) -> dict[str, Any]:
+    hospital = question.city.hospitals[H1]
+    return {"agreement": hospital.agreement.certificate(ORIGIN, H2, hospital.identity)}
+
+
+def forged_sealing(question: Question) -> dict[str, Any]:
+    return {"sealing": question.opener.keys.current("2026-11", question.city.now).certificate(ORIGIN, key("invented"))}
+
+
+READYS: dict[str, tuple[Callable[[Question], dict[str, Any]], set[Rule]]] = {
+    "an honest one": (lambda q: {}, set()),
+    "another query": (lambda q: {"query": "0" * 64}, {Rule.TARGET_UNKNOWN}),
+    "a gap in the sequence": (lambda q: {"sequence": 2}, {Rule.SEQUENCE}),
+    "a total that skips the price": (lambda q: {"charge": charge(totals=("0.000000000", PRICE))}, {Rule.TOTALS}),
+    "a doubled total that skips": (lambda q: {"charge": charge(totals_two=("0.000000000", PRICE))}, {Rule.TOTALS}),
+    "a block without a total": (lambda q: {"charge": charge(totals=(PRICE,))}, {Rule.TOTALS}),
+    "no block at all": (lambda q: {"charge": charge(blocks=(), totals=(), totals_two=())}, {Rule.TOTALS}),
+    "more than the policy": (
+        lambda q: {"charge": charge(price="9.000000000", totals=("9.000000000",) * 2)},
+        {Rule.OVERSPENT},
+    ),
+    "an agreement key certified for another": (forged_agreement, {Rule.AGREEMENT}),
+    "a sealing key of nobody": (forged_sealing, {Rule.SEALING}),
+    "another history": (lambda q: {"seen": Seen(size=1, root="0" * 64)}, {Rule.FORKED}),
+}
+
+
+@pytest.mark.parametrize("what", READYS)
+def test_a_ready_keeps_its_rules(city: City, what: str) -> None:
+    make, expected = READYS[what]
+    question = Question(city, city.opener())
+    assert found(city, ready_with(question, **make(question))) == expected
+
+
+def test_a_ready_without_approval_and_a_second_one_are_found(city: City) -> None:
+    question = Question(city, city.opener())
+    question.ready(H1)
+    assert found(city, question.ready(H1)) >= {Rule.DUPLICATE}
+    city.revoke_approval(city.programme)
+    assert Rule.APPROVAL_MISSING in {each.rule for each in city.view().apply(ready_of(question, H2))}
+
+
+def ready_of(question: Question, uri: str) -> bytes:
+    """An honest Ready that is not logged."""
+    city, logged = question.city, question.city.log_entry
+    city.log_entry = lambda entry: 0  # type: ignore[method-assign]
+    try:
+        return question.ready(uri)
+    finally:
+        city.log_entry = logged  # type: ignore[method-assign]
+
+
+def test_a_price_of_its_own_is_found(city: City) -> None:
+    question = Question(city, city.opener())
+    question.ready(H2)
+    cheap = charge(price="0.001000000", totals=("0.001000000",) * 2)
+    assert found(city, ready_with(question, charge=cheap)) == {Rule.PRICE_DIFFERS}
+
+
+# -- opening, receipt, release -----------------------------------------------------------------------------------------
+
+
+def opening(question: Question, binding: Binding, **changes: Any) -> bytes:
+    view = question.city.view()
+    honest = {
+        "query": binding.query.hex(),
+        "first_round": 0,
+        "last_round": 0,
+        "attempt": binding.attempt,
+        "preimage": b64(binding.encode()),
+        "stream_sum": "0" * 64,
+        "seen": Seen(size=view.size, root=view.range.root().hex()),
+    }
+    return question.city.sign(st.Opening(**question.city.head(AUDITOR), **{**honest, **changes}), question.city.service)
+
+
+OPENINGS: dict[str, tuple[Callable[[Question], bytes], set[Rule]]] = {
+    "an honest one": (lambda q: opening(q, q.binding()), set()),
+    "an unknown query": (lambda q: opening(q, q.binding(), query="0" * 64), {Rule.TARGET_UNKNOWN}),
+    "no preimage": (lambda q: opening(q, q.binding(), preimage=b64(b"x")), {Rule.BINDING}),
+    "another attempt": (lambda q: opening(q, q.binding(), attempt=2), {Rule.BINDING}),
+    "another log's binding": (lambda q: opening(q, q.binding(origin="other")), {Rule.BINDING}),
+    "three counting": (lambda q: opening(q, q.binding(counting=tuple(sorted(q.readys))[:3])), {Rule.MEMBER}),
+    "after the window": (lambda q: opening(q, q.binding(not_after=q.city.now)), {Rule.WINDOW}),
+}
+
+
+@pytest.mark.parametrize("what", OPENINGS)
+def test_an_opening_keeps_its_rules(city: City, what: str) -> None:
+    make, expected = OPENINGS[what]
+    question = Question(city, city.opener())
+    question.all_ready()
+    assert found(city, make(question)) == expected
+
+
+def test_an_opening_without_a_member_s_ready_twice_or_under_a_hold_is_found(city: City) -> None:
+    question = Question(city, city.opener())
+    question.all_ready([each for each in city.hospitals if each != H1])
+    question.readys[H1] = ready_of(question, H1)
+    assert found(city, opening(question, question.binding())) == {Rule.MEMBER}
+    del question.readys[H1]
+    honest = question.binding()
+    city.hold(True)
+    assert found(city, opening(question, honest)) == {Rule.HELD}
+    city.now += 1
+    city.hold(False)
+    city.log_entry(opening(question, honest))
+    assert found(city, opening(question, question.binding(attempt=2))) == {Rule.OPENED_TWICE}
+
+
+@pytest.fixture
+def opened(city: City) -> tuple[Question, OpenRequest]:
+    question = Question(city, city.opener())
+    question.all_ready()
+    request = question.request()
+    question.open(request)
+    return question, request
+
+
+def test_a_receipt_is_a_member_s_under_the_opened_binding_once(city: City, opened: tuple[Question, OpenRequest]) -> None:
+    question, request = opened
+    other = question.contribute(H1, question.binding(), binding="0" * 64)
+    assert found(city, other.receipt) == {Rule.RECEIPT}
+    city.log_entry(request.seeds[0].receipt)
+    again = question.contribute(H1, question.binding())
+    assert found(city, again.receipt) == {Rule.RECEIPT_TWICE}
+    early = Question(city, question.opener)
+    early.all_ready()
+    assert found(city, early.request().seeds[0].receipt) == {Rule.TARGET_UNKNOWN}
+
+
+def test_a_release_follows_all_receipts_under_the_opened_binding_once(city: City, opened: tuple[Question, OpenRequest]) -> None:
+    question, request = opened
+    values, binding = np.zeros(6, np.int64), Binding.decode(request.preimage)
+    first = release(question, binding, values)
+    assert found(city, first) == {Rule.RECEIPT_MISSING}
+    for each in request.seeds:
+        city.log_entry(each.receipt)
+    assert found(city, release(question, binding, values, binding="0" * 64)) == {Rule.RELEASE}
+    assert found(city, release(question, binding, values, values=None)) == {Rule.RELEASE}
+    assert found(city, first) == set()
+    city.log_entry(first)
+    assert found(city, release(question, binding, values, status="failed")) == {Rule.RELEASE_TWICE}
+
+
+def release(question: Question, binding: Binding, values: Any, /, **changes: Any) -> bytes:
+    city, logged = question.city, question.city.log_entry
+    city.log_entry = lambda entry: 0  # type: ignore[method-assign]
+    try:
+        return question.release(binding, values, **changes)
+    finally:
+        city.log_entry = logged  # type: ignore[method-assign]
