@@ -57,7 +57,8 @@ class CityLedger:
         self._listeners.append(listener)
 
     def unlisten(self, listener: Callable[[], None]) -> None:
-        self._listeners.remove(listener)
+        if listener in self._listeners:
+            self._listeners.remove(listener)
 
     def findings(self, entry: bytes) -> tuple[Signed, list[Finding]]:
         """A statement from outside, and what the ledger would hold against it as the next entry."""
@@ -133,6 +134,6 @@ class CityLedger:
         async with self._news:
             self.note, self.note_size = cosigned, checkpoint.size
             self._news.notify_all()
-        for listener in self._listeners:
+        for listener in list(self._listeners):
             listener()
         await asyncio.to_thread(self._store.publish, cosigned)

@@ -6,7 +6,7 @@ member whose contribution did not come.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from audit_ledger.party.channel import CHUNK_BYTES
@@ -35,6 +35,7 @@ class Member:
     partial: Partial | None = None
     is_paused: bool = False
     told_note: bytes = b""
+    listener: Callable[[], None] = lambda: None
 
     def send(self, frame: link_pb2.CoordinatorFrame) -> None:
         """Raises QueueFull when the hospital reads too slowly; its stream is then closed."""

@@ -1,0 +1,135 @@
+"""Real processes of a simulated city: started, watched until they say they are ready, killed, and never left behind.
+
+Every program is the one a user installs, called by its console script; what it prints goes to `<folder>/<name>.log`.
+"""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+READY = b"ready"
+START_TIMEOUT_S = 60.0
+
+
+class CommandFailed(Exception):
+    """A program of the city ended with an error; its output says why."""
+
+
+def program(name: str) -> str:
+    """The console script beside the running interpreter."""
+    return str(Path(sys.executable).parent / name)
+
+
+def run(name: str, *arguments: object, expect: Sequence[int] = (0,), environment: dict[str, str] | None = None) -> str:
+    """Runs a program to its end and returns its standard output. Raises CommandFailed with the last lines it printed."""
+    command = [program(name), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})}, check=False)
+    if done.returncode not in expect:
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
+        raise CommandFailed(f"{name} {arguments[0] if arguments else ''}: exit code {done.returncode}\n{tail}")
+    return done.stdout
+
+
+@dataclass(slots=True)
+class Service:
+    """One long-running program."""
+
+    name: str
+    command: list[str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns once the program has printed a line that starts with `ready`. Raises CommandFailed."""
+        self.launch()
+        self.await_ready()
+
+    def launch(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
+
+    def await_ready(self) -> None:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        until = time.monotonic() + START_TIMEOUT_S
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            while time.monotonic() < until and selector.select(until - time.monotonic()):
+                line = self.process.stdout.readline()
+                if line.startswith(READY):
+                    return
+                if not line:
+                    break
+        self.kill()
+        raise CommandFailed(f"{self.name}: did not get ready\n{self.tail()}")
+
+    def tail(self) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:]) if self.log.exists() else ""
+
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self) -> None:
+        """An orderly end (SIGTERM), then a hard one."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._let_go()
+
+    def kill(self) -> None:
+        """`kill -9`: no handler runs."""
+        if self.process is not None and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
+        self.process = None
+
+
+@dataclass(slots=True)
+class Services:
+    """All programs of a city; leaving the block ends every one of them."""
+
+    folder: Path
+    running: dict[str, Service] = field(default_factory=dict)
+
+    def start(self, name: str, *command: object) -> Service:
+        service = self.add(name, *command)
+        service.start()
+        return service
+
+    def add(self, name: str, *command: object) -> Service:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        head, *rest = map(str, command)
+        service = Service(name, [program(head), *rest], self.folder / f"{name.replace('/', '-')}.log")
+        self.running[name] = service
+        return service
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
+
+    def end(self) -> None:
+        services = list(self.running.values())
+        for service in reversed(services):
+            if service.process is not None:
+                service.process.send_signal(signal.SIGTERM)
+        for service in services:
+            service.stop()
