@@ -1,6 +1,6 @@
 """The coordinator's desk over mutual TLS: the catalogue, statements in, and the life of a question as a stream of steps.
 
-A stream that ends without its last step means nothing, and is an error; so is an unknown state. Broken connections become
+A stream that ends without its last step means nothing (`City` says so); an unknown state is an error. Broken connections become
 `Unreachable` with the status alone: what a server says in prose is not repeated.
 """
 
@@ -104,7 +104,7 @@ class Desk:
             while True:
                 frame = self._call(lambda: next(call, None))
                 if frame is None:
-                    raise Unreachable("error.stream_ended")
+                    return
                 step = Step.of_frame(frame)
                 yield step
                 if step.is_last:
