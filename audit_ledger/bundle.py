@@ -28,11 +28,13 @@ from audit_ledger.errors import LedgerError, Malformed
 from audit_ledger.policy import TrustFile
 from audit_ledger.proof import TlogProof
 from protocols.answer import Answer, Proven
+from protocols.asked import Asked
 from protocols.canonical import unb64
 from protocols.clock import unix
 from protocols.contract import CONTRACT, colluders
 from protocols.errors import BadSignature, MalformedBytes, ProtocolError
 from protocols.identity import Identity, Role
+from protocols.query import QueryError
 from protocols.secagg.agreement import require_certified
 from protocols.secagg.binding import Binding
 from protocols.secagg.masks import values_hash
@@ -138,9 +140,10 @@ class _Check:
             self._approvals(*query, approvals)
             self._opening(*query, *opening, binding)
             self._readys(*query, readys, binding, opening[0].index)
-            self._receipts(*query, receipts, binding, opening[0].index, release[0].index)
-            self._release(*query, *release, binding)
-            self._figures(binding)
+            answered = self._answered(opening[1], release[1], binding)
+            self._receipts(*query, receipts, binding, answered, (opening[0].index, release[0].index))
+            self._release(*query, *release, binding, answered)
+            self._figures(binding, query[1])
         self.report.size = max(self.roots, default=0)
         self._not_shown()
         return self.report
@@ -288,8 +291,19 @@ class _Check:
         services = [k.key for k in self.authority.keys.values() if k.use == "service"]
         return any(_is_sealed_by(key, ready) for key in services)
 
-    def _receipts(self, asked: Placed, _: Query, receipts: list[Placed], binding: Binding, opened: int, released: int) -> None:
-        given: list[str] = []
+    def _answered(self, opening: Opening, release: Release, binding: Binding) -> tuple[str, ...]:
+        """The opened members; in a training, whose set only shrinks, those of them who stayed to the end."""
+        members = tuple(each.uri for each in binding.members)
+        if opening.first_round == 0:
+            return members
+        stayed = tuple(sorted(release.answered))
+        self._demand(bool(stayed) and set(stayed) <= set(members), "release", "answered are not of the opened members")
+        return stayed
+
+    def _receipts(
+        self, asked: Placed, _: Query, receipts: list[Placed], binding: Binding, answered: tuple[str, ...], span: tuple[int, int]
+    ) -> None:
+        (opened, released), given = span, list[str]()
         for each in receipts:
             receipt = each.signed.statement
             if not isinstance(receipt, Receipt):
@@ -298,20 +312,22 @@ class _Check:
             self._spoken(each, Role.HOSPITAL)
             given.append(receipt.by)
             self._demand(opened < each.index < released, each.place, "does not stand between opening and release")
-            same = (receipt.query, receipt.attempt) == (asked.signed.hex_id, binding.attempt)
+            is_plain = receipt.first_round == 0
+            same = receipt.query == asked.signed.hex_id and (receipt.attempt == binding.attempt or not is_plain)
             self._demand(same and receipt.first_round <= binding.round <= receipt.last_round, each.place, "is for another attempt")
-            is_plain = receipt.first_round == receipt.last_round
             self._demand(not is_plain or receipt.binding == binding.value.hex(), each.place, "is under another binding")
-        self._demand(sorted(given) == [each.uri for each in binding.members], "receipts", "are not one of each member")
+        self._demand(sorted(given) == list(answered), "receipts", "are not one of each member")
 
-    def _release(self, asked: Placed, query: Query, placed: Placed, release: Release, binding: Binding) -> None:
+    def _release(
+        self, asked: Placed, query: Query, placed: Placed, release: Release, binding: Binding, answered: tuple[str, ...]
+    ) -> None:
         self._spoken(placed, Role.COORDINATOR)
         ended = (release.query, release.round, release.attempt, release.binding, release.status)
         wanted = (asked.signed.hex_id, binding.round, binding.attempt, binding.value.hex(), "released")
         self._demand(ended == wanted, "release", "is not of the opened query, round, attempt and binding")
         self._demand(release.values == _hash(self.answer.values), "values", "are not those that were released")
-        members, told = tuple(each.uri for each in binding.members), self.answer.coverage
-        self._demand(release.answered == told.answered == members, "coverage.answered", "is not the opened member set")
+        told = self.answer.coverage
+        self._demand(release.answered == told.answered == answered, "coverage.answered", "is not the opened member set")
         for name in ("refused", "away", "left_out"):
             self._demand(getattr(release, name) == getattr(told, name), f"coverage.{name}", "is not that of the release")
         named = [*release.answered, *release.refused, *release.away, *release.left_out]
@@ -320,15 +336,25 @@ class _Check:
 
     # -- figures -----------------------------------------------------------------------------------------------------
 
-    def _figures(self, binding: Binding) -> None:
+    def _figures(self, binding: Binding, query: Query) -> None:
         answer, u = self.answer, len(binding.members)
-        self._demand(len(answer.values) == binding.dimension, "values", f"are not {binding.dimension} numbers")
+        length = binding.dimension + self._weights(query) if binding.round else binding.dimension
+        self._demand(len(answer.values) == length, "values", f"are not {length} numbers")
         honest = max(1, binding.n - binding.c)
         totals = [Fraction(u * math.ceil(Fraction(each, honest)), 16) for each in binding.variances]
         told = [Fraction(each) for each in answer.total_variances]
         self._demand(told == totals, "total_variances", "do not follow from the opened binding")
         fits = len(answer.half_widths) == len(totals) and all(map(_is_half_width, answer.half_widths, totals))
         self._demand(fits, "half_widths", "do not fit the variances")
+
+    def _weights(self, query: Query) -> int:
+        """A training releases its final weights before its last round's vector."""
+        try:
+            asked = Asked.of(query)
+        except (ProtocolError, QueryError) as error:
+            self._demand(False, "query", str(error))
+            return 0
+        return asked.released_length - asked.dimension
 
     def _not_shown(self) -> None:
         say = self.report.not_shown.append

@@ -311,9 +311,14 @@ class LedgerView:
         if opened is None or release.binding != opened[1].value.hex() or release.values is None:
             yield Finding(index, Rule.RELEASE, "released under the opened binding")
             return
-        for member in opened[1].members:
-            if not any(uri == member.uri for uri, _ in facts.receipts):
-                yield Finding(index, Rule.RECEIPT_MISSING, member.uri)
+        # Inside a training's segment the member set only shrinks: who vanished has no receipt, and is not among `answered`.
+        opened_members = [member.uri for member in opened[1].members]
+        wanted = list(release.answered) if opened[2].first_round else opened_members
+        if not set(wanted) <= set(opened_members) or list(release.answered) != wanted:
+            yield Finding(index, Rule.RELEASE, "answered are the opened members, or in a training those of them who stayed")
+        for uri in wanted:
+            if not any(uri == each for each, _ in facts.receipts):
+                yield Finding(index, Rule.RECEIPT_MISSING, uri)
 
     def _accept(self, index: int, signed: Signed) -> None:
         match signed.statement:

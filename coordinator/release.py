@@ -42,9 +42,11 @@ async def unmasked(auditor: Auditor, ledger: CityLedger, asked: Asked, binding: 
     return await asyncio.to_thread(unmask, masked, total, binding.ring, limit)
 
 
-def release_statement(view: LedgerView, question: Question, binding: Binding, values: Integers, by: str, at: str) -> Release:
+def release_statement(
+    view: LedgerView, question: Question, binding: Binding, answered: tuple[str, ...], values: Integers, by: str, at: str
+) -> Release:
+    """`binding` is the opened one; `answered` its members, or in a training those of them who stayed."""
     facts = view.questions[question.id.hex()]
-    answered = tuple(member.uri for member in binding.members)
     ready, refused = set(facts.readys), set(facts.refusals)
     return Release(
         log=view.authority.origin,

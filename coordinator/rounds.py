@@ -207,7 +207,8 @@ class Rounds:
         opened: Binding = facts.openings[question.admitted.asked.first_round][1]
         at = stamp(self._clock())
         if facts.release is None:
-            release = release_statement(self._ledger.view, question, opened, values, self._uri, at)
+            answered = tuple(member.uri for member in complete.binding.members)
+            release = release_statement(self._ledger.view, question, opened, answered, values, self._uri, at)
             receipts = [each.receipt for each in complete.made if each.receipt]
             await self._ledger.append([*receipts, *(self._signed(each) for each in [*more, release])])
         await self._ledger.cosigned()

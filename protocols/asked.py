@@ -57,6 +57,11 @@ class Asked:
         return isinstance(self.spec, FitSpec)
 
     @property
+    def released_length(self) -> int:
+        """Integers in the release: the vector, and for a training the final weights before its last round's vector."""
+        return self.dimension + (len(self.spec.columns) if isinstance(self.spec, FitSpec) else 0)
+
+    @property
     def scale(self) -> int:
         """What the vector's integers are multiples of one over."""
         return SCALE if self.is_training else 1
