@@ -50,6 +50,8 @@ def status(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOptio
         with opened(place.path) as journal:
             found = _status(place, config, journal)
         table = Table(show_header=False, box=None)
+        table.add_column()
+        table.add_column(overflow="fold")
         for name, value in found.items():
             table.add_row(say(lang, *_STATUS_WORDS[name]), str(value) if value is not None else "–")
         show(found, as_json, table)
