@@ -14,7 +14,7 @@ import structlog
 
 from coordinator.attempt import Attempt, Turn, bind, contribution_refusals
 from coordinator.ledger import CityLedger
-from coordinator.members import Members, chunks
+from coordinator.members import Member, Members, chunks
 from coordinator.opening import Auditor
 from coordinator.question import Ended, Question
 from coordinator.register import Contributed, Register
@@ -95,8 +95,9 @@ class Gathering:
 
     async def gather_readys(self, question: Question) -> None:
         """Until everybody in the audience answered, or the connected ones did and a grace passed, or the deadline. Raises Ended."""
+        question.is_gathered = False
         loop = asyncio.get_running_loop()
-        until, offered = loop.time() + self._timing.ready_s, set[int]()
+        until, offered = loop.time() + self._timing.ready_s, set[Member]()
         settled: float | None = None
         while (now := loop.time()) < until:
             self.require_open(question, question.not_after)
@@ -110,7 +111,7 @@ class Gathering:
         if len(question.readys) < question.query.floor:
             raise Ended("failed", _too_few(question))
 
-    def _offer_to_all(self, question: Question, offered: set[int]) -> bool:
+    def _offer_to_all(self, question: Question, offered: set[Member]) -> bool:
         """Offers to members that have not seen it on their present stream; True while one of them has still to answer."""
         is_waiting = False
         for uri in question.query.audience:
@@ -118,32 +119,35 @@ class Gathering:
             if member is None or uri in question.readys or uri in question.refused or question.offer is None:
                 continue
             is_waiting = True
-            if id(member) not in offered:
-                offered.add(id(member))
+            if member not in offered:
+                offered.add(member)
                 member.catch_up(self._ledger)
                 member.send(question.offer)
         return is_waiting
 
     async def log_readys(self, question: Question) -> None:
         """Readys and refusals stand under a cosigned checkpoint before the member set is sent."""
-        told = {**question.readys, **question.refused}
-        await self._ledger.append([envelope for _, envelope in sorted(told.items())])
+        question.is_gathered = True
         await self._ledger.cosigned()
 
     async def answered(self, question: Question, uri: str, envelope: bytes, is_ready: bool) -> None:
-        """A Ready or a Refused arrived on `uri`'s stream. It counts if the ledger would take it."""
+        """A Ready or a Refused arrived on `uri`'s stream. It counts if the ledger takes it; a late one is logged too."""
         signed, findings = self._ledger.findings(envelope)
         is_logged = signed.id in self._ledger.view.seen_ids
         if signed.statement.by != uri or (findings and not is_logged):
             log.warning("statement not taken", party=uri, rules=[str(each.rule) for each in findings])
             return
-        (question.readys if is_ready else question.refused)[uri] = envelope
+        # Logged as it comes: the hospital's next Ready continues this account, whichever question that one is for.
+        await self._ledger.append([envelope])
+        if not question.is_gathered:
+            (question.readys if is_ready else question.refused)[uri] = envelope
         await question.note()
 
     # -- member set and contributions
 
     async def round(self, question: Question, number: int, input_: bytes) -> Complete:
         """A complete attempt at a round: the stored one if there is one, else a new one. Raises Ended after three."""
+        await self._leave_out_the_gone(question, number)
         last = await asyncio.to_thread(self._register.last_attempt, question.id, number)
         if last is not None and (complete := await self._stored(question, number, *last)) is not None:
             return complete
@@ -153,12 +157,18 @@ class Gathering:
             turn = Turn(number, attempt, question.not_after, input_)
             bound = bind(question, self._ledger.view, turn, question.gone)
             await asyncio.to_thread(self._register.set_attempt, question.id, number, attempt, bound.binding.encode())
-            if await self._attempt(question, bound, input_):
+            if not (lost := await self._attempt(question, bound, input_)):
                 made = question.made[(number, attempt)]
                 return Complete(bound.binding, [made[uri] for uri in bound.uris])
-            question.gone |= set(bound.uris) - set(question.made[(number, attempt)])
+            question.gone |= lost
         exhausted = Refusal(Reason.ATTEMPTS_EXHAUSTED, f"{CONTRACT.attempts} attempts", "none complete")
         raise Ended("failed", [exhausted, *_balked(question)])
+
+    async def _leave_out_the_gone(self, question: Question, number: int) -> None:
+        """Inside a segment the member set only shrinks, also over a restart."""
+        before = await asyncio.to_thread(self._register.last_attempt, question.id, number - 1)
+        if before is not None:
+            question.gone |= set(question.readys) - {member.uri for member in Binding.decode(before[1]).members}
 
     async def _stored(self, question: Question, number: int, attempt: int, preimage: bytes) -> Complete | None:
         binding = Binding.decode(preimage)
@@ -166,40 +176,44 @@ class Gathering:
         is_complete = {each.uri for each in made} == {member.uri for member in binding.members}
         return Complete(binding, made) if is_complete else None
 
-    async def _attempt(self, question: Question, bound: Attempt, input_: bytes) -> bool:
-        """Sends the member set and gathers; False if a member vanished or refused."""
+    async def _attempt(self, question: Question, bound: Attempt, input_: bytes) -> set[str]:
+        """Sends the member set and gathers. Returns who refused, vanished or was too late: nobody, if the attempt is complete."""
         key = (bound.binding.round, bound.binding.attempt)
         question.made[key], question.balked[key] = {}, {}
         question.member_uris = bound.uris
         question.member_frames = _member_frames(bound, input_)
         loop = asyncio.get_running_loop()
-        until, sent, missing_since = loop.time() + self._timing.contribution_s, dict[str, int](), dict[str, float]()
-        while loop.time() < until:
+        until, sent, away_since = loop.time() + self._timing.contribution_s, dict[str, Member](), dict[str, float]()
+        pending, settled = set(bound.uris), float("inf")
+        while (now := loop.time()) < until:
             self.require_open(question, question.not_after)
-            pending = [uri for uri in bound.uris if uri not in question.made[key]]
+            pending = set(bound.uris) - set(question.made[key])
             if not pending:
-                return True
-            if question.balked[key] or self._is_one_gone(question, pending, sent, missing_since):
-                return False
+                return set()
+            if lost := set(question.balked[key]) | self._vanished(question, pending, sent, away_since):
+                # The others are not to blame that they are still in their slot; who else refuses says so within the grace.
+                settled = min(settled, now + self._timing.straggler_s)
+                if lost >= pending or now >= settled:
+                    return lost
             await self._news(question)
-        return False
+        return pending
 
-    def _is_one_gone(self, question: Question, pending: list[str], sent: dict[str, int], missing_since: dict[str, float]) -> bool:
-        """(Re)sends the member set on each stream once; True when a member has stayed away too long."""
-        now = asyncio.get_running_loop().time()
-        for uri in pending:
+    def _vanished(self, question: Question, pending: set[str], sent: dict[str, Member], away_since: dict[str, float]) -> set[str]:
+        """(Re)sends the member set on each stream once; returns who has stayed away too long."""
+        now, vanished = asyncio.get_running_loop().time(), set[str]()
+        for uri in sorted(pending):
             member = self._members.get(uri)
             if member is None:
-                if now - missing_since.setdefault(uri, now) > self._timing.vanished_s:
-                    return True
+                if now - away_since.setdefault(uri, now) > self._timing.vanished_s:
+                    vanished.add(uri)
                 continue
-            missing_since.pop(uri, None)
-            if sent.get(uri) != id(member):
-                sent[uri] = id(member)
+            away_since.pop(uri, None)
+            if sent.get(uri) is not member:
+                sent[uri] = member
                 member.catch_up(self._ledger)
                 for frame in question.member_frames:
                     member.send(frame)
-        return False
+        return vanished
 
     async def contributed(self, question: Question, uri: str, header: link_pb2.Contribution, masked: bytes) -> None:
         """A complete contribution arrived on `uri`'s stream."""

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import structlog
+
 from audit_ledger.checkpoint import Checkpoint
 from audit_ledger.errors import LedgerError
 from audit_ledger.findings import Finding
@@ -21,6 +23,7 @@ from coordinator.errors import AuditorAway
 from protocols.dsse import Envelope
 from protocols.statements import Signed, parse
 
+log = structlog.get_logger("coordinator.ledger")
 RETRY_S = 0.5
 
 
@@ -75,13 +78,13 @@ class CityLedger:
                     self.view.apply(entry)
         return positions
 
-    async def cosigned(self, timeout_s: float = 60.0) -> bytes:
-        """The cosigned note over at least all that is appended now. Raises AuditorAway."""
+    async def cosigned(self, timeout_s: float = 60.0, other_than: bytes = b"") -> bytes:
+        """The cosigned note over at least all that is appended now, another one than `other_than`. Raises AuditorAway."""
         size = self.view.size
         self._wanted.set()
         try:
             async with asyncio.timeout(timeout_s), self._news:
-                await self._news.wait_for(lambda: self.note_size >= size)
+                await self._news.wait_for(lambda: self.note_size >= size and self.note != other_than)
         except TimeoutError:
             why = f": {self.problem.code}" if self.problem else ""
             raise AuditorAway(f"no cosignature within {timeout_s:.0f} s{why}") from None
@@ -89,9 +92,8 @@ class CityLedger:
 
     async def refreshed(self, max_age_s: int = 60) -> bytes:
         """Like `cosigned`, with a witness time that is recent even if nothing was appended."""
-        if self.note and self.witness_time() < self._clock() - max_age_s:
-            self.note_size = 0
-        return await self.cosigned()
+        is_old = bool(self.note) and self.witness_time() < self._clock() - max_age_s
+        return await self.cosigned(other_than=self.note if is_old else b"")
 
     def witness_time(self) -> int:
         """The moment the quorum last vouched for the newest checkpoint."""
@@ -121,6 +123,8 @@ class CityLedger:
                 await self._publish()
                 self.problem = None
             except LedgerError as error:
+                if self.problem is None or self.problem.code != error.code:
+                    log.warning("not cosigned", code=error.code, size=self.size, why=str(error))
                 self.problem = error
                 self._wanted.set()
                 await asyncio.sleep(RETRY_S)

@@ -9,10 +9,13 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import structlog
+
 from audit_ledger.party.channel import CHUNK_BYTES
 from coordinator.ledger import CityLedger
 from protocols.v1 import link_pb2
 
+log = structlog.get_logger("coordinator.members")
 OUTBOX_FRAMES = 4096
 FOLLOW_BYTES = 1024 * 1024
 
@@ -38,8 +41,12 @@ class Member:
     listener: Callable[[], None] = lambda: None
 
     def send(self, frame: link_pb2.CoordinatorFrame) -> None:
-        """Raises QueueFull when the hospital reads too slowly; its stream is then closed."""
-        self.outbox.put_nowait(frame)
+        """Into the outbox. A hospital that reads too slowly loses its stream, and no question waits for it."""
+        try:
+            self.outbox.put_nowait(frame)
+        except asyncio.QueueFull:
+            log.warning("hospital reads too slowly", party=self.uri)
+            close(self)
 
     def catch_up(self, ledger: CityLedger) -> None:
         """Brings the member to the newest cosigned checkpoint."""

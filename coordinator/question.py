@@ -66,6 +66,7 @@ class Question:
     gone: set[str] = field(default_factory=set)
     member_uris: tuple[str, ...] = ()
     is_cancelled: bool = False
+    is_gathered: bool = False
     breakdown: Breakdown = field(default_factory=Breakdown)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
 

@@ -39,7 +39,7 @@ class Link(link_pb2_grpc.NodeLinkServicer):
         if hello.WhichOneof("frame") != "hello":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "link.hello_first")
         member = Member(str(uri), told=hello.hello.followed)
-        member.listener = lambda: self._tell(member)
+        member.listener = lambda: member.catch_up(self._ledger)  # at once, so that an Offer finds the hospital up to date
         reader = asyncio.create_task(self._read(member, request_iterator))
         try:
             await self._welcome(member)
@@ -61,14 +61,6 @@ class Link(link_pb2_grpc.NodeLinkServicer):
         self._ledger.listen(member.listener)
         self._members.join(member)
         log.info("hospital joined", party=member.uri)
-
-    def _tell(self, member: Member) -> None:
-        """News of the ledger goes out at once, so that an Offer finds the hospital up to date."""
-        try:
-            member.catch_up(self._ledger)
-        except asyncio.QueueFull:
-            log.warning("hospital reads too slowly", party=member.uri)
-            close(member)
 
     async def _next(self, member: Member) -> link_pb2.CoordinatorFrame | None:
         try:

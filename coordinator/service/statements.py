@@ -1,6 +1,7 @@
 """Statements from outside: they enter the ledger if the ledger's own rules find nothing against them.
 
-Who sends a statement does not matter, who signed it does. Kinds that belong to a question's life come only through the rounds.
+Who sends a statement does not matter, who signed it does. Kinds that belong to a question's life come only through the rounds, but
+for a Ready that came too late for its round: it is a charge, and the hospital's next Ready continues it.
 """
 
 from audit_ledger.errors import LedgerError
@@ -16,12 +17,13 @@ from protocols.statements import (
     KeyRevoke,
     Policy,
     Programme,
+    Ready,
     Review,
     Revocation,
 )
 from protocols.v1 import link_pb2
 
-OPEN_KINDS = (Approval, Dataset, Hold, Incident, KeyAdd, KeyRevoke, Policy, Programme, Review, Revocation)
+OPEN_KINDS = (Approval, Dataset, Hold, Incident, KeyAdd, KeyRevoke, Policy, Programme, Ready, Review, Revocation)
 
 
 async def append_statement(ledger: CityLedger, envelope: bytes) -> link_pb2.Appended:
