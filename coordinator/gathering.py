@@ -1,4 +1,4 @@
-"""Offers out, Readys in; member sets out, contributions in. Ends with the logged Readys, and with a complete attempt per round.
+"""Offers out, Readys in; member sets out, contributions in. Ends with a complete attempt per round.
 
 Everything is resumable: an Offer once made is made again with the same proof and window; an attempt whose contributions are all in
 the register is opened as it is; otherwise the next attempt follows, up to three a round. A member that vanishes, refuses or sends
@@ -125,22 +125,13 @@ class Gathering:
                 member.send(question.offer)
         return is_waiting
 
-    async def log_readys(self, question: Question) -> None:
-        """Readys and refusals stand under a cosigned checkpoint before the member set is sent."""
-        question.is_gathered = True
-        await self._ledger.cosigned()
-
     async def answered(self, question: Question, uri: str, envelope: bytes, is_ready: bool) -> None:
-        """A Ready or a Refused arrived on `uri`'s stream. It counts if the ledger takes it; a late one is logged too."""
-        signed, findings = self._ledger.findings(envelope)
-        is_logged = signed.id in self._ledger.view.seen_ids
-        if signed.statement.by != uri or (findings and not is_logged):
+        """A Ready or a Refused arrived on `uri`'s stream: it enters the ledger at once, in the order of the stream."""
+        index, findings = await self._ledger.append_valid(envelope)
+        if index is None or parse(envelope).statement.by != uri:
             log.warning("statement not taken", party=uri, rules=[str(each.rule) for each in findings])
             return
-        # Logged as it comes: the hospital's next Ready continues this account, whichever question that one is for.
-        await self._ledger.append([envelope])
-        if not question.is_gathered:
-            (question.readys if is_ready else question.refused)[uri] = envelope
+        (question.readys if is_ready else question.refused)[uri] = envelope
         await question.note()
 
     # -- member set and contributions

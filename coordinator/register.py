@@ -6,12 +6,15 @@ vectors and sealed seeds are stored before the auditor is asked to open, so that
 kept 35 days for re-derivation and then deleted.
 """
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+
+from protocols.refusal import Reason, Refusal
 
 T = TypeVar("T")
 
@@ -21,6 +24,7 @@ CREATE TABLE IF NOT EXISTS key_request (uri TEXT PRIMARY KEY, envelope BLOB NOT 
 CREATE TABLE IF NOT EXISTS question (
     query BLOB PRIMARY KEY, entry BLOB NOT NULL, state TEXT NOT NULL,
     proof BLOB, not_after INTEGER NOT NULL DEFAULT 0, answer BLOB, breakdown TEXT, cancelled INTEGER NOT NULL DEFAULT 0,
+    refusals TEXT NOT NULL DEFAULT '[]',
     changed INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS attempt (
     query BLOB NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL, preimage BLOB NOT NULL,
@@ -46,6 +50,7 @@ class QuestionRow:
     answer: bytes | None
     breakdown: str | None
     is_cancelled: bool
+    refusals: tuple[Refusal, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,11 @@ class Register:
     def set_state(self, query: bytes, state: str, now: int) -> None:
         self._write("UPDATE question SET state = ?, changed = ? WHERE query = ?", (state, now, query))
 
+    def set_refusals(self, query: bytes, refusals: Sequence[Refusal]) -> None:
+        """Why the question is about to end, written before its end is."""
+        text = json.dumps([each.to_json() for each in refusals])
+        self._write("UPDATE question SET refusals = ? WHERE query = ?", (text, query))
+
     def set_offer(self, query: bytes, proof: bytes, not_after: int) -> None:
         self._write("UPDATE question SET proof = ?, not_after = ? WHERE query = ?", (proof, not_after, query))
 
@@ -157,12 +167,13 @@ class Register:
         self._write("DELETE FROM contribution WHERE stored < ?", (before,))
 
 
-_QUESTION = "SELECT query, entry, state, proof, not_after, answer, breakdown, cancelled FROM question"
+_QUESTION = "SELECT query, entry, state, proof, not_after, answer, breakdown, cancelled, refusals FROM question"
 
 
 def _question(row: tuple[object, ...]) -> QuestionRow:
-    *fields, cancelled = row
-    return QuestionRow(*fields, bool(cancelled))  # type: ignore[arg-type, call-arg]
+    *fields, cancelled, refusals = row
+    told = (Refusal(Reason(each.pop("code")), **each) for each in json.loads(str(refusals)))
+    return QuestionRow(*fields, bool(cancelled), tuple(told))  # type: ignore[arg-type, call-arg]
 
 
 def _connect(path: Path) -> sqlite3.Connection:

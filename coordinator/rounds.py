@@ -79,12 +79,14 @@ class Rounds:
         """Carries on with what a crash or restart interrupted."""
         for row in await asyncio.to_thread(self._register.unfinished):
             if row.query.hex() in self._ledger.view.questions:
-                self._start(admitted_of(row.entry)).is_cancelled = row.is_cancelled
+                question = self._start(admitted_of(row.entry))
+                question.is_cancelled, question.refusals = row.is_cancelled, list(row.refusals)
                 continue
             admitted = admit(row.entry, str(parse(row.entry).statement.by), self._ledger.view, self._clock())
             if isinstance(admitted, Admitted):
                 self._start(admitted)
             else:
+                await asyncio.to_thread(self._register.set_refusals, row.query, admitted)
                 await asyncio.to_thread(self._register.set_state, row.query, "refused", self._clock())
 
     def _start(self, admitted: Admitted) -> Question:
@@ -126,6 +128,7 @@ class Rounds:
     async def _phases(self, question: Question) -> None:
         step = question.breakdown.step
         await self._log(question)
+        self._require_no_end(question)
         step("log_query")
         await self._approved(question)
         step("approval")
@@ -133,7 +136,7 @@ class Rounds:
         await self._set_state(question, "running")
         await self._gather(question)
         step("offer_to_ready")
-        await self.gathering.log_readys(question)
+        await self._ledger.cosigned()  # Readys stand under a cosigned checkpoint before a member set is sent
         step("log_readys")
         spec = question.admitted.asked.spec
         if isinstance(spec, FitSpec):
@@ -144,6 +147,12 @@ class Rounds:
             values = await self._opened(question, complete)
             step("open")
             await self._release(question, complete, values, [])
+
+    def _require_no_end(self, question: Question) -> None:
+        """Raises Ended where a crash came between the end's entry in the ledger and its row in the register."""
+        release = self._ledger.view.questions[question.id.hex()].release
+        if release is not None and release[1].status != "released":
+            raise Ended(release[1].status, question.refusals)
 
     async def _gather(self, question: Question) -> None:
         """Readys that stand in the ledger already need not be asked for again; whoever is missing may still come."""
@@ -227,6 +236,7 @@ class Rounds:
     async def _end(self, question: Question, ended: Ended) -> None:
         """Writes the end into the ledger, so that a question's story there is never open."""
         question.refusals = ended.refusals
+        await asyncio.to_thread(self._register.set_refusals, question.id, ended.refusals)
         facts = self._ledger.view.questions.get(question.id.hex())
         if facts is not None and facts.release is None:
             at = stamp(self._clock())

@@ -79,7 +79,6 @@ async def serve(home: Home, is_ready: Callable[[str], None], clock: Callable[[],
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     publisher = asyncio.create_task(coordinator.ledger.publish_forever())
     keeper = asyncio.create_task(_keep_house(coordinator, clock))
-    await coordinator.rounds.resume()
     is_ready(config.link_listen)
     await stop.wait()
     await _drain(coordinator)
@@ -100,6 +99,7 @@ async def _start(home: Home, config: Config, clock: Callable[[], int]) -> Coordi
     auditor = Auditor(home, config.opener_address, ledger.view.authority.root.auditor if ledger.view.authority.root else "")
     identity: SigningKey = home.key("identity")
     rounds = Rounds(ledger, members, auditor, register, identity, config.uri, clock, config.timing)
+    await rounds.resume()  # before the doors open: nobody finds an open question unknown
     servers = await _open_doors(home, config, ledger, members, rounds, register)
     return Coordinator(config, store, ledger, members, rounds, register, auditor, servers)
 

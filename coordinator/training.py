@@ -6,11 +6,10 @@ Anybody who holds the released vectors can recompute every step; it spends nothi
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
 from privacy.rdp import share_variance
 from protocols.asked import VARIANCE_STEPS
-from protocols.fit import SCALE, WEIGHT_UNITS, FitSpec, Weights
+from protocols.fit import SCALE, WEIGHT_UNITS, FitSpec, Weights, unpacked
 from protocols.secagg.binding import Binding
 from protocols.secagg.ring import Integers
 
@@ -21,18 +20,9 @@ def start_weights(spec: FitSpec) -> Weights:
     return np.zeros(len(spec.columns))
 
 
-def split(spec: FitSpec, vector: Integers) -> tuple[Weights, npt.NDArray[np.float64]]:
-    """Gradient and symmetric Hessian of a round, in the units of the features."""
-    size = len(spec.columns)
-    gradient = vector[:size] / SCALE
-    hessian = np.zeros((size, size))
-    hessian[np.triu_indices(size)] = vector[size:] / SCALE
-    return gradient, hessian + np.triu(hessian, 1).T
-
-
 def next_weights(spec: FitSpec, weights: Weights, vector: Integers, binding: Binding) -> Weights:
     """One step, ridged by the noise of the Hessian so that noise alone cannot turn it around, and no longer than LONGEST_STEP."""
-    gradient, hessian = split(spec, vector)
+    gradient, hessian = unpacked(spec, vector)
     size = len(weights)
     ridge = 2.0 * noise_sd(binding) * np.sqrt(size)
     lowest = float(np.linalg.eigvalsh(hessian)[0])

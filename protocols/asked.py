@@ -79,7 +79,7 @@ class Asked:
     def _fit(cls, query: Query) -> Self:
         spec = FitSpec.from_json(query.spec)
         if not rounds_allowed(query.rounds):
-            raise MalformedBytes(f"a fit has 1 to 50 rounds, got {query.rounds}")
+            raise MalformedBytes(f"a fit has 2 to 50 rounds, got {query.rounds}")
         if len(query.variances) != 1:
             raise MalformedBytes(f"a fit has one noise variance, got {len(query.variances)}")
         cell_max = MAX_PATIENTS * len(spec.blocks) * SCALE

@@ -131,8 +131,17 @@ def decode_weights(raw: bytes, spec: FitSpec) -> Weights:
     return units.astype(np.float64) / WEIGHT_UNITS
 
 
+def unpacked(spec: FitSpec, vector: npt.NDArray[np.int64]) -> tuple[Weights, Weights]:
+    """Gradient and symmetric Hessian of a released round, in the units of the features."""
+    size = len(spec.columns)
+    hessian = np.zeros((size, size))
+    hessian[np.triu_indices(size)] = vector[size:] / SCALE
+    return vector[:size] / SCALE, hessian + np.triu(hessian, 1).T
+
+
 def rounds_allowed(rounds: int) -> bool:
-    return 1 <= rounds <= CONTRACT.segment_rounds
+    """A training has at least two rounds (one round is a table query in disguise) and at most a segment."""
+    return 2 <= rounds <= CONTRACT.segment_rounds
 
 
 def is_fit(spec: dict[str, Any]) -> bool:

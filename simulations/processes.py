@@ -28,10 +28,15 @@ def program(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
+def _environment() -> dict[str, str]:
+    # Without cached bytecode every start of a program would compile the house anew.
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 def run(name: str, *arguments: object, expect: Sequence[int] = (0,), environment: dict[str, str] | None = None) -> str:
     """Runs a program to its end and returns its standard output. Raises CommandFailed with the last lines it printed."""
     command = [program(name), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **(environment or {})}, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env={**_environment(), **(environment or {})}, check=False)
     if done.returncode not in expect:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-12:])
         raise CommandFailed(f"{name} {arguments[0] if arguments else ''}: exit code {done.returncode}\n{tail}")
@@ -54,7 +59,7 @@ class Service:
 
     def launch(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=log, start_new_session=True, env=_environment())
 
     def await_ready(self) -> None:
         assert self.process is not None

@@ -22,6 +22,8 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.enable_retries", 0),
 ]
+# An answer bundle of a million cells; frames between nodes and coordinator stay below gRPC's 4 MiB by chunking.
+_ANSWER_BYTES = 64 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
 
 
@@ -49,7 +51,7 @@ def open_channel(home: Home, address: str, peer: str) -> grpc.aio.Channel:
 
 
 def open_blocking_channel(home: Home, address: str, peer: str) -> grpc.Channel:
-    options = [*OPTIONS, ("grpc.ssl_target_name_override", server_name(peer))]
+    options = [*OPTIONS, ("grpc.max_receive_message_length", _ANSWER_BYTES), ("grpc.ssl_target_name_override", server_name(peer))]
     return grpc.secure_channel(address, _credentials(home), options)
 
 

@@ -19,12 +19,11 @@ from matplotlib.figure import Figure
 
 from coordinator.client.checked import Verified
 from coordinator.client.errors import BadUsage
-from coordinator.client.export import require_format
+from coordinator.client.export import CHART_FORMATS, require_format
 from coordinator.client.table import AnswerTable, Column
 from coordinator.client.texts import ENGLISH, Say
 from protocols.query import Axis, Language
 
-FORMATS = (".png", ".svg")
 MOST_PANELS = 11
 CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "SimHei",
              "Microsoft YaHei", "PingFang SC", "Noto Sans CJK JP", "Droid Sans Fallback")  # fmt: skip
@@ -49,7 +48,7 @@ def require_series(answer_axes: tuple[Axis, ...]) -> Axis:
 
 def draw(answer: Verified, path: Path, say: Say) -> bool:
     """Writes the chart; whether it has labels in the reader's language. Raises BadUsage."""
-    require_format(path, FORMATS)
+    require_format(path, CHART_FORMATS)
     font = chinese_font() if say.lang is Language.ZH else "DejaVu Sans"
     words = say if font else ENGLISH
     with mpl.rc_context(

@@ -103,7 +103,7 @@ class City:
         self, home: Home, settings: Settings, desk: Desk, trust: TrustFile, verify: Verifier, clock: Callable[[], float] = time.time
     ) -> None:
         self.settings, self.shelf = settings, Shelf(home)
-        self._home, self._desk, self._trust, self._verify, self._clock = home, desk, trust, verify, clock
+        self._home, self._desk, self.trust, self._verify, self._clock = home, desk, trust, verify, clock
 
     def __enter__(self) -> Self:
         return self
@@ -162,10 +162,27 @@ class City:
 
     def sign(self, plan: Plan) -> tuple[str, bytes]:
         """The question's id and its signed bytes, on disk: a crash from here on leaves an id to resume by."""
-        envelope = self.statement(plan).envelope().signed([self._home.key("identity")])
+        return self.sign_statement(self.statement(plan))
+
+    def sign_statement(self, statement: Query) -> tuple[str, bytes]:
+        envelope = statement.envelope().signed([self._home.key("identity")])
         id_, raw = envelope.statement_id().hex(), envelope.encode()
         self.shelf.keep_question(id_, raw)
         return id_, raw
+
+    def released(self, steps: Iterator[Step], id_: str, watch: Watcher) -> bytes:
+        """The bundle's bytes, unverified. Raises NotGiven with every reason."""
+        for step in steps:
+            watch(step)
+            if step.is_last:
+                if step.state is not State.RELEASED:
+                    raise NotGiven(f"ended.{step.state}", reasons=step.reasons, id=id_)
+                return step.answer
+        raise Unreachable("error.stream_ended")
+
+    def steps(self, id_: str, envelope: bytes | None = None) -> Iterator[Step]:
+        """The question's life: asked with its envelope, or watched by its id."""
+        return self._desk.ask(envelope) if envelope is not None else self._desk.watch(id_)
 
     def send(self, id_: str, envelope: bytes, watch: Watcher = lambda _: None) -> Answer:
         return self._followed(id_, self._desk.ask(envelope), watch)
@@ -214,25 +231,17 @@ class City:
         return self.ask(self.plan(request))
 
     def _followed(self, id_: str, steps: Iterator[Step], watch: Watcher) -> Answer:
-        for step in steps:
-            watch(step)
-            if step.is_last:
-                return self._ended(id_, step)
-        raise Unreachable("error.stream_ended")
-
-    def _ended(self, id_: str, step: Step) -> Answer:
-        if step.state is not State.RELEASED:
-            raise NotGiven(f"ended.{step.state}", reasons=step.reasons, id=id_)
+        raw = self.released(steps, id_, watch)
         try:
-            answer = self._accepted(id_, step.answer)
+            answer = self._accepted(id_, raw)
         except Unverified:
-            self.shelf.keep_evidence(id_, step.answer)
+            self.shelf.keep_evidence(id_, raw)
             raise
-        self.shelf.keep_answer(id_, step.answer)
+        self.shelf.keep_answer(id_, raw)
         return answer
 
     def _accepted(self, id_: str, raw: bytes) -> Answer:
-        return Answer(verified(raw, id_, self._trust, int(self._clock()), self._verify))
+        return Answer(verified(raw, id_, self.trust, int(self._clock()), self._verify))
 
 
 def noise_of(sd: float | None, epsilon: float | None, price: float | None) -> Noise | None:

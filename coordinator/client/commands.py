@@ -16,9 +16,10 @@ from audit_ledger.errors import MalformedPolicy
 from audit_ledger.party.enrol import Invitation, enrol, key_request
 from audit_ledger.party.home import Home
 from audit_ledger.policy import TrustFile
-from coordinator.client import chart, export, render
+from coordinator.client import export, render, training
 from coordinator.client.city import DAY_S, Answer, City, Plan, Request, noise_of
-from coordinator.client.errors import BadUsage, Unreachable
+from coordinator.client.desk import State, Step
+from coordinator.client.errors import BadUsage, NotGiven, Unreachable, Unverified
 from coordinator.client.question import read_question
 from coordinator.client.session import Session, Waiting
 from coordinator.client.settings import Settings
@@ -180,6 +181,8 @@ def query(
     session, spec = _session(ctx, lang), read_question(question, cells_per_patient, clamp)
     _require_files(out, chart_file)
     if chart_file:
+        from coordinator.client import chart  # half a second of import that only charts need
+
         chart.require_series(spec.grid().axes)
     noise, valid_s = noise_of(sd, epsilon, price), _seconds(valid)
     request = Request(spec, noise, programme, purpose, _names(hospitals), floor, valid_s)
@@ -188,6 +191,50 @@ def query(
         with _waiting(session, id_, is_quiet=as_json) as waiting:
             answer = city.send(id_, envelope, waiting.watch)
     _present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
+
+
+@app.command("train", help="help.train")
+def train(
+    ctx: typer.Context,
+    fit: Annotated[Path, typer.Argument(help="opt.fit")],
+    rounds: Annotated[int, typer.Option("--rounds", min=2, max=CONTRACT.segment_rounds, help="opt.rounds")] = 6,
+    sd: Annotated[float, typer.Option("--sd", min=0.01, help="opt.fit_sd")] = 8.0,
+    detach: Annotated[bool, typer.Option("--detach", help="opt.detach")] = False,
+    home: HomeFolder = DEFAULT_HOME,
+    lang: LangName = None,
+    as_json: AsJson = False,
+) -> None:
+    session, spec = _session(ctx, lang), training.read_fit(fit)
+    with session.connect(home) as city:
+        id_, envelope = city.sign_statement(training.fit_statement(city, spec, rounds, sd))
+        if detach:
+            return _detached(session, city, id_, envelope, as_json=as_json)
+        return _fitted(session, city, id_, city.steps(id_, envelope), as_json=as_json)
+
+
+def _detached(session: Session, city: City, id_: str, envelope: bytes, *, as_json: bool) -> None:
+    for step in city.steps(id_, envelope):
+        if step.is_last:
+            raise NotGiven(f"ended.{step.state}", reasons=step.reasons, id=id_)
+        if step.state is not State.SUBMITTED:
+            break
+    if as_json:
+        return session.show_json({"query": id_, "state": "logged"})
+    return session.show(session.say("fit.detached", id=id_))
+
+
+def _fitted(session: Session, city: City, id_: str, steps: Iterator[Step], *, as_json: bool) -> None:
+    with _waiting(session, id_, is_quiet=as_json) as waiting:
+        raw = city.released(steps, id_, waiting.watch)
+    try:
+        fitted = training.fitted(raw, id_, city)
+    except Unverified:
+        city.shelf.keep_evidence(id_, raw)
+        raise
+    city.shelf.keep_answer(id_, raw)
+    if as_json:
+        return session.show_json(fitted.to_json())
+    return session.show(render.fitted(fitted, session.say))
 
 
 @app.command("answers", help="help.answers")
@@ -225,6 +272,10 @@ def resume(
     _require_files(out, chart_file)
     with session.connect(home) as city:
         id_ = city.shelf.full_id(start)
+        asked = city.shelf.question(id_)
+        if asked is not None and training.is_fit_question(asked):
+            _fitted(session, city, id_, city.steps(id_), as_json=as_json)
+            return
         with _waiting(session, id_, is_quiet=as_json) as waiting:
             answer = city.resume(id_, waiting.watch)
     _present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
@@ -312,6 +363,8 @@ def _present(session: Session, answer: Answer, out: Path | None, chart_file: Pat
         export.write(given, out, session.say)
         session.note("answer.written", path=out)
     if chart_file:
+        from coordinator.client import chart
+
         if not chart.draw(given, chart_file, session.say):
             session.note("chart.no_font")
         session.note("answer.written", path=chart_file)
@@ -334,7 +387,7 @@ def _require_files(out: Path | None, chart_file: Path | None) -> None:
     if out:
         export.require_format(out, export.FORMATS)
     if chart_file:
-        export.require_format(chart_file, chart.FORMATS)
+        export.require_format(chart_file, export.CHART_FORMATS)
 
 
 def _enrol(place: Home, invitation: Invitation, licence: Licence, *, outbreak: bool) -> None:

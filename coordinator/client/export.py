@@ -18,6 +18,7 @@ from coordinator.client.table import AnswerTable, Column
 from coordinator.client.texts import ENGLISH, NAMED, Say
 
 FORMATS = (".csv", ".parquet", ".json")
+CHART_FORMATS = (".png", ".svg")
 _NUMBERS = ("value", "lower", "upper", "half_width")
 
 

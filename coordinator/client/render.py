@@ -20,6 +20,7 @@ from coordinator.client.errors import BadUsage
 from coordinator.client.forecast import LADDER, ByPrice, Forecast, forecast
 from coordinator.client.table import AnswerTable, Column, Reliability
 from coordinator.client.texts import Say
+from coordinator.client.training import Fitted
 from protocols.answer import Coverage
 from protocols.contract import CONTRACT
 from protocols.identity import Identity
@@ -35,6 +36,18 @@ def answer(given: Verified, say: Say, *, is_whole: bool = False) -> RenderableTy
     lines += [cells_table(given.cells, say, is_whole=is_whole)]
     lines += [Text(line) for line in [*_coverage(given.bundle.coverage, say), *_cost(given, say)]]
     return Group(*lines, Text(say("answer.interval_note"), style="dim"))
+
+
+def fitted(given: Fitted, say: Say) -> RenderableType:
+    """Coefficients with standard errors that count the noise too, and what the fit cost."""
+    table = Table(say("fit.column"), say("fit.value"), say("fit.error"), say("fit.odds"))
+    table.title = say("fit.title", outcome=given.spec.outcome, rounds=given.rounds)
+    for each in given.coefficients:
+        table.add_row(each.name, f"{each.value:.4f}", f"{each.standard_error:.4f}", f"{math.exp(min(each.value, 50.0)):.3f}")
+    first = given.bundle.spending[0]
+    lines = [*_coverage(given.bundle.coverage, say), say("answer.price", price=given.bundle.price, purpose="research")]
+    lines.append(say("answer.spending", who=say.code("case", first.who), epsilon=first.epsilon, delta=first.delta))
+    return Group(Text(say("answer.id", id=given.id), style="bold"), table, *(Text(line) for line in lines))
 
 
 def cells_table(cells: AnswerTable, say: Say, *, is_whole: bool = False) -> Table:

@@ -217,6 +217,13 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "help.query": ("提问并等待已核验的答案。", "Ask, and wait for the verified answer."),
     "help.answers": ("列出或重看已有答案。", "List the answers on this machine, or show one again."),
     "help.cancel": ("取消问题。", "Cancel a question."),
+    "help.train": ("在所有医院的记录上拟合模型，逐轮加噪。", "Fit a model over all hospitals, by private rounds."),
+    "fit.title": ("{outcome} 的逻辑回归，{rounds} 轮", "logistic regression of {outcome}, {rounds} rounds"),
+    "fit.column": ("变量", "feature"),
+    "fit.value": ("系数", "coefficient"),
+    "fit.error": ("标准误(含隐私噪声)", "standard error (noise included)"),
+    "fit.odds": ("优势比", "odds ratio"),
+    "fit.detached": ("问题 {id} 已记入账本，等待审计方批准", "question {id} is logged and waits for the auditor's approval"),
     "help.resume": ("继续等待已提出的问题。", "Go on with a question asked before."),
     "help.example": ("例：", "Example: "),
     "opt.home": ("本机构的文件夹", "this bureau's folder"),
@@ -246,6 +253,13 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "opt.cells": ("每位患者每区块最多计入的单元格数", "cells in which a patient counts, per block"),
     "opt.clamp": ("COUNT(*) 每位患者每单元格最多行数", "rows of a patient that COUNT(*) counts, per block and cell"),
     "opt.all": ("显示全部单元格", "show every cell"),
+    "opt.fit": ("拟合说明文件(.json 或 .toml)", "a fit's .json or .toml file"),
+    "opt.rounds": ("牛顿迭代轮数，一并计价", "Newton rounds, charged together"),
+    "opt.fit_sd": (
+        "每轮各项噪声标准差（患者贡献为 1）",
+        "noise sd of each sum in a round, in units of one patient's clip",
+    ),
+    "opt.detach": ("记入账本后即返回，之后用 kapok resume 继续", "return once it is logged; kapok resume goes on"),
     "opt.id": ("问题编号或其开头", "a question's id, or its beginning"),
 }
 SENTENCES: dict[str, tuple[str, str]] = {**_ANSWER, **_COLUMNS, **_PREVIEW, **_ERRORS, **_COMMANDS, **REASONS}

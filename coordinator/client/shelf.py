@@ -23,6 +23,11 @@ class Shelf:
     def keep_evidence(self, id_: str, raw: bytes) -> None:
         self.home.write(f"answers/{id_}.rejected", raw)
 
+    def question(self, id_: str) -> bytes | None:
+        """The signed question, if it was asked from this home."""
+        path = self.home.path / "asked" / f"{id_}.json"
+        return path.read_bytes() if path.exists() else None
+
     def answer(self, id_: str) -> bytes:
         return (self.home.path / "answers" / f"{id_}.json").read_bytes()
 

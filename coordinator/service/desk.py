@@ -85,7 +85,12 @@ class Desk(link_pb2_grpc.DeskServicer):
 
 def _ended(row: QuestionRow) -> link_pb2.Progress:
     return link_pb2.Progress(
-        query=row.query, state=row.state, answer=row.answer or b"", is_last=True, breakdown=row.breakdown or ""
+        query=row.query,
+        state=row.state,
+        refusals=[reason_message(each) for each in row.refusals],
+        answer=row.answer or b"",
+        is_last=True,
+        breakdown=row.breakdown or "",
     )
 
 

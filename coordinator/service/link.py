@@ -11,7 +11,7 @@ from audit_ledger.party.channel import peer_of
 from coordinator.ledger import CityLedger
 from coordinator.members import Member, Members, Partial, close
 from coordinator.rounds import Rounds
-from coordinator.service.statements import append_statement
+from coordinator.service.statements import HOSPITAL_KINDS, append_statement
 from protocols.contract import CONTRACT
 from protocols.errors import ProtocolError
 from protocols.identity import Role
@@ -97,7 +97,7 @@ class Link(link_pb2_grpc.NodeLinkServicer):
             case "heartbeat":
                 member.is_paused = frame.heartbeat.is_paused
             case "statement":
-                appended = await append_statement(self._ledger, frame.statement.envelope)
+                appended = await append_statement(self._ledger, frame.statement.envelope, HOSPITAL_KINDS)
                 member.send(link_pb2.CoordinatorFrame(appended=appended))
             case _:
                 pass  # followed, goodbye: facts about the stream that need no answer

@@ -5,6 +5,7 @@ for a Ready that came too late for its round: it is a charge, and the hospital's
 """
 
 from audit_ledger.errors import LedgerError
+from coordinator.errors import CoordinatorError
 from coordinator.ledger import CityLedger
 from protocols.errors import ProtocolError
 from protocols.refusal import Reason
@@ -20,29 +21,32 @@ from protocols.statements import (
     Ready,
     Review,
     Revocation,
+    Statement,
+    parse,
 )
 from protocols.v1 import link_pb2
 
-OPEN_KINDS = (Approval, Dataset, Hold, Incident, KeyAdd, KeyRevoke, Policy, Programme, Ready, Review, Revocation)
+Kinds = tuple[type[Statement], ...]
+OPEN_KINDS: Kinds = (Approval, Dataset, Hold, Incident, KeyAdd, KeyRevoke, Policy, Programme, Ready, Review, Revocation)
+
+# A hospital re-sends Readys that it promised and does not find in the ledger: they stand in its account.
+HOSPITAL_KINDS: Kinds = (*OPEN_KINDS, Ready)
 
 
-async def append_statement(ledger: CityLedger, envelope: bytes) -> link_pb2.Appended:
+async def append_statement(ledger: CityLedger, envelope: bytes, kinds: Kinds = OPEN_KINDS) -> link_pb2.Appended:
     """Its index and tlog-proof under a cosigned checkpoint, or the rules it breaks."""
     try:
-        signed, findings = ledger.findings(envelope)
+        statement = parse(envelope).statement
     except ProtocolError as error:
         return link_pb2.Appended(refusals=[link_pb2.Reason(code=str(Reason.MALFORMED), expected="a statement", got=str(error))])
-    if not isinstance(signed.statement, OPEN_KINDS):
-        got = signed.statement.kind
-        return link_pb2.Appended(
-            refusals=[link_pb2.Reason(code=str(Reason.MALFORMED), expected="a statement for the desk", got=got)]
-        )
-    index = ledger.view.seen_ids.get(signed.id)
-    if index is None and findings:
-        return link_pb2.Appended(refusals=[link_pb2.Reason(code=str(each.rule), expected=each.detail) for each in findings])
+    if not isinstance(statement, kinds):
+        reason = link_pb2.Reason(code=str(Reason.MALFORMED), expected="a statement for the desk", got=statement.kind)
+        return link_pb2.Appended(refusals=[reason])
     try:
-        (index,) = await ledger.append([envelope])
+        index, findings = await ledger.append_valid(envelope)
+        if index is None:
+            return link_pb2.Appended(refusals=[link_pb2.Reason(code=str(each.rule), expected=each.detail) for each in findings])
         await ledger.cosigned()
-    except LedgerError as error:
-        return link_pb2.Appended(refusals=[link_pb2.Reason(code=error.code, expected="an open log")])
+    except (LedgerError, CoordinatorError) as error:
+        return link_pb2.Appended(refusals=[link_pb2.Reason(code=error.code, expected="an open log and its auditor")])
     return link_pb2.Appended(index=index, proof=ledger.proof(index))
