@@ -117,7 +117,6 @@ def serve(
         typer.echo(say(f"ready: opener {opener}, witness http://{witness}", f"就绪：开启 {opener}，见证 http://{witness}"))
         sys.stdout.flush()
 
-    _log_to_stderr()
     asyncio.run(serve_forever(Home(home), listen, witness_listen, ready))
 
 
@@ -169,6 +168,7 @@ def _without_language(arguments: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
+    _log_to_stderr()
     sys.exit(run(sys.argv[1:]))
 
 

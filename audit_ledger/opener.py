@@ -25,7 +25,7 @@ from protocols.errors import BadSignature, ProtocolError
 from protocols.identity import verifies
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding, Member
-from protocols.secagg.sealing import SealingKey, query_context, round_seed, segment_context
+from protocols.secagg.sealing import SealingKey, query_context, round_message, round_seed, segment_context
 from protocols.statements import Receipt, parse
 
 KeyOfMonth = Callable[[str], SealingKey | None]
@@ -59,11 +59,6 @@ class OpenRequest:
         seeds = (framed(s.uri.encode(), s.sealed, s.masked_hash, s.receipt, s.round_signature) for s in self.seeds)
         head = (self.preimage, number(self.first_round), number(self.last_round))
         return hashlib.sha256(framed(b"kapok/v1/open", *head, framed(*seeds))).digest()
-
-
-def round_message(binding_value: bytes, uri: str, sealed: bytes, masked_hash: bytes) -> bytes:
-    """What a member of a segment signs each round."""
-    return framed(b"kapok/v1/round", binding_value, uri.encode(), hashlib.sha256(sealed).digest(), masked_hash)
 
 
 def refusals(request: OpenRequest, binding: Binding, gate: Gate, now: int) -> list[Refusal]:
@@ -100,8 +95,7 @@ def _shape(request: OpenRequest, binding: Binding, facts: QuestionFacts, view: L
         yield Refusal(Reason.WRONG_LOG, view.authority.origin, binding.origin)
     if not 1 <= binding.attempt <= CONTRACT.attempts:
         yield Refusal(Reason.ATTEMPTS_EXHAUSTED, f"1..{CONTRACT.attempts}", str(binding.attempt))
-    last = facts.query.rounds if facts.query.rounds > 1 else 0
-    if not request.first_round <= binding.round <= request.last_round <= last:
+    if not request.first_round <= binding.round <= request.last_round <= facts.query.rounds:
         rounds = f"{request.first_round}..{request.last_round} of {facts.query.rounds}"
         yield Refusal(Reason.BINDING_DIFFERS, rounds, str(binding.round), "round")
     if view.authority.active(facts.query.by) is None:
@@ -153,7 +147,7 @@ def _signatures(request: OpenRequest, binding: Binding, view: LedgerView) -> Ite
 
 def _round_signature(seed: SealedSeed, binding: Binding, view: LedgerView) -> Iterator[Refusal]:
     active = view.authority.active(seed.uri)
-    message = round_message(binding.value, seed.uri, seed.sealed, seed.masked_hash)
+    message = round_message(binding.value, seed.uri, hashlib.sha256(seed.sealed).digest(), seed.masked_hash)
     if active is None or not verifies(active.key, seed.round_signature, message):
         yield Refusal(Reason.MEMBER_SIGNATURE, "signed by the member's identity key", "not", seed.uri)
 

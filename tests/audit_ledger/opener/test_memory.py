@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audit_ledger.opener import OpenRequest, SealedSeed, round_message
+from audit_ledger.opener import OpenRequest, SealedSeed
 from audit_ledger.opener_core import OpenerCore
 from audit_ledger.opener_keys import NoSealingKey, SealingKeys
 from audit_ledger.opener_store import OpenerStore
@@ -19,7 +19,7 @@ from protocols.clock import unix
 from protocols.refusal import Reason
 from protocols.secagg.binding import Binding
 from protocols.secagg.masks import seed_stream_sum, vector_hash
-from protocols.secagg.sealing import require_sealing_key, round_seed, seal, segment_context
+from protocols.secagg.sealing import require_sealing_key, round_message, round_seed, seal, segment_context
 from tests.support.city import DIMENSION, ORIGIN, City, Question
 
 DAY = 86_400
@@ -148,7 +148,9 @@ class Segment(Question):
     def part(self, uri: str, ready: bytes, binding: Binding) -> SealedSeed:
         sealed = seal(self.roots[uri], self.sealing_key(), segment_context(ORIGIN, self.id, 0, 3, ready, uri))
         masked = hashlib.sha256(uri.encode()).digest()
-        signature = self.city.hospitals[uri].identity.sign(round_message(binding.value, uri, sealed, masked))
+        signature = self.city.hospitals[uri].identity.sign(
+            round_message(binding.value, uri, hashlib.sha256(sealed).digest(), masked)
+        )
         return SealedSeed(uri, sealed, masked, round_signature=signature)
 
     def sum_of(self, request: OpenRequest) -> bytes:

@@ -1,0 +1,153 @@
+"""The gate of a hospital: one lie a test, and the code under which the query is refused. An honest Offer passes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from audit_ledger.follower import Follower
+from audit_ledger.gate import Gate
+from audit_ledger.proof import TlogProof
+from protocols import statements as st
+from protocols.contract import CONTRACT
+from protocols.refusal import Reason
+from tests.support.city import BUREAU, City, Question
+
+H1 = "kapok://hospital/h01"
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> City:
+    return City(tmp_path)
+
+
+def follow(city: City) -> Gate:
+    follower = Follower(city.trust)
+    follower.follow(*city.follow(0), city.now)
+    return Gate(follower, H1)
+
+
+def codes(gate: Gate, entry: bytes, proof: bytes, now: int) -> set[Reason]:
+    return {each.reason for each in gate.pass_query(entry, proof, now).refusals}
+
+
+def offered(city: City, purpose: str = "surveillance") -> tuple[bytes, bytes]:
+    question = Question(city, city.opener(), purpose=purpose)
+    return question.entry, city.prove(question.entry)
+
+
+def test_an_honest_offer_passes_with_a_window_from_its_checkpoint(city: City) -> None:
+    entry, proof = offered(city)
+    city.now += 30
+    passage = follow(city).pass_query(entry, proof, city.now)
+    assert passage.refusals == []
+    assert passage.facts is not None
+    assert passage.not_after == city.now - 30 + CONTRACT.window_s
+
+
+def test_bytes_that_are_not_in_the_ledger_are_refused(city: City) -> None:
+    _, proof = offered(city)
+    other = Question(city, city.opener()).entry
+    city.checkpoint()
+    gate = follow(city)
+    assert Reason.PROOF_INVALID in codes(gate, other, proof, city.now)
+    assert Reason.MALFORMED in codes(gate, b"not a statement", proof, city.now)
+    approval = city.log.entries(2, 3)[0]
+    assert Reason.MALFORMED in codes(gate, approval, city.prove(approval), city.now)
+
+
+def test_another_envelope_of_the_same_statement_is_refused(city: City) -> None:
+    entry, proof = offered(city)
+    twice = st.parse(entry).envelope.signed([city.bureau]).encode()
+    assert codes(follow(city), twice, proof, city.now) == {Reason.PROOF_INVALID, Reason.BYTES_DIFFER}
+
+
+STRIPPED: dict[str, tuple[Callable[[bytes], bytes], Reason]] = {
+    "no cosignature": (lambda note: b"\n".join(note.split(b"\n")[:-2]) + b"\n", Reason.NO_QUORUM),
+    "another log": (lambda note: note.replace(b"ledger.kapok.test", b"ledger.other.test"), Reason.LOG_SIGNATURE),
+    "another size": (lambda note: note.replace(b"\n", b"\n9", 1), Reason.PROOF_INVALID),
+}
+
+
+@pytest.mark.parametrize("what", STRIPPED)
+def test_a_checkpoint_without_its_signatures_is_refused(city: City, what: str) -> None:
+    change, expected = STRIPPED[what]
+    entry, proof = offered(city)
+    parsed = TlogProof.parse(proof)
+    lied = TlogProof(parsed.index, parsed.path, change(parsed.checkpoint)).encode()
+    assert codes(follow(city), entry, lied, city.now) == {expected}
+
+
+def test_an_old_proof_and_an_old_ledger_are_stale(city: City) -> None:
+    entry, proof = offered(city)
+    gate = follow(city)
+    assert codes(gate, entry, proof, city.now + CONTRACT.freshness_s) == set()
+    assert codes(gate, entry, proof, city.now + CONTRACT.freshness_s + 1) == {Reason.STALE}
+
+
+def test_a_clock_behind_the_witness_is_refused(city: City) -> None:
+    entry, proof = offered(city)
+    gate = follow(city)
+    assert codes(gate, entry, proof, city.now - CONTRACT.clock_tolerance_s) == set()
+    assert Reason.CLOCK in codes(gate, entry, proof, city.now - CONTRACT.clock_tolerance_s - 1)
+
+
+def test_a_proof_beyond_what_was_followed_and_one_of_another_history_are_refused(city: City, tmp_path: Path) -> None:
+    gate = follow(city)
+    entry, proof = offered(city)
+    assert codes(gate, entry, proof, city.now) == {Reason.INCONSISTENT, Reason.NOT_LOGGED}
+    twin = City(tmp_path / "twin")
+    twin.now += 1
+    twin.approve(twin.programme)
+    forked, forked_proof = offered(twin)
+    city.approve(city.programme)
+    city.now += 2
+    city.approve(city.programme)
+    city.now += 1
+    city.approve(city.programme)
+    assert codes(follow(city), forked, forked_proof, city.now) == {Reason.ROLLED_BACK, Reason.NOT_LOGGED}
+
+
+def test_a_hospital_outside_the_audience_refuses(city: City) -> None:
+    question = Question(city, city.opener(), audience=sorted(city.hospitals)[1:])
+    proof = city.prove(question.entry)
+    assert codes(follow(city), question.entry, proof, city.now) == {Reason.NOT_IN_AUDIENCE}
+
+
+def test_a_query_past_its_validity_and_a_low_floor_are_refused(city: City) -> None:
+    question = Question(city, city.opener())
+    low = city.sign(question.query.model_copy(update={"floor": 3}), city.bureau)
+    city.log_entry(low)
+    assert codes(follow(city), low, city.prove(low), city.now) == {Reason.FLOOR_TOO_LOW}
+    city.now += 86_400
+    assert codes(follow(city), question.entry, city.prove(question.entry), city.now) == {Reason.EXPIRED}
+
+
+@pytest.mark.parametrize("purpose", ["research", "outbreak"])
+def test_a_purpose_without_its_approval_is_refused(city: City, purpose: str) -> None:
+    entry, proof = offered(city, purpose)
+    assert codes(follow(city), entry, proof, city.now) == {Reason.NOT_APPROVED}
+    city.approve(st.parse(entry).hex_id)
+    assert codes(follow(city), entry, city.prove(entry), city.now) == set()
+    city.revoke_approval(st.parse(entry).hex_id)
+    assert codes(follow(city), entry, city.prove(entry), city.now) == {Reason.NOT_APPROVED}
+
+
+def test_a_hold_and_a_revoked_asker_are_refused(city: City) -> None:
+    entry, proof = offered(city)
+    city.hold(True)
+    assert codes(follow(city), entry, proof, city.now) == {Reason.ON_HOLD}
+
+
+def test_a_query_of_a_revoked_asker_has_no_effect(city: City) -> None:
+    city.revoke_key(BUREAU, city.bureau.public)
+    question = Question(city, city.opener())
+    proof = city.prove(question.entry)
+    assert codes(follow(city), question.entry, proof, city.now) == {Reason.NOT_LOGGED}
+
+
+def test_an_answered_query_is_refused(city: City) -> None:
+    question = Question(city, city.opener())
+    question.live()
+    proof = city.prove(question.entry)
+    assert codes(follow(city), question.entry, proof, city.now) == {Reason.ALREADY_ANSWERED}
