@@ -131,7 +131,8 @@ class Gathering:
         if index is None or parse(envelope).statement.by != uri:
             log.warning("statement not taken", party=uri, rules=[str(each.rule) for each in findings])
             return
-        (question.readys if is_ready else question.refused)[uri] = envelope
+        if not question.is_gathered:  # one that is not cosigned yet must not get into a member set
+            (question.readys if is_ready else question.refused)[uri] = envelope
         await question.note()
 
     # -- member set and contributions

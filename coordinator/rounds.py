@@ -136,6 +136,7 @@ class Rounds:
         await self._set_state(question, "running")
         await self._gather(question)
         step("offer_to_ready")
+        question.is_gathered = True
         await self._ledger.cosigned()  # Readys stand under a cosigned checkpoint before a member set is sent
         step("log_readys")
         spec = question.admitted.asked.spec

@@ -27,7 +27,7 @@ from protocols.statements import (
 from protocols.v1 import link_pb2
 
 Kinds = tuple[type[Statement], ...]
-OPEN_KINDS: Kinds = (Approval, Dataset, Hold, Incident, KeyAdd, KeyRevoke, Policy, Programme, Ready, Review, Revocation)
+OPEN_KINDS: Kinds = (Approval, Dataset, Hold, Incident, KeyAdd, KeyRevoke, Policy, Programme, Review, Revocation)
 
 # A hospital re-sends Readys that it promised and does not find in the ledger: they stand in its account.
 HOSPITAL_KINDS: Kinds = (*OPEN_KINDS, Ready)
