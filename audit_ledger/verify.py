@@ -9,6 +9,7 @@ Rules
   longer begins with them is evidence.
 """
 
+import re
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -34,10 +35,9 @@ from audit_ledger.tiles import (
 )
 from audit_ledger.tree import FullTree, leaf_hash
 from audit_ledger.view import LedgerView
-from protocols.errors import MalformedBytes
-from protocols.statements import parse
 
 TIMEOUT_S = 30
+_PAYLOAD_TYPE = re.compile(rb'"payloadType":"application/vnd\.kapok\.([a-z-]+)\.v1\+json"')
 _BATCH = 256
 Progress = Callable[[int, int], None]
 """Told (done, of) after every batch of entries."""
@@ -156,10 +156,9 @@ def _entries(fetch: Fetch, size: int, kept: list[bytes]) -> Iterator[bytes]:
 
 
 def _kind(entry: bytes) -> str:
-    try:
-        return parse(entry).statement.kind
-    except MalformedBytes:
-        return "malformed"
+    """For the tally only: the replay has parsed the entry, and names what is malformed."""
+    found = _PAYLOAD_TYPE.search(entry)
+    return found[1].decode() if found else "malformed"
 
 
 def _tiles(fetch: Fetch, size: int, tree: FullTree) -> None:
