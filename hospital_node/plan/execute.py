@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 import duckdb
 import numpy as np
@@ -44,10 +45,17 @@ def execute(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key
 
 def probe(spec: QuerySpec) -> Int64s:
     """Runs the plan on empty tables: a plan that does not bind raises here, without a record in sight."""
-    with duckdb.connect(config={"threads": 1}) as connection:
-        for relation in RELATIONS.values():
-            connection.execute(relation.empty_copy)
+    with _empty_tables().cursor() as connection:
         return execute(spec, connection, bytes(32))
+
+
+@lru_cache(maxsize=1)
+def _empty_tables() -> duckdb.DuckDBPyConnection:
+    # Made once a process: a new database costs more than all other work of an Offer. Only SELECTs ever run on it.
+    connection = duckdb.connect(config={"threads": 1})
+    for relation in RELATIONS.values():
+        connection.execute(relation.empty_copy)
+    return connection
 
 
 @dataclass(frozen=True, slots=True)
