@@ -21,7 +21,7 @@ from audit_ledger.policy import Accepted
 from audit_ledger.proof import TlogProof
 from audit_ledger.tree import leaf_hash
 from audit_ledger.view import QuestionFacts
-from protocols.clock import unix
+from protocols.clock import stamp, unix
 from protocols.contract import CONTRACT
 from protocols.errors import ProtocolError
 from protocols.refusal import Reason, Refusal
@@ -56,6 +56,8 @@ class Gate:
         opened_at = accepted.witness_time if accepted and accepted.witness_time is not None else 0
         facts = self.follower.view.questions.get(signed.hex_id)
         refusals += self._statement(signed, signed.statement, now)
+        if facts is None and now >= unix(signed.statement.valid_until):
+            refusals.append(Refusal(Reason.EXPIRED, signed.statement.valid_until, stamp(now)))
         refusals += self.standing(facts, now)
         return Passage(refusals, facts, opened_at + CONTRACT.window_s)
 
@@ -79,8 +81,8 @@ class Gate:
             yield Refusal(Reason.WRONG_LOG, self.follower.view.authority.origin, query.log)
         if self.me is not None and self.me not in query.audience:
             yield Refusal(Reason.NOT_IN_AUDIENCE, "this hospital in the audience", "absent", self.me)
-        if now >= unix(query.valid_until):
-            yield Refusal(Reason.EXPIRED, query.valid_until, str(now))
+        if unix(query.at) > now + CONTRACT.clock_tolerance_s or unix(query.valid_until) > now + CONTRACT.valid_days * 86_400:
+            yield Refusal(Reason.VALID_TOO_LONG, f"dated by now, valid for {CONTRACT.valid_days} days at most", query.valid_until)
         if query.floor < CONTRACT.floor:
             yield Refusal(Reason.FLOOR_TOO_LOW, str(CONTRACT.floor), str(query.floor))
         facts = self.follower.view.questions.get(signed.hex_id)
@@ -106,6 +108,10 @@ class Gate:
             yield Refusal(Reason.ON_HOLD, "no hold", "the auditor holds the opener")
         if facts is None:
             return
+        if now >= unix(facts.query.valid_until):
+            yield Refusal(Reason.EXPIRED, facts.query.valid_until, stamp(now))
+        if self.follower.view.authority.active(facts.query.by) is None:
+            yield Refusal(Reason.ASKER_UNKNOWN, "an admitted asker", "none", facts.query.by)
         if facts.release is not None:
             yield Refusal(Reason.ALREADY_ANSWERED, "no end in the ledger", facts.release[1].status)
         for why in self.follower.view.refusals_of_approval(facts, now):

@@ -1,8 +1,8 @@
 """Holds member sets from which a hospital's totals could be reached by subtracting two legal openings.
 
 A set that differs from an earlier one over the same blocks (same purpose, a shared block) by one or two hospitals is held, unless
-each hospital in the difference is accounted for: it refused that query by signature, it was admitted or revoked in between, or
-an incident about that query is logged. Other absences are let pass three times per hospital and month. The auditor lifts a hold by
+each hospital in the difference is accounted for: it refused that query by signature for a reason of its own, it was admitted or
+revoked in between, or it logged an incident about that query itself. Other absences are let pass three times per hospital and month. The auditor lifts a hold by
 approving this very query after its Readys.
 
 Everything is read from the ledger, so that a restored opener and the monitor come to the same verdict. A scan costs a few
@@ -20,6 +20,8 @@ from protocols.refusal import Reason, Refusal
 
 ABSENCES_A_MONTH = 3
 NEAR = 2
+# Refusals that a bad Offer cannot provoke.
+OWN_REASONS = ("policy.", "budget.", "node.paused", "node.disk", "node.no_records")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,10 @@ class OpenedSet:
     members: frozenset[str]
 
     def excuses(self, uri: str) -> bool:
-        return uri in self.facts.refusals or bool(self.facts.incidents)
+        """A hospital's own word only: nobody else can explain its absence away, and no provoked refusal counts."""
+        refused = self.facts.refusals.get(uri)
+        own = refused is not None and any(each.code.startswith(OWN_REASONS) for each in refused[1].reasons)
+        return own or any(by == uri for _, by in self.facts.incidents)
 
 
 def differing_refusals(view: LedgerView, facts: QuestionFacts, members: frozenset[str], now: int) -> list[Refusal]:

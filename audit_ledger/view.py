@@ -10,15 +10,17 @@ ever. Running totals never fall, continue without a gap from the hospital's last
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from fractions import Fraction
 
 from audit_ledger.authority import Authority
 from audit_ledger.findings import Finding, Rule
 from audit_ledger.tree import CompactRange, leaf_hash
+from protocols.asked import VARIANCE_STEPS
 from protocols.canonical import unb64
 from protocols.clock import unix
-from protocols.contract import CONTRACT
+from protocols.contract import CONTRACT, colluders
 from protocols.errors import BadSignature, MalformedBytes
 from protocols.identity import Identity, Role
 from protocols.secagg.agreement import require_certified
@@ -52,6 +54,8 @@ from protocols.statements import (
 )
 
 ROOTS_KEPT = 65_536
+# Reported, but without effect on the statement: it is its author's own loss, and must not undo what others did after it.
+ADVISORY = frozenset({Rule.PRICE_DIFFERS})
 _ZERO = Decimal(0)
 _AUTHORS: dict[type[Statement], tuple[Role, ...]] = {
     Policy: (Role.HOSPITAL,),
@@ -133,8 +137,9 @@ class LedgerView:
             return [Finding(index, Rule.MALFORMED, str(error))]
         found = self.findings_for(signed)
         self._grow(entry)
-        self.seen_ids.setdefault(signed.id, index)
-        if not found:
+        if all(each.rule in ADVISORY for each in found):
+            # Only a statement that counts takes its id: a twin with a broken signature must not shut out the real one.
+            self.seen_ids[signed.id] = index
             self._accept(index, signed)
         return found
 
@@ -206,6 +211,12 @@ class LedgerView:
         last = facts.readys.get(ready.by)
         if last is not None and ready.first_round <= last.statement.last_round:
             yield Finding(index, Rule.DUPLICATE, "one Ready per hospital and segment")
+        if ready.charge.purpose != facts.query.purpose:
+            yield Finding(index, Rule.PURPOSE, "charges the purpose of its query")
+        if facts.release is not None or ready.first_round in facts.openings:
+            yield Finding(index, Rule.SEQUENCE, "a Ready precedes opening and release of its query")
+        if (cap := self.price_cap(facts.query)) is not None and Decimal(ready.charge.price) > cap:
+            yield Finding(index, Rule.OVERSPENT, f"the programme allows {cap} a query")
         if self.refusals_of_approval(facts, unix(ready.at)):
             yield Finding(index, Rule.APPROVAL_MISSING, "the query's purpose needs an approval in force")
         yield from self._account(index, ready)
@@ -272,8 +283,7 @@ class LedgerView:
         rounds = range(opening.first_round, opening.last_round + 1)
         if any(each in facts.openings for each in rounds):
             yield Finding(index, Rule.OPENED_TWICE, "one member set per query and round, ever")
-        if (binding.query.hex(), binding.attempt, binding.origin) != (opening.query, opening.attempt, opening.log):
-            yield Finding(index, Rule.BINDING, "the preimage is for another query, attempt or log")
+        yield from self._bound(index, facts, opening, binding)
         for member in binding.members:
             ready = facts.readys.get(member.uri)
             if ready is None or (ready.id, ready.agreement) != (member.ready, member.agreement):
@@ -284,6 +294,21 @@ class LedgerView:
             yield Finding(index, Rule.WINDOW, "opened after the window closed")
         if self.is_held:
             yield Finding(index, Rule.HELD, "opened while the auditor held the opener")
+
+    def _bound(self, index: int, facts: QuestionFacts, opening: Opening, binding: Binding) -> Iterator[Finding]:
+        named = (opening.query, opening.attempt, opening.log, opening.first_round)
+        if (binding.query.hex(), binding.attempt, binding.origin, binding.round) != named:
+            yield Finding(index, Rule.BINDING, "the preimage is for another query, attempt, round or log")
+        covered = {(ready.statement.first_round, ready.statement.last_round) for ready in facts.readys.values()}
+        if (opening.first_round, opening.last_round) not in covered:
+            yield Finding(index, Rule.BINDING, "rounds that no Ready of this query covers")
+        counting = len(binding.counting)
+        if (binding.n, binding.c) != (counting, colluders(counting)) or not 1 <= binding.attempt <= CONTRACT.attempts:
+            yield Finding(index, Rule.BINDING, "n, c and attempt are not what the counting set and the contract give")
+        if binding.variances != tuple(int(Fraction(each) * VARIANCE_STEPS) for each in facts.query.variances):
+            yield Finding(index, Rule.BINDING, "other noise than the query asked for")
+        if not self.knows(opening.seen):
+            yield Finding(index, Rule.FORKED, f"size {opening.seen.size} with another root")
 
     def _receipt(self, index: int, receipt: Receipt) -> Iterator[Finding]:
         facts = self.questions.get(receipt.query)
@@ -388,6 +413,21 @@ class LedgerView:
             return ["the approval has ended"]
         if query.purpose == "surveillance" and target is not None:
             programme = self.programmes[target][1]
+            if unix(programme.until) <= now:
+                return ["the programme has ended"]
             if query.spec.get("table") not in programme.tables or approval[0] > facts.index:
                 return ["the programme covers other tables, or was approved after the query"]
         return []
+
+    def price_cap(self, query: Query) -> Decimal | None:
+        """What the query's programme allows one query to charge; None where there is no programme."""
+        found = self.programmes.get(query.programme) if query.programme else None
+        return Decimal(found[1].max_price) if found else None
+
+    def standing_readys(self, facts: QuestionFacts) -> dict[str, LoggedReady]:
+        """The query's Readys as they count now: a hospital whose identity key was revoked or replaced since has none."""
+        active = {uri: self.authority.active(uri) for uri in facts.readys}
+        return {
+            uri: logged if (key := active[uri]) is not None and key.fingerprint == logged.identity else replace(logged, identity="")
+            for uri, logged in facts.readys.items()
+        }

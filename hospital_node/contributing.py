@@ -157,7 +157,10 @@ class Contributing:
         expected = self._expected(binding, facts, ready, round_input)
         if isinstance(expected, Refusal):
             return [*found, expected]
-        return [*found, *binding_refusals(binding, expected, facts.readys, self.policy.peers, now)]
+        return [
+            *found,
+            *binding_refusals(binding, expected, self.gate.follower.view.standing_readys(facts), self.policy.peers, now),
+        ]
 
     def _own_state(self, ready: StoredReady, binding: Binding) -> Iterable[Refusal]:
         if ready.is_closed:

@@ -4,6 +4,7 @@ Everything here is a function of the signed query alone: the plan's shape, the b
 vector, and how large an honest entry can be. Node and coordinator compute it for themselves; nothing of it is trusted from a frame.
 """
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Self
@@ -14,6 +15,7 @@ from protocols.query import Layout, Part, QuerySpec, footprint
 from protocols.statements import Query
 
 VARIANCE_STEPS = 16
+_VARIANCE = re.compile(r"(0|[1-9][0-9]{0,17})\.[0-9]{4}")
 MAX_PATIENTS = 5_000_000
 
 
@@ -109,6 +111,8 @@ def _cell_max(part: Part, largest: int, blocks: tuple[str, ...]) -> int:
 
 def variance_of(text: str) -> Fraction:
     """A total noise variance: positive, on the grid of 1/16, four decimals. Raises MalformedBytes."""
+    if _VARIANCE.fullmatch(text) is None:
+        raise MalformedBytes("a noise variance is a decimal with four places")
     variance = Fraction(text)
     if variance <= 0 or (variance * VARIANCE_STEPS).denominator != 1:
         raise MalformedBytes("a noise variance is positive and a multiple of 1/16")
