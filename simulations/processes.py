@@ -59,7 +59,9 @@ class Service:
 
     def launch(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=log, start_new_session=True, env=_environment())
+            self.process = subprocess.Popen(
+                self.command, stdout=subprocess.PIPE, stderr=log, start_new_session=True, env=_environment()
+            )
 
     def await_ready(self) -> None:
         assert self.process is not None

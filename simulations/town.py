@@ -157,15 +157,9 @@ class Town:
 
     def _declare(self, home: Path) -> None:
         """What IT writes by hand: tables, their public size class, dates and code systems."""
-        tables = [
-            f'[[table]]\nname = "{name}"\nsize_class = 20\nfirst_day = "2000-01-01"\nlast_day = "open"\ncode_systems = ["{codes}"]\n'
-            for name, codes in (
-                ("visits", "HL7 v3 ActCode"),
-                ("diagnoses", "ICD-10"),
-                ("measurements", "LOINC"),
-                ("patients", "none"),
-            )
-        ]
+        systems = {"visits": "HL7 v3 ActCode", "diagnoses": "ICD-10", "measurements": "LOINC", "patients": "none"}
+        dates = 'size_class = 20\nfirst_day = "2000-01-01"\nlast_day = "open"'
+        tables = [f'[[table]]\nname = "{name}"\n{dates}\ncode_systems = ["{codes}"]\n' for name, codes in systems.items()]
         head = 'freshness = "daily"\nstatic_blocks = ["static:patients"]\n\n'
         (home / "dataset.toml").write_text(head + "\n".join(tables))
 
@@ -184,6 +178,11 @@ class Town:
             list(pool.map(accept, self.hospitals))
         self.await_hospitals(lambda each: len(each["policy"].get("peers", ())) >= len(self.hospitals) - 1)
 
+    @property
+    def until(self) -> str:
+        """A day until which approvals are given here."""
+        return (datetime.now(UTC) + timedelta(days=20)).strftime("%Y-%m-%d")
+
     def catalog(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(run("kapok", "catalog", "--home", self.bureau, "--json"))
         return found
@@ -201,7 +200,7 @@ class Town:
 
     def approve_programme(self, title: str, tables: Iterable[str], max_price: str) -> str:
         """The bureau states a programme, the auditor approves it; returns its id."""
-        until = (datetime.now(UTC) + timedelta(days=20)).strftime("%Y-%m-%d")
+        until = self.until
         before = {each["id"] for each in self.catalog()["programmes"]}
         options = [option for table in tables for option in ("--table", table)]
         run(

@@ -1,0 +1,245 @@
+"""The demo: a city of real processes is founded, asked, trained and audited, and its answers stand beside the truth.
+
+Leaves in the output folder: `ledger/` (the tiled log), `trust.policy`, `answers/<name>.json` (bundles that verify offline),
+`exact/<name>.json` (what all records say, which only a simulation can know), `charts/`, `summary.json`, and the city's own folders.
+"""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from protocols.fit import FitSpec
+from protocols.query import Layout, QuerySpec
+from protocols.query.sql import parse_sql
+from simulations.city import build_city, relocate, write_fhir
+from simulations.exact import bounded_exact, exact_answer
+from simulations.keys import bounding_keys
+from simulations.processes import CommandFailed, Services, run
+from simulations.town import Town
+from simulations.training import train
+
+console = Console()
+# Longer than any honest count here, also on a busy machine: an overrun would pause a hospital.
+SLOT_MS = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question of the demo, in both languages."""
+
+    name: str
+    sql: str
+    sd: str
+    english: str
+    chinese: str
+
+
+def questions(year: int) -> tuple[Asked, ...]:
+    period = f"date >= DATE '{year}-01-01' AND date < DATE '{year + 1}-01-01'"
+    respiratory = " OR ".join(f"icd10 LIKE '{code}%'" for code in ("J06", "J10", "J11", "J18", "J20"))
+    persons = "COUNT(DISTINCT person_id) FROM diagnoses WHERE"
+    return (
+        Asked(
+            "respiratory",
+            f"SELECT week, district, {persons} {period} AND ({respiratory}) GROUP BY week, district",
+            "12",
+            "patients with a respiratory infection, by week and district",
+            "各区每周呼吸道感染患者数",
+        ),
+        Asked(
+            "dengue",
+            f"SELECT week, {persons} {period} AND icd10 LIKE 'A9%' GROUP BY week",
+            "12",
+            "patients with dengue, by week (an outbreak is hidden in the city)",
+            "每周登革热患者数(城中藏有一次暴发)",
+        ),
+        Asked(
+            "visits",
+            f"SELECT month, age_band, COUNT(*) FROM visits WHERE {period} GROUP BY month, age_band",
+            "18",
+            "visits by month and age band",
+            "各月各年龄段就诊人次",
+        ),
+    )
+
+
+def admission_fit(year: int) -> FitSpec:
+    period = {"from": f"{year}-01-01", "to": f"{year + 1}-01-01"}
+    fields = {"outcome": "IMP", "features": ["age", "male", "winter"], "period": period}
+    return FitSpec.from_json({"version": 1, "fit": "logistic", "table": "visits", **fields})
+
+
+@dataclass(slots=True)
+class Demo:
+    """One run. `clock` is only for the wall time shown."""
+
+    out: Path
+    hospitals: int
+    fhir: Path | None
+    seed: int
+    year: int
+
+    def run(self, keep: bool) -> int:
+        """0 if the auditor's verdict is clean. Raises CommandFailed where a program of the city fails."""
+        started = time.monotonic()
+        self._clear()
+        sources = self._records()
+        with Services(self.out / "logs") as services:
+            town = Town(self.out / "city", sources, services, tell=self._tell, node_settings={"grid_ms": 25, "slot_ms": SLOT_MS})
+            town.found()
+            tables = ("visits", "diagnoses", "measurements", "patients")
+            self._tell("the bureau states a surveillance programme; the auditor approves it")
+            town.approve_programme("Respiratory and vector-borne surveillance", tables, "0.900000000")
+            rows = [self._ask(town, asked) for asked in questions(self.year)]
+            trained = train(town, admission_fit(self.year), self._tell, console)
+            verdict = self._audit(town)
+            self._write_summary(rows, trained, verdict, time.monotonic() - started)
+            if keep:
+                self._keep(town)
+        return 0 if verdict == "verified" else 1
+
+    def _clear(self) -> None:
+        for name in ("ledger", "answers", "exact", "charts", "city", "fhir", "logs"):
+            shutil.rmtree(self.out / name, ignore_errors=True)
+        for name in ("answers", "exact", "charts"):
+            (self.out / name).mkdir(parents=True)
+
+    def _tell(self, text: str) -> None:
+        console.print(f"[bold cyan]●[/] {text}", highlight=False)
+
+    def _records(self) -> Mapping[str, Path]:
+        if self.fhir is not None:
+            relocated = relocate(self.fhir, self.out / "fhir", self.hospitals)
+            self._tell(f"the patients of {self.fhir} move to {len(relocated.folders)} hospitals of Guangzhou")
+            return relocated.folders
+        city = build_city(self.seed, self.hospitals, year=self.year)
+        visits = f"{len(city.visits.day):,} visits in {self.year}"
+        self._tell(f"an invented city: {len(city.hospitals)} hospitals, {visits}, one hidden outbreak")
+        return write_fhir(city, self.out / "fhir")
+
+    def _ask(self, town: Town, asked: Asked) -> dict[str, Any]:
+        self._tell(f"the bureau asks: {asked.english} / {asked.chinese}")
+        started = time.monotonic()
+        chart = ("--chart", self.out / "charts" / f"{asked.name}.png") if "week" in asked.sql else ()
+        shown = town.query(asked.sql, "--sd", asked.sd, *chart)
+        wall_s = time.monotonic() - started
+        bundle = self.out / "answers" / f"{asked.name}.json"
+        shutil.copy(town.bureau / "answers" / f"{shown['query']}.json", bundle)
+        spec = parse_sql(asked.sql)
+        return self._compare(town, asked.name, spec, json.loads(bundle.read_bytes()), shown["query"], wall_s)
+
+    def _compare(self, town: Town, name: str, spec: QuerySpec, answer: dict[str, Any], query: str, wall_s: float) -> dict[str, Any]:
+        folders = {each: town.node(each) / "records" for each in town.hospitals}
+        exact = exact_answer(spec, folders.values())
+        bounded = bounded_exact(spec, bounding_keys(town))
+        truth, kept = exact.vector.tolist(), bounded.vector.tolist()
+        shown = {**exact.to_json(), "name": name, "spec": spec.to_json(), "values": truth, "bounded": kept}
+        (self.out / "exact" / f"{name}.json").write_text(json.dumps(shown))
+        released, layout = answer["values"], Layout.of(spec)
+        half = [answer["half_widths"][at // layout.grid.size] for at in range(len(released))]
+        row = {
+            "name": name,
+            "wall_s": round(wall_s, 3),
+            "counting_s": counting_s(town, query),
+            **_spent(answer),
+            "cells": len(released),
+            "rmse": _rmse(released, truth),
+            "rmse_bounded": _rmse(released, kept),
+            "noise_sd": math.sqrt(float(answer["total_variances"][0])),
+            "coverage95": sum(abs(a - b) <= h for a, b, h in zip(released, truth, half, strict=True)) / len(released),
+        }
+        self._show(name, released, truth, half, layout)
+        return row
+
+    def _show(self, name: str, released: Sequence[int], truth: Sequence[int], half: Sequence[int], layout: Layout) -> None:
+        """The ten largest cells: what was released beside what is true."""
+        table = Table("cell", "released", "95 % interval", "exact (simulation only)", title=name)
+        largest = sorted(range(len(truth)), key=lambda at: -truth[at])[:8]
+        for at in sorted(largest):
+            cell = " · ".join(layout.grid.labels_of(at % layout.grid.size))
+            table.add_row(cell, str(released[at]), f"{released[at] - half[at]} … {released[at] + half[at]}", str(truth[at]))
+        console.print(table)
+
+    def _audit(self, town: Town) -> str:
+        self._tell("the auditor verifies the ledger and every answer with public keys and files alone")
+        shutil.copytree(town.ledger, self.out / "ledger", dirs_exist_ok=True)
+        shutil.copy(town.trust, self.out / "trust.policy")
+        trust, verdicts = self.out / "trust.policy", []
+        for target in (self.out / "ledger", *sorted((self.out / "answers").glob("*.json"))):
+            try:
+                run("kapok-audit", "verify", target, "--trust", trust)
+                verdicts.append("verified")
+            except CommandFailed as failed:
+                verdicts.append("failed")
+                console.print(str(failed), style="red", highlight=False)
+            console.print(f"  {'[green]✓[/]' if verdicts[-1] == 'verified' else '[red]✗[/]'} {target.relative_to(self.out)}")
+        return "verified" if set(verdicts) == {"verified"} else "failed"
+
+    def _write_summary(self, rows: list[dict[str, Any]], trained: dict[str, Any], verdict: str, wall_s: float) -> None:
+        summary = {
+            "queries": rows,
+            "training": trained,
+            "hospitals": self.hospitals,
+            "wall_s": round(wall_s, 1),
+            "verdict": verdict,
+            "epsilon_total": round(sum(row["epsilon"] for row in rows), 6),
+        }
+        (self.out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        table = Table(
+            "question", "seconds", "counting", "ε", "cells", "noise sd", "rmse", "coverage 95 %", title=f"{wall_s:.0f} s in all"
+        )
+        for row in rows:
+            numbers = (
+                row["wall_s"],
+                row["counting_s"],
+                row["epsilon"],
+                row["cells"],
+                row["noise_sd"],
+                row["rmse"],
+                row["coverage95"],
+            )
+            table.add_row(row["name"], *(f"{number:.4g}" for number in numbers))
+        console.print(table)
+        colour = "green" if verdict == "verified" else "red"
+        console.print(f"[bold {colour}]auditor's verdict / 审计结论: {verdict}[/]   everything is in {self.out}")
+
+    def _keep(self, town: Town) -> None:
+        year, addresses = self.year, f"127.0.0.1:{town.ports.link}, witness http://127.0.0.1:{town.ports.witness}"
+        where = f"date >= DATE '{year}-01-01' AND date < DATE '{year + 1}-01-01'"
+        sql = f"SELECT month, COUNT(*) FROM visits WHERE {where} GROUP BY month"
+        console.print(f"the city keeps running: coordinator {addresses}")
+        console.print(f'ask it:  kapok query "{sql}" --home {town.bureau} --programme {town.programme} --sd 20', soft_wrap=True)
+        console.print("Ctrl-C ends it")
+        try:
+            while True:
+                time.sleep(3600)
+        except KeyboardInterrupt:
+            console.print("ending")
+
+
+def counting_s(town: Town, query: str) -> float:
+    """The slowest hospital's counting time, from the nodes' own trace files."""
+    slowest = 0.0
+    for name in town.hospitals:
+        for line in town.trace(name).read_text().splitlines():
+            step = json.loads(line)
+            if step.get("query", "").startswith(query[:16]) and "counting_s" in step:
+                slowest = max(slowest, float(step["counting_s"]))
+    return round(slowest, 6)
+
+
+def _spent(answer: dict[str, Any]) -> dict[str, float]:
+    first = answer["spending"][0]
+    return {"epsilon": float(first["epsilon"]), "delta": float(first["delta"])}
+
+
+def _rmse(released: Sequence[int], truth: Sequence[int]) -> float:
+    return math.sqrt(sum((a - b) ** 2 for a, b in zip(released, truth, strict=True)) / len(truth))

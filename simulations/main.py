@@ -1,0 +1,49 @@
+"""`kapok-sim`: the demo, for people who want to see a city answer.
+
+Exit codes: 0 the auditor's verdict is clean, 1 it is not, 2 usage, 3 a program of the city failed.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from simulations.demo import Demo
+from simulations.processes import CommandFailed
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A city to try Kapok on. / 模拟城市。"
+)
+
+
+@app.callback()
+def _root() -> None:
+    """A city to try Kapok on. / 模拟城市。"""
+
+
+@app.command(epilog="Example: kapok-sim demo --out build/demo --hospitals 8")
+def demo(
+    out: Annotated[Path, typer.Option(help="Where everything goes. / 输出目录")],
+    hospitals: Annotated[int, typer.Option(min=4, max=24, help="How many hospitals. / 医院数")] = 6,
+    fhir: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="FHIR R4 records instead of invented ones")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the city running and print its addresses")] = False,
+    seed: Annotated[int, typer.Option(help="Of the invented city (never of noise)")] = 20250101,
+    year: Annotated[int, typer.Option(help="The year that is asked about")] = 2025,
+) -> None:
+    """Founds a city of real processes, asks, trains, audits. / 建城、提问、训练、审计。"""
+    try:
+        raise typer.Exit(Demo(out.resolve(), hospitals, fhir, seed, year).run(keep))
+    except CommandFailed as failed:
+        Console(stderr=True).print(f"[red]✗[/] {failed}", highlight=False)
+        raise typer.Exit(3) from None
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The demo's model round: who is admitted as an inpatient, fitted over all hospitals by private Newton rounds.
+
+Beside it stands the fit on the pooled records, which only a simulation can make.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from hospital_node.fits import newton_sums
+from hospital_node.records.schema import open_read_only
+from protocols.fit import FitSpec, unpacked
+from simulations.processes import run
+from simulations.town import Tell, Town
+
+ROUNDS = 6
+SD = 8
+
+
+def train(town: Town, spec: FitSpec, tell: Tell, console: Console) -> dict[str, Any]:
+    """Asks for the fit, has the auditor approve it while it waits, and compares. Returns the summary row."""
+    tell("a researcher asks for a model; the auditor approves this one question; the rounds run / 联合训练")
+    path = town.root / "fit.json"
+    path.write_text(json.dumps(spec.to_json()))
+    submitted = json.loads(
+        run("kapok", "train", path, "--home", town.bureau, "--rounds", ROUNDS, "--sd", "8", "--detach", "--json")
+    )
+    run("kapok-audit", "approve", submitted["query"], "--home", town.auditor, "--until", town.until)
+    fitted = json.loads(run("kapok", "resume", submitted["query"], "--home", town.bureau, "--json"))
+    pooled = pooled_fit(town, spec)
+    table = Table("feature", "private, all hospitals", "± standard error", "pooled (simulation only)")
+    table.title = f"logistic regression: visit is {spec.outcome}"
+    for name, row, exact in zip(spec.columns, fitted["coefficients"], pooled, strict=True):
+        table.add_row(str(name), f"{row['value']:.3f}", f"{row['standard_error']:.3f}", f"{exact:.3f}")
+    console.print(table)
+    return {
+        "query": submitted["query"],
+        "rounds": ROUNDS,
+        "epsilon": float(fitted["spending"][0]["epsilon"]),
+        "coefficients": [row["value"] for row in fitted["coefficients"]],
+        "pooled": [float(each) for each in pooled],
+    }
+
+
+def pooled_fit(town: Town, spec: FitSpec, rounds: int = 25) -> "np.ndarray[Any, np.dtype[np.float64]]":
+    """Newton on the exact (clipped) sums of all hospitals."""
+    weights = np.zeros(len(spec.columns))
+    connections = [open_read_only(town.node(name) / "records") for name in town.hospitals]
+    try:
+        for _ in range(rounds):
+            total = np.sum([newton_sums(spec, each, weights) for each in connections], axis=0)
+            gradient, hessian = unpacked(spec, total)
+            weights = weights + np.linalg.solve(hessian, gradient)
+    finally:
+        for each in connections:
+            each.close()
+    return weights
