@@ -1,0 +1,111 @@
+"""Admission names every reason from public facts; an empty list of reasons is a question that may be logged."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from coordinator.admission import Admitted, admit, admitted_of
+from protocols import statements as st
+from protocols.clock import stamp
+from protocols.contract import CONTRACT
+from protocols.identity import SigningKey
+from protocols.refusal import Reason
+from tests.coordinator.support.asked import query
+from tests.support.city import BUREAU, City, Question
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
+    """Admission writes nothing, so one city serves all that only ask."""
+    made = City(tmp_path_factory.mktemp("city"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> Iterator[City]:
+    made = City(tmp_path)
+    yield made
+    made.close()
+
+
+def reasons(city: City, entry: bytes, asker: str = BUREAU) -> set[Reason]:
+    found = admit(entry, asker, city.view(), city.now)
+    return set() if isinstance(found, Admitted) else {each.reason for each in found}
+
+
+def test_a_question_that_breaks_no_rule_is_admitted_with_its_price(shared: City) -> None:
+    entry = query(shared)
+    found = admit(entry, BUREAU, shared.view(), shared.now)
+    assert isinstance(found, Admitted)
+    assert found == admitted_of(entry)
+    assert 0 < found.price.one < found.price.two
+
+
+THREE = ("kapok://hospital/h01", "kapok://hospital/h02", "kapok://hospital/h03")
+BROKEN: dict[str, tuple[Callable[[City], bytes], set[Reason]]] = {
+    "no statement": (lambda _: b"hello", {Reason.MALFORMED}),
+    "another kind": (lambda c: c.sign(c.policy_of(next(iter(c.hospitals.values()))), c.bureau), {Reason.MALFORMED}),
+    "another spec": (lambda c: query(c, variances=("1.0000", "1.0000")), {Reason.MALFORMED}),
+    "no noise": (lambda c: query(c, variances=("0.0000",)), {Reason.MALFORMED}),
+    "another log": (lambda c: query(c, log="elsewhere/1"), {Reason.WRONG_LOG}),
+    "an unknown key": (lambda c: query(c, SigningKey.generate()), {Reason.ASKER_UNKNOWN}),
+    "a hospital's question": (lambda c: query(c, by=THREE[0]), {Reason.ASKER_UNKNOWN}),
+    "an unknown hospital": (
+        lambda c: query(c, audience=(*sorted(c.hospitals), "kapok://hospital/h99")), {Reason.NOT_ADMITTED}),
+    "an unknown programme": (lambda c: query(c, programme="0" * 64), {Reason.PROGRAMME_UNKNOWN}),
+    "valid for too long": (lambda c: query(c, valid_until=stamp(c.now + 86_400 * 40)), {Reason.VALID_TOO_LONG}),
+    "over already": (lambda c: query(c, at=stamp(c.now - 900), valid_until=stamp(c.now - 60)), {Reason.EXPIRED}),
+    "a low floor": (lambda c: query(c, floor=3), {Reason.FLOOR_TOO_LOW}),
+    "a small audience": (lambda c: query(c, audience=THREE), {Reason.TOO_FEW_MEMBERS, Reason.BUDGET_EXHAUSTED}),
+    "dearer than its programme": (lambda c: query(c, variances=("10.0000",)), {Reason.BUDGET_EXHAUSTED}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_rule_is_named(shared: City, broken: str) -> None:
+    make, expected = BROKEN[broken]
+    assert expected <= reasons(shared, make(shared))
+
+
+def test_all_broken_rules_are_named_at_once(shared: City) -> None:
+    entry = query(shared, floor=2, programme="0" * 64, valid_until=stamp(shared.now + 86_400 * 40))
+    assert reasons(shared, entry) >= {Reason.FLOOR_TOO_LOW, Reason.PROGRAMME_UNKNOWN, Reason.VALID_TOO_LONG}
+
+
+def test_only_the_asker_brings_its_question(shared: City) -> None:
+    assert reasons(shared, query(shared), "kapok://bureau/other") == {Reason.ASKER_UNKNOWN}
+
+
+def test_a_question_that_stands_in_the_ledger_is_not_admitted_again(city: City) -> None:
+    entry = query(city)
+    city.log_entry(entry)
+    assert reasons(city, entry) == {Reason.ALREADY_ANSWERED}
+
+
+def test_a_programme_whose_approval_was_revoked_admits_nothing(city: City) -> None:
+    city.revoke_approval(city.programme)
+    assert reasons(city, query(city)) == {Reason.NOT_APPROVED}
+
+
+def test_a_single_question_needs_no_approval_to_be_logged(shared: City) -> None:
+    assert reasons(shared, query(shared, purpose="research", programme=None)) == set()
+
+
+def test_a_question_no_hospital_can_pay_any_more_is_refused_before_it_is_logged(city: City) -> None:
+    question = Question(city, city.opener())
+    limit = f"{float(CONTRACT.limit('surveillance')):.9f}"
+    charge = st.Charge(
+        purpose="surveillance", price=limit, price_two=limit, blocks=("2026-10",), totals=(limit,), totals_two=(limit,)
+    )
+    for uri in sorted(city.hospitals)[:2]:
+        question.ready(uri, charge=charge)
+    assert city.findings() == []
+    assert reasons(city, query(city)) == {Reason.BUDGET_EXHAUSTED}
+
+
+def test_hospitals_whose_policy_does_not_list_the_table_do_not_count_as_willing(city: City) -> None:
+    for hospital in list(city.hospitals.values())[:2]:
+        city.log_entry(city.sign(city.policy_of(hospital).model_copy(update={"tables": ("diagnoses",)}), hospital.identity))
+    assert reasons(city, query(city)) == {Reason.BUDGET_EXHAUSTED}

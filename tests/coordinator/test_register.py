@@ -1,0 +1,102 @@
+"""The register: what was written is there after `kill -9`, and writing it twice changes nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coordinator.register import Contributed, Register
+from protocols.refusal import Reason, Refusal
+
+QUERY = bytes(32)
+MADE = Contributed("kapok://hospital/h01", b"sealed", b"receipt", b"", b"masked")
+
+
+@pytest.fixture
+def register(tmp_path: Path) -> Iterator[Register]:
+    made = Register(tmp_path / "register.sqlite")
+    yield made
+    made.close()
+
+
+def test_what_returned_is_there_after_a_kill(tmp_path: Path) -> None:
+    path = tmp_path / "register.sqlite"
+    script = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom coordinator.register import Register, Contributed\n"
+        "r = Register(Path(sys.argv[1]))\nr.put_question(bytes(32), b'entry', 7)\nr.set_offer(bytes(32), b'proof', 600)\n"
+        "r.set_attempt(bytes(32), 0, 1, b'u')\n"
+        "r.put_contribution(bytes(32), 0, 1, Contributed('kapok://hospital/h01', b'sealed', b'receipt', b'', b'masked'), 7)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(path)], check=False, cwd=os.getcwd())
+    assert done.returncode == -signal.SIGKILL
+    register = Register(path)
+    row = register.question(QUERY)
+    assert row is not None
+    assert (row.entry, row.state, row.proof, row.not_after) == (b"entry", "submitted", b"proof", 600)
+    assert register.last_attempt(QUERY, 0) == (1, b"u")
+    assert register.contributions(QUERY, 0, 1) == [MADE]
+    register.close()
+
+
+def test_the_same_question_and_contribution_again_change_nothing(register: Register) -> None:
+    register.put_question(QUERY, b"entry", 1)
+    register.set_state(QUERY, "running", 2)
+    register.put_question(QUERY, b"entry", 3)
+    assert [row.state for row in register.unfinished()] == ["running"]
+    for made in (MADE, Contributed(MADE.uri, b"other", b"other", b"", b"other")):
+        register.put_contribution(QUERY, 0, 1, made, 1)
+    assert register.contributions(QUERY, 0, 1) == [MADE]
+
+
+def test_a_finished_round_is_never_written_over(register: Register) -> None:
+    register.finish_round(QUERY, 1, b"vector", b"weights")
+    register.finish_round(QUERY, 1, b"another", b"others")
+    assert register.finished_rounds(QUERY) == [(1, b"vector", b"weights")]
+
+
+def test_ended_questions_are_not_carried_on_with_and_keep_their_reasons(register: Register) -> None:
+    told = (Refusal(Reason.TOO_FEW_MEMBERS, "4 ready", "3"), Refusal(Reason.PAUSED, subject=MADE.uri))
+    register.put_question(QUERY, b"entry", 1)
+    register.set_refusals(QUERY, told)
+    register.set_state(QUERY, "failed", 2)
+    assert register.unfinished() == []
+    row = register.question(QUERY)
+    assert row is not None
+    assert (row.state, row.refusals) == ("failed", told)
+
+
+def test_an_answer_ends_its_question(register: Register) -> None:
+    register.put_question(QUERY, b"entry", 1)
+    register.set_answer(QUERY, b"answer", "{}", 2)
+    row = register.question(QUERY)
+    assert row is not None
+    assert (row.state, row.answer) == ("released", b"answer")
+
+
+def test_an_invitation_admits_once_and_only_whom_it_was_made_for(register: Register) -> None:
+    register.invite("hash", "kapok://hospital/h01")
+    assert not register.use_invitation("hash", "kapok://hospital/h02")
+    assert not register.use_invitation("another", "kapok://hospital/h01")
+    assert register.use_invitation("hash", "kapok://hospital/h01")
+    assert not register.use_invitation("hash", "kapok://hospital/h01")
+
+
+def test_a_party_s_newest_key_request_is_the_one_that_waits(register: Register) -> None:
+    register.put_key_request("kapok://hospital/h01", b"old")
+    register.put_key_request("kapok://hospital/h01", b"new")
+    assert register.key_requests() == [b"new"]
+    register.drop_key_request("kapok://hospital/h01")
+    assert register.key_requests() == []
+
+
+def test_masked_vectors_are_forgotten_after_their_time(register: Register) -> None:
+    register.put_contribution(QUERY, 0, 1, MADE, 100)
+    register.forget(100)
+    assert register.contributions(QUERY, 0, 1) == [MADE]
+    register.forget(101)
+    assert register.contributions(QUERY, 0, 1) == []
