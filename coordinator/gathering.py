@@ -6,6 +6,7 @@ what does not fit its own receipt is left out of the next attempt.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,12 +32,13 @@ TICK_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Deadlines of a round, in seconds."""
+    """Deadlines of a round, in seconds. `return_s` after the coordinator's start nobody counts as gone: hospitals back off."""
 
     ready_s: float = 15.0
     straggler_s: float = 1.0
     contribution_s: float = 60.0
     vanished_s: float = 4.0
+    return_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Gathering:
     ) -> None:
         self._ledger, self._members, self._register, self._auditor = ledger, members, register, auditor
         self._clock, self._timing = clock, timing
+        self._all_back = time.monotonic() + timing.return_s
 
     def require_open(self, question: Question, until: int) -> None:
         """Raises Ended if the asker cancelled or the time is over."""
@@ -97,14 +100,14 @@ class Gathering:
         """Until everybody in the audience answered, or the connected ones did and a grace passed, or the deadline. Raises Ended."""
         question.is_gathered = False
         loop = asyncio.get_running_loop()
-        until, offered = loop.time() + self._timing.ready_s, set[Member]()
+        until, offered = max(loop.time() + self._timing.ready_s, self._all_back), set[Member]()
         settled: float | None = None
         while (now := loop.time()) < until:
             self.require_open(question, question.not_after)
             is_waiting = self._offer_to_all(question, offered)
             if len(question.readys) + len(question.refused) == len(question.query.audience):
                 break
-            settled = None if is_waiting else settled or now + self._timing.straggler_s
+            settled = None if is_waiting else settled or max(now + self._timing.straggler_s, self._all_back)
             if settled is not None and now >= settled and len(question.readys) >= question.query.floor:
                 break
             await self._news(question)
@@ -196,7 +199,7 @@ class Gathering:
         for uri in sorted(pending):
             member = self._members.get(uri)
             if member is None:
-                if now - away_since.setdefault(uri, now) > self._timing.vanished_s:
+                if now - away_since.setdefault(uri, max(now, self._all_back)) > self._timing.vanished_s:
                     vanished.add(uri)
                 continue
             away_since.pop(uri, None)
