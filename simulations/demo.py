@@ -8,14 +8,19 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import orjson
 from rich.console import Console
 from rich.table import Table
 
+from privacy.conversion import epsilon_at
+from protocols.contract import CONTRACT
 from protocols.fit import FitSpec
 from protocols.query import Layout, QuerySpec
 from protocols.query.sql import parse_sql
@@ -29,6 +34,7 @@ from simulations.training import train
 console = Console()
 # Longer than any honest count here, also on a busy machine: an overrun would pause a hospital.
 SLOT_MS = 1500
+INVENTED_YEAR = 2025
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,12 @@ class Demo:
     hospitals: int
     fhir: Path | None
     seed: int
-    year: int
+    year: int | None
+    visits: int = 8_000
+
+    @property
+    def asked_year(self) -> int:
+        return self.year or INVENTED_YEAR
 
     def run(self, keep: bool) -> int:
         """0 if the auditor's verdict is clean. Raises CommandFailed where a program of the city fails."""
@@ -98,8 +109,8 @@ class Demo:
             tables = ("visits", "diagnoses", "measurements", "patients")
             self._tell("the bureau states a surveillance programme; the auditor approves it")
             town.approve_programme("Respiratory and vector-borne surveillance", tables, "0.900000000")
-            rows = [self._ask(town, asked) for asked in questions(self.year)]
-            trained = train(town, admission_fit(self.year), self._tell, console)
+            rows = [self._ask(town, asked) for asked in questions(self.asked_year)]
+            trained = train(town, admission_fit(self.asked_year), self._tell, console)
             verdict = self._audit(town)
             self._write_summary(rows, trained, verdict, time.monotonic() - started)
             if keep:
@@ -118,10 +129,13 @@ class Demo:
     def _records(self) -> Mapping[str, Path]:
         if self.fhir is not None:
             relocated = relocate(self.fhir, self.out / "fhir", self.hospitals)
-            self._tell(f"the patients of {self.fhir} move to {len(relocated.folders)} hospitals of Guangzhou")
+            self.year = self.year or busiest_year(relocated.folders.values())
+            self._tell(
+                f"the patients of {self.fhir} move to {len(relocated.folders)} hospitals of Guangzhou; asked about: {self.year}"
+            )
             return relocated.folders
-        city = build_city(self.seed, self.hospitals, year=self.year)
-        visits = f"{len(city.visits.day):,} visits in {self.year}"
+        city = build_city(self.seed, self.hospitals, self.visits, self.asked_year)
+        visits = f"{len(city.visits.day):,} visits in {self.asked_year}"
         self._tell(f"an invented city: {len(city.hospitals)} hospitals, {visits}, one hidden outbreak")
         return write_fhir(city, self.out / "fhir")
 
@@ -190,7 +204,7 @@ class Demo:
             "hospitals": self.hospitals,
             "wall_s": round(wall_s, 1),
             "verdict": verdict,
-            "epsilon_total": round(sum(row["epsilon"] for row in rows), 6),
+            "epsilon_total": self._epsilon_total(trained),
         }
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         table = Table(
@@ -211,8 +225,14 @@ class Demo:
         colour = "green" if verdict == "verified" else "red"
         console.print(f"[bold {colour}]auditor's verdict / 审计结论: {verdict}[/]   everything is in {self.out}")
 
+    def _epsilon_total(self, trained: dict[str, Any]) -> float:
+        """What one patient of one hospital and month has spent on everything: the prices add at the order, then one epsilon."""
+        prices = [Fraction(json.loads(path.read_bytes())["price"]) for path in (self.out / "answers").glob("*.json")]
+        total = sum(prices, Fraction(trained["price"]))
+        return float(epsilon_at(total, CONTRACT.order, CONTRACT.delta))
+
     def _keep(self, town: Town) -> None:
-        year, addresses = self.year, f"127.0.0.1:{town.ports.link}, witness http://127.0.0.1:{town.ports.witness}"
+        year, addresses = self.asked_year, f"127.0.0.1:{town.ports.link}, witness http://127.0.0.1:{town.ports.witness}"
         where = f"date >= DATE '{year}-01-01' AND date < DATE '{year + 1}-01-01'"
         sql = f"SELECT month, COUNT(*) FROM visits WHERE {where} GROUP BY month"
         console.print(f"the city keeps running: coordinator {addresses}")
@@ -223,6 +243,15 @@ class Demo:
                 time.sleep(3600)
         except KeyboardInterrupt:
             console.print("ending")
+
+
+def busiest_year(folders: Iterable[Path]) -> int:
+    """The year in which most of the given records' encounters began."""
+    years: Counter[str] = Counter()
+    for folder in folders:
+        for line in (folder / "Encounter.ndjson").read_bytes().splitlines():
+            years[str(orjson.loads(line).get("period", {}).get("start", ""))[:4]] += 1
+    return int(max((year for year in years if year.isdigit()), key=lambda year: years[year], default=str(INVENTED_YEAR)))
 
 
 def counting_s(town: Town, query: str) -> float:

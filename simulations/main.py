@@ -29,13 +29,16 @@ def demo(
     fhir: Annotated[
         Path | None, typer.Option(exists=True, file_okay=False, help="FHIR R4 records instead of invented ones")
     ] = None,
+    visits: Annotated[
+        int, typer.Option(min=100, help="Visits at the average hospital of the invented city. / 平均就诊人次")
+    ] = 8_000,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the city running and print its addresses")] = False,
     seed: Annotated[int, typer.Option(help="Of the invented city (never of noise)")] = 20250101,
-    year: Annotated[int, typer.Option(help="The year that is asked about")] = 2025,
+    year: Annotated[int | None, typer.Option(help="Asked about; 2025, or the busiest year of --fhir")] = None,
 ) -> None:
     """Founds a city of real processes, asks, trains, audits. / 建城、提问、训练、审计。"""
     try:
-        raise typer.Exit(Demo(out.resolve(), hospitals, fhir, seed, year).run(keep))
+        raise typer.Exit(Demo(out.resolve(), hospitals, fhir, seed, year, visits).run(keep))
     except CommandFailed as failed:
         Console(stderr=True).print(f"[red]✗[/] {failed}", highlight=False)
         raise typer.Exit(3) from None
