@@ -1,0 +1,198 @@
+"""How long a city needs for a question beside counting it: real processes, mutual TLS, every signature and every fsync.
+
+Promise: from the coordinator's receipt of the query to the client's last byte with the release cosigned, less the slowest
+node's own counting time (from its trace file), the median is at most 150 ms; and the coordinator's steps sum to its total.
+
+8 nodes of 100,000 visits each, 52 weeks x 11 districts. DuckDB reads one row group of that size with one thread. The client is one
+channel that stays open, as a bureau's notebook has: the start of a program is not measured. The slot in which contributions leave
+is set as an operator sets it: half above the slowest count of some questions asked before, with all nodes counting at once.
+"""
+
+import json
+import math
+import os
+import re
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import kapok
+from audit_ledger.party.channel import open_blocking_channel
+from audit_ledger.party.home import Home
+from coordinator.client.city import City, Plan, Request
+from coordinator.client.forecast import BySd
+from coordinator.client.settings import Settings
+from protocols.query.sql import parse_sql
+from protocols.v1 import link_pb2, link_pb2_grpc
+from simulations.bench.rows import Row, load
+from simulations.city import build_city, write_duckdb
+from simulations.processes import Services, run
+from simulations.town import Town
+
+SQL = (
+    "SELECT week, district, COUNT(DISTINCT person_id) FROM visits "
+    "WHERE date >= DATE '2024-12-30' AND date < DATE '2025-12-29' GROUP BY week, district"
+)
+HOSPITALS, VISITS, QUERIES, WARM_UP = 8, 100_000, 20, 3
+FIRST_SLOT_MS, GRID_MS = 1_000, 25
+LONGEST_SLOT_MS = 2_000
+SD = Fraction(60)
+"""Wide noise, so that one budget pays for all the questions; its width changes no step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One question: seconds at the client, at the coordinator by step, and of the slowest count."""
+
+    query: str
+    client_s: float
+    steps: dict[str, float]
+    counting_s: float
+
+    @property
+    def coordinator_s(self) -> float:
+        return self.steps["total"]
+
+    @property
+    def beside_counting_s(self) -> float:
+        return self.client_s - self.counting_s
+
+    @property
+    def sum_of_steps(self) -> float:
+        return sum(seconds for name, seconds in self.steps.items() if name != "total")
+
+
+class Overrun(Exception):
+    """A node sent zeros, since its count did not come within the slot: the machine was slower than when the slot was chosen."""
+
+
+def rows(is_quick: bool = False, tell: Callable[[str], None] = lambda _: None) -> list[Row]:
+    """The whole, what the client and the coordinator saw of it, and every step's median."""
+    queries = 5 if is_quick else QUERIES
+    with tempfile.TemporaryDirectory(prefix="kapok-bench-") as folder, _town(Path(folder), tell) as town:
+        slot_ms = _slot_for(ask_many(town, WARM_UP, tell))
+        while True:
+            _restart_nodes(town, slot_ms, tell)
+            spent_before = _processor_seconds(town)
+            try:
+                timed = ask_many(town, queries, tell)
+            except Overrun:
+                slot_ms *= 2
+                if slot_ms > LONGEST_SLOT_MS:
+                    raise
+                continue
+            processor_s = (_processor_seconds(town) - spent_before) / (WARM_UP + queries)
+            return [*_whole(timed, slot_ms), _processor(processor_s), *_steps(timed)]
+
+
+@contextmanager
+def _town(folder: Path, tell: Callable[[str], None]) -> Iterator[Town]:
+    tell(f"{HOSPITALS} hospitals of {VISITS:,} visits")
+    records = write_duckdb(build_city(20250101, HOSPITALS, VISITS), folder / "records")
+    settings = {"grid_ms": GRID_MS, "slot_ms": FIRST_SLOT_MS}
+    with Services(folder / "logs") as services:
+        town = Town(folder / "city", records, services, tell=tell, node_settings=settings)
+        town.found()
+        town.approve_programme("Latency", ("visits",), "0.500000000")
+        yield town
+
+
+def _slot_for(timed: Sequence[Timed]) -> int:
+    """A quarter of the slot is kept for masks and disk, so the count has three quarters of it."""
+    return math.ceil(2000 * max(each.counting_s for each in timed) / GRID_MS) * GRID_MS
+
+
+def _restart_nodes(town: Town, slot_ms: int, tell: Callable[[str], None]) -> None:
+    tell(f"the nodes' slot becomes {slot_ms} ms")
+    for name in town.hospitals:
+        town.services.running[f"node/{name}"].stop()
+        config = town.node(name) / "config.toml"
+        config.write_text(re.sub(r"(?m)^slot_ms = .*$", f"slot_ms = {slot_ms}", config.read_text()))
+        run("kapok-node", "resume", "--home", town.node(name))
+    town.start_nodes(town.hospitals)
+    town.await_hospitals(lambda each: each["connected"])
+
+
+def _processor_seconds(town: Town) -> float:
+    """What all programs of the city have used of the cores so far; 0 where the system does not tell."""
+    total = 0.0
+    for service in town.services.running.values():
+        stat = Path(f"/proc/{service.process.pid}/stat") if service.process else Path()
+        if stat.is_file():
+            fields = stat.read_text().rpartition(")")[2].split()
+            total += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return total
+
+
+def ask_many(town: Town, queries: int, tell: Callable[[str], None]) -> list[Timed]:
+    """`queries` questions one after the other, behind some that warm up keys, tables and channels."""
+    home = Home(town.bureau)
+    settings = Settings.read(home)
+    with (
+        kapok.connect(town.bureau) as city,
+        open_blocking_channel(home, settings.coordinator_address, settings.coordinator_uri) as channel,
+    ):
+        stub = link_pb2_grpc.DeskStub(channel)
+        plan = city.plan(Request(parse_sql(SQL), BySd(SD), programme=town.programme))
+        asked = []
+        for number in range(WARM_UP + queries):
+            tell(f"question {number + 1} of {WARM_UP + queries}")
+            asked.append(_ask(city, stub, plan))
+    return [Timed(query, client_s, steps, counting_s(town, query)) for query, client_s, steps in asked[WARM_UP:]]
+
+
+def _ask(city: City, stub: link_pb2_grpc.DeskStub, plan: Plan) -> tuple[str, float, dict[str, float]]:
+    query, envelope = city.sign(plan)
+    started = time.perf_counter()
+    for progress in stub.Ask(link_pb2.Statement(envelope=envelope)):
+        if progress.is_last:
+            break
+    client_s = time.perf_counter() - started
+    if progress.state != "released":
+        raise RuntimeError(f"the question ended as {progress.state}: {[each.code for each in progress.refusals]}")
+    return query, client_s, json.loads(progress.breakdown)
+
+
+def counting_s(town: Town, query: str) -> float:
+    """The slowest node's counting time for this question. Raises Overrun where a node has none."""
+    found = []
+    for name in town.hospitals:
+        lines = (json.loads(line) for line in town.trace(name).read_text().splitlines())
+        found.append(max((line.get("counting_s", 0.0) for line in lines if line["query"] == query), default=0.0))
+    if not all(found):
+        raise Overrun("a count did not come within its slot")
+    return max(found)
+
+
+def _whole(timed: list[Timed], slot_ms: int) -> list[Row]:
+    size = f"{HOSPITALS} nodes of {VISITS:,} visits, 52 weeks x 11 districts"
+    how = f"{size}, slot {slot_ms} ms on a grid of {GRID_MS} ms; median of {len(timed)}; {load()}"
+    beside = _ms(each.beside_counting_s for each in timed)
+    apart = max(abs(each.sum_of_steps / each.coordinator_s - 1) for each in timed)
+    return [
+        Row.measured("a question, less the slowest count", "ms", beside, how, bar="<= 150"),
+        Row.measured("a question at the client", "ms", _ms(each.client_s for each in timed), how),
+        Row.measured("a question at the coordinator", "ms", _ms(each.coordinator_s for each in timed), how),
+        Row.measured("the slowest count", "ms", _ms(each.counting_s for each in timed), how),
+        Row.measured("steps beside their total, largest distance", "%", 100 * apart, how, bar="<= 5"),
+    ]
+
+
+def _processor(processor_s: float) -> Row:
+    how = f"of all {HOSPITALS} nodes, coordinator and auditor together, a question; over the cores it bounds the time from below"
+    return Row.measured("processor time of the city", "ms", 1000 * processor_s, how)
+
+
+def _steps(timed: list[Timed]) -> list[Row]:
+    names = [name for name in timed[0].steps if name != "total"]
+    how = f"the coordinator's breakdown; median of {len(timed)}"
+    return [Row.measured(f"step {name}", "ms", _ms(each.steps[name] for each in timed), how) for name in names]
+
+
+def _ms(seconds: Iterator[float]) -> float:
+    return 1000 * statistics.median(seconds)
