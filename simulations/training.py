@@ -39,6 +39,7 @@ def train(town: Town, spec: FitSpec, tell: Tell, console: Console) -> dict[str, 
     return {
         "query": submitted["query"],
         "rounds": ROUNDS,
+        "price": fitted["price"],
         "epsilon": float(fitted["spending"][0]["epsilon"]),
         "coefficients": [row["value"] for row in fitted["coefficients"]],
         "pooled": [float(each) for each in pooled],
@@ -53,7 +54,9 @@ def pooled_fit(town: Town, spec: FitSpec, rounds: int = 25) -> "np.ndarray[Any, 
         for _ in range(rounds):
             total = np.sum([newton_sums(spec, each, weights) for each in connections], axis=0)
             gradient, hessian = unpacked(spec, total)
-            weights = weights + np.linalg.solve(hessian, gradient)
+            # The ridge keeps a fit that the records do not determine (one class only, a constant column) where it is.
+            step = np.linalg.solve(hessian + 1e-3 * np.eye(len(weights)), gradient)
+            weights = weights + step * min(1.0, 2.0 / max(float(np.linalg.norm(step)), 1e-12))
     finally:
         for each in connections:
             each.close()
