@@ -103,8 +103,8 @@ class Round:
     def _expected(self, party: Party) -> Expected:
         binding = self.binding
         return Expected(
-            origin=ORIGIN, query=QUERY, first_round=0, last_round=0, not_after=NOT_AFTER, dimension=binding.dimension, ring=RING, scale=1,
-            variances=binding.variances, input_hash=b"", floor=4, audience=frozenset(binding.counting), me=party.uri,
+            origin=ORIGIN, query=QUERY, first_round=0, last_round=0, not_after=NOT_AFTER, dimension=binding.dimension, ring=RING,
+            scale=1, variances=binding.variances, input_hash=b"", floor=4, audience=frozenset(binding.counting), me=party.uri,
             my_ready=party.ready_id, last_attempt=0, accepted={},
         )  # fmt: skip
 
