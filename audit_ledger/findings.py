@@ -44,7 +44,6 @@ class Rule(StrEnum):
     RELEASE = "release.binding"
     RELEASE_TWICE = "release.twice"
     RECEIPT_MISSING = "release.receipt_missing"
-    NOT_THE_SUM = "release.not_the_sum"
 
 
 @dataclass(frozen=True, slots=True)

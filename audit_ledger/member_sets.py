@@ -2,8 +2,8 @@
 
 A set that differs from an earlier one over the same blocks (same purpose, a shared block) by one or two hospitals is held, unless
 each hospital in the difference is accounted for: it refused that query by signature for a reason of its own, it was admitted or
-revoked in between, or it logged an incident about that query itself. Other absences are let pass three times per hospital and month. The auditor lifts a hold by
-approving this very query after its Readys.
+revoked in between, or it logged an incident about that query itself (decision 0005). Other absences are let pass three times per
+hospital and month. The auditor lifts a hold by approving this very query after its Readys.
 
 Everything is read from the ledger, so that a restored opener and the monitor come to the same verdict. A scan costs a few
 microseconds per earlier opening.
@@ -20,7 +20,7 @@ from protocols.refusal import Reason, Refusal
 
 ABSENCES_A_MONTH = 3
 NEAR = 2
-# Refusals that a bad Offer cannot provoke.
+# Refusals that a bad Offer cannot provoke: the hospital finds them in its own policy, account and machine.
 OWN_REASONS = ("policy.", "budget.", "node.paused", "node.disk", "node.no_records")
 
 

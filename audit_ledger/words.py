@@ -71,5 +71,4 @@ _RULES: dict[Rule, tuple[str, str]] = {
     Rule.RELEASE: ("releases under a binding that was not opened", "发布时的绑定值未经开启"),
     Rule.RELEASE_TWICE: ("ends a query that had ended", "重复结束同一问题"),
     Rule.RECEIPT_MISSING: ("releases before a member's receipt", "发布时缺少成员回执"),
-    Rule.NOT_THE_SUM: ("releases numbers that are not the sum", "发布的数不是总和"),
 }

@@ -6,6 +6,8 @@ that are not whole are decimal strings; whole ones are never negative. What peop
 that a terminal shows an auditor what was signed. No field may hold personal data, nor a hash of it.
 """
 
+import json
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -24,6 +26,7 @@ def _identity(text: str) -> str:
     return text
 
 
+@lru_cache(1024)
 def _time(text: str) -> str:
     unix(text)
     return text
@@ -82,10 +85,15 @@ class Statement(Strict):
     """One fact, as its signer states it."""
 
     kind: ClassVar[str]
+    _is_typed: ClassVar[bool] = False
 
     log: Origin
     at: Time
     by: IdentityUri
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls._is_typed = all(each.annotation != dict[str, Any] for each in cls.model_fields.values())
 
     @classmethod
     def payload_type(cls) -> str:
@@ -97,15 +105,30 @@ class Statement(Strict):
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Self:
-        decode_json(payload)  # canonical or refused
         try:
             # JSON mode: arrays become tuples, everything else stays strict.
             statement = cls.model_validate_json(payload)
         except ValidationError as error:
+            decode_json(payload)  # what is not canonical is named as that
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(str(each) for each in first["loc"]) or "statement"
             raise MalformedBytes(f"{cls.kind} statement, {place}: {first['msg']}") from None
+        if not statement.is_plainly(payload):
+            decode_json(payload)  # canonical or refused
         if statement.model_fields_set != set(cls.model_fields):
             missing = sorted(set(cls.model_fields) - statement.model_fields_set)
             raise MalformedBytes(f"{cls.kind} statement: fields are missing: {', '.join(missing)}")
         return statement
+
+    def is_plainly(self, payload: bytes) -> bool:
+        """Whether ASCII bytes are this statement's own spelling: then they are canonical, and need no second reading.
+
+        True only where every field has a type of its own, since a free `spec` may hold what canonical JSON does not. False decides
+        nothing.
+        """
+        if not self._is_typed or not payload.isascii():
+            return False
+        return (
+            json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+            == payload
+        )

@@ -139,7 +139,7 @@ class City:
             peers=peers,
         )
 
-    def approved_programme(self) -> str:
+    def approved_programme(self, **changes: Any) -> str:
         programme = st.Programme(
             **self.head(BUREAU),
             title="influenza-like illness",
@@ -147,7 +147,7 @@ class City:
             tables=("visits", "diagnoses"),
             max_price="1.000000000",
             until=stamp(self.now + 86_400 * 365),
-        )
+        ).model_copy(update=changes)
         entry = self.sign(programme, self.bureau)
         self.log_entry(entry)
         self.approve(st.parse(entry).hex_id)

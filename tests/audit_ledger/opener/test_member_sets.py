@@ -8,7 +8,7 @@ from audit_ledger.member_sets import ABSENCES_A_MONTH
 from audit_ledger.opener_core import OpenerCore
 from protocols import statements as st
 from protocols.refusal import Reason
-from tests.support.city import City, Question
+from tests.support.city import COORDINATOR, City, Question
 
 H6 = "kapok://hospital/h06"
 
@@ -67,23 +67,57 @@ def test_a_hospital_that_was_left_out_often_before_it_is_let_in_is_held(city: Ci
     assert held(ask(city, opener, all_but(city))) == {H6}
 
 
-def test_a_signed_refusal_accounts_for_an_absence(city: City) -> None:
-    opener = city.opener()
-    absent_often(city, opener)
-    question = ask(city, opener, all_but(city, H6))
-    reason = st.Reasoned(code="node.paused", expected="", got="", subject="")
-    refusal = st.Refused(**city.head(H6), query=question.id.hex(), reasons=(reason,))
-    city.log_entry(city.sign(refusal, city.hospitals[H6].identity))
-    assert held(question) == set()
+OWN = ("policy.table", "budget.exhausted", "node.paused", "node.disk", "node.no_records")
+PROVOKED = ("gate.proof", "query.malformed", "round.sealing_key", "node.behind_ledger", "node.busy", "authority.not_approved")
 
 
-def test_a_logged_failed_attempt_accounts_for_an_absence(city: City) -> None:
+def refuse(city: City, question: Question, by: str, *codes: str) -> None:
+    reasons = tuple(st.Reasoned(code=code, expected="", got="", subject="") for code in codes)
+    refusal = st.Refused(**city.head(by), query=question.id.hex(), reasons=reasons)
+    signer = city.hospitals[by].identity if by in city.hospitals else city.coordinator
+    city.log_entry(city.sign(refusal, signer))
+
+
+def report(city: City, question: Question, by: str) -> None:
+    incident = st.Incident(**city.head(by), query=question.id.hex(), code="attempt.failed")
+    city.log_entry(city.sign(incident, city.hospitals[by].identity if by in city.hospitals else city.coordinator))
+
+
+@pytest.fixture
+def absent(city: City) -> Question:
+    """The fourth absence of a month, not opened yet."""
     opener = city.opener()
     absent_often(city, opener)
-    question = ask(city, opener, all_but(city, H6))
-    incident = st.Incident(**city.head("kapok://coordinator/gz"), query=question.id.hex(), code="attempt.failed")
-    city.log_entry(city.sign(incident, city.coordinator))
-    assert held(question) == set()
+    return ask(city, opener, all_but(city, H6))
+
+
+@pytest.mark.parametrize("code", OWN)
+def test_a_refusal_for_a_reason_of_its_own_accounts_for_an_absence(city: City, absent: Question, code: str) -> None:
+    refuse(city, absent, H6, "gate.stale", code)
+    assert held(absent) == set()
+
+
+@pytest.mark.parametrize("code", PROVOKED)
+def test_a_refusal_that_a_bad_offer_provokes_accounts_for_nothing(city: City, absent: Question, code: str) -> None:
+    refuse(city, absent, H6, code)
+    assert held(absent) == {H6}
+
+
+def test_a_refusal_by_somebody_else_accounts_for_nothing(city: City, absent: Question) -> None:
+    refuse(city, absent, COORDINATOR, *OWN)
+    refuse(city, absent, "kapok://hospital/h01", *OWN)
+    assert held(absent) == {H6}
+
+
+def test_an_incident_of_the_absent_hospital_itself_accounts_for_its_absence(city: City, absent: Question) -> None:
+    report(city, absent, H6)
+    assert held(absent) == set()
+
+
+@pytest.mark.parametrize("by", [COORDINATOR, "kapok://hospital/h01"])
+def test_an_incident_that_somebody_else_reports_accounts_for_nothing(city: City, absent: Question, by: str) -> None:
+    report(city, absent, by)
+    assert held(absent) == {H6}
 
 
 def test_a_revocation_in_between_accounts_for_an_absence(city: City) -> None:

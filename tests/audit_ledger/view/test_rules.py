@@ -1,6 +1,7 @@
 """Every rule of the replay: an entry that breaks it is found, has no effect, and the honest ledger has no finding."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,10 @@ READYS: dict[str, tuple[Callable[[Question], dict[str, Any]], set[Rule]]] = {
         lambda q: {"charge": charge(price="9.000000000", totals=("9.000000000",) * 2)},
         {Rule.OVERSPENT},
     ),
+    "the charge of another purpose": (
+        lambda q: {"charge": charge(purpose="research")},
+        {Rule.PURPOSE},
+    ),
     "an agreement key certified for another": (forged_agreement, {Rule.AGREEMENT}),
     "a sealing key of nobody": (forged_sealing, {Rule.SEALING}),
     "another history": (lambda q: {"seen": Seen(size=1, root="0" * 64)}, {Rule.FORKED}),
@@ -215,6 +220,20 @@ def test_a_ready_keeps_its_rules(city: City, what: str) -> None:
     make, expected = READYS[what]
     question = Question(city, city.opener())
     assert found(city, ready_with(question, **make(question))) == expected
+
+
+@pytest.mark.parametrize(("cap", "expected"), [(PRICE, set()), ("0.009999999", {Rule.OVERSPENT})])
+def test_a_ready_above_the_price_of_its_programme_has_no_effect(city: City, cap: str, expected: set[Rule]) -> None:
+    city.programme = city.approved_programme(max_price=cap)
+    assert found(city, ready_with(Question(city, city.opener()))) == expected
+
+
+def test_a_programme_that_has_ended_allows_no_ready(city: City) -> None:
+    city.programme = city.approved_programme(until=stamp(city.now + 1))
+    question = Question(city, city.opener())
+    assert found(city, ready_with(question)) == set()
+    city.now += 1
+    assert found(city, ready_with(question)) == {Rule.APPROVAL_MISSING}
 
 
 def test_a_ready_without_approval_and_a_second_one_are_found(city: City) -> None:
@@ -235,11 +254,61 @@ def ready_of(question: Question, uri: str) -> bytes:
         city.log_entry = logged  # type: ignore[method-assign]
 
 
-def test_a_price_of_its_own_is_found(city: City) -> None:
+def test_a_price_of_its_own_is_reported_and_undoes_nothing(city: City) -> None:
     question = Question(city, city.opener())
     question.ready(H2)
-    cheap = charge(price="0.001000000", totals=("0.001000000",) * 2)
-    assert found(city, ready_with(question, charge=cheap)) == {Rule.PRICE_DIFFERS}
+    cheap = ready_with(question, charge=charge(price="0.001000000", totals=("0.001000000",) * 2))
+    view = city.view()
+    assert {each.rule for each in view.apply(cheap)} == {Rule.PRICE_DIFFERS}
+    assert set(view.questions[question.id.hex()].readys) == {H1, H2}
+    assert view.accounts[H1].sequence == 1
+    assert view.seen_ids[st.parse(cheap).id] == view.size - 1
+
+
+def test_a_first_price_of_its_own_does_not_void_the_others(city: City) -> None:
+    question = Question(city, city.opener())
+    city.log_entry(ready_with(question, charge=charge(price="0.001000000", totals=("0.001000000",) * 2)))
+    question.all_ready(sorted(city.hospitals)[1:])
+    assert set(city.view().questions[question.id.hex()].readys) == set(city.hospitals)
+    assert {each.rule for each in city.findings()} == {Rule.PRICE_DIFFERS}
+
+
+def test_a_ready_after_the_opening_or_the_end_of_its_query_has_no_effect(city: City) -> None:
+    question = Question(city, city.opener())
+    question.all_ready(sorted(city.hospitals)[1:])
+    request = question.request()
+    total = question.open(request)
+    assert found(city, ready_with(question)) == {Rule.SEQUENCE}
+    question.finish(request, total)
+    assert found(city, ready_with(question)) == {Rule.SEQUENCE}
+    unopened = Question(city, question.opener)
+    unopened.ready(H2)
+    unopened.release(unopened.binding(), np.zeros(6, np.int64), status="failed", values=None, binding=None)
+    assert found(city, ready_with(unopened)) == {Rule.SEQUENCE}
+
+
+@pytest.mark.parametrize("what", ["hold", "revocation", "ready"])
+def test_a_twin_with_a_broken_signature_does_not_shut_out_the_real_statement(city: City, what: str) -> None:
+    question = Question(city, city.opener())
+    honest = {
+        "hold": lambda: city.sign(st.Hold(**city.head(AUDITOR), is_held=True, reason="stop"), city.approval),
+        "revocation": lambda: city.sign(st.Revocation(**city.head(AUDITOR), target=city.programme, reason="no"), city.approval),
+        "ready": lambda: ready_with(question),
+    }[what]()
+    envelope = st.parse(honest).envelope
+    twin = replace(envelope, signatures=(replace(envelope.signatures[0], value=bytes(64)),)).encode()
+    assert st.parse(twin).id == st.parse(honest).id
+    view = city.view()
+    assert {each.rule for each in view.apply(twin)} == {Rule.SIGNATURE}
+    assert view.apply(honest) == []
+    has_effect = {
+        "hold": view.is_held,
+        "revocation": city.programme not in view.approvals,
+        "ready": H1 in view.questions[question.id.hex()].readys,
+    }
+    assert has_effect[what]
+    assert view.seen_ids[st.parse(honest).id] == view.size - 1
+    assert {each.rule for each in view.apply(honest)} == {Rule.DUPLICATE}
 
 
 # -- opening, receipt, release -----------------------------------------------------------------------------------------
@@ -259,13 +328,33 @@ def opening(question: Question, binding: Binding, **changes: Any) -> bytes:
     return question.city.sign(st.Opening(**question.city.head(AUDITOR), **{**honest, **changes}), question.city.service)
 
 
+def with_agreement(question: Question) -> bytes:
+    binding = question.binding()
+    first, *others = binding.members
+    return opening(question, replace(binding, members=(replace(first, agreement=bytes(32)), *others)))
+
+
 OPENINGS: dict[str, tuple[Callable[[Question], bytes], set[Rule]]] = {
     "an honest one": (lambda q: opening(q, q.binding()), set()),
     "an unknown query": (lambda q: opening(q, q.binding(), query="0" * 64), {Rule.TARGET_UNKNOWN}),
     "no preimage": (lambda q: opening(q, q.binding(), preimage=b64(b"x")), {Rule.BINDING}),
     "another attempt": (lambda q: opening(q, q.binding(), attempt=2), {Rule.BINDING}),
     "another log's binding": (lambda q: opening(q, q.binding(origin="other")), {Rule.BINDING}),
-    "three counting": (lambda q: opening(q, q.binding(counting=tuple(sorted(q.readys))[:3])), {Rule.MEMBER}),
+    "three counting": (lambda q: opening(q, q.binding(counting=tuple(sorted(q.readys))[:3], n=3, c=1)), {Rule.MEMBER}),
+    "n of another set": (lambda q: opening(q, q.binding(n=4)), {Rule.BINDING}),
+    "no colluders": (lambda q: opening(q, q.binding(c=0)), {Rule.BINDING}),
+    "a fourth attempt": (lambda q: opening(q, q.binding(attempt=4)), {Rule.BINDING}),
+    "attempt zero": (lambda q: opening(q, q.binding(attempt=0)), {Rule.BINDING}),
+    "another binding's round": (lambda q: opening(q, q.binding(round=1)), {Rule.BINDING}),
+    "another query's binding": (
+        lambda q: opening(q, q.binding(), query=Question(q.city, q.opener).id.hex()),
+        {Rule.BINDING, Rule.MEMBER},
+    ),
+    "rounds without a Ready": (lambda q: opening(q, q.binding(), last_round=1), {Rule.BINDING}),
+    "less noise than asked": (lambda q: opening(q, q.binding(variances=(16,))), {Rule.BINDING}),
+    "another history": (lambda q: opening(q, q.binding(), seen=Seen(size=1, root="0" * 64)), {Rule.FORKED}),
+    "a history to come": (lambda q: opening(q, q.binding(), seen=Seen(size=9_999, root="0" * 64)), {Rule.FORKED}),
+    "another agreement key": (with_agreement, {Rule.MEMBER}),
     "after the window": (lambda q: opening(q, q.binding(not_after=q.city.now)), {Rule.WINDOW}),
 }
 

@@ -1,0 +1,93 @@
+"""What an opening, its receipts and the release must keep: one member set per query and round, of logged Readys, one binding."""
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from audit_ledger.facts import LedgerFacts, QuestionFacts
+from audit_ledger.findings import Finding, Rule
+from protocols.asked import VARIANCE_STEPS
+from protocols.canonical import unb64
+from protocols.clock import unix
+from protocols.contract import CONTRACT, colluders
+from protocols.errors import MalformedBytes
+from protocols.secagg.binding import Binding
+from protocols.statements import Opening, Receipt, Release
+
+
+def opening_findings(ledger: LedgerFacts, index: int, opening: Opening) -> Iterator[Finding]:
+    facts = ledger.questions.get(opening.query)
+    if facts is None:
+        yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged query")
+        return
+    try:
+        binding = Binding.decode(unb64(opening.preimage))
+    except MalformedBytes as error:
+        yield Finding(index, Rule.BINDING, str(error))
+        return
+    rounds = range(opening.first_round, opening.last_round + 1)
+    if any(each in facts.openings for each in rounds):
+        yield Finding(index, Rule.OPENED_TWICE, "one member set per query and round, ever")
+    yield from _bound(ledger, index, facts, opening, binding)
+    for member in binding.members:
+        ready = facts.readys.get(member.uri)
+        if ready is None or (ready.id, ready.agreement) != (member.ready, member.agreement):
+            yield Finding(index, Rule.MEMBER, f"{member.uri}: its Ready stands in the ledger before the opening")
+    if len(binding.counting) < facts.query.floor:
+        yield Finding(index, Rule.MEMBER, f"floor {facts.query.floor}, counting {len(binding.counting)}")
+    if unix(opening.at) >= binding.not_after:
+        yield Finding(index, Rule.WINDOW, "opened after the window closed")
+    if ledger.is_held:
+        yield Finding(index, Rule.HELD, "opened while the auditor held the opener")
+
+
+def _bound(ledger: LedgerFacts, index: int, facts: QuestionFacts, opening: Opening, binding: Binding) -> Iterator[Finding]:
+    named = (opening.query, opening.attempt, opening.log, opening.first_round)
+    if (binding.query.hex(), binding.attempt, binding.origin, binding.round) != named:
+        yield Finding(index, Rule.BINDING, "the preimage is for another query, attempt, round or log")
+    covered = {(ready.statement.first_round, ready.statement.last_round) for ready in facts.readys.values()}
+    if (opening.first_round, opening.last_round) not in covered:
+        yield Finding(index, Rule.BINDING, "rounds that no Ready of this query covers")
+    counting = len(binding.counting)
+    if (binding.n, binding.c) != (counting, colluders(counting)) or not 1 <= binding.attempt <= CONTRACT.attempts:
+        yield Finding(index, Rule.BINDING, "n, c and attempt are not what the counting set and the contract give")
+    if binding.variances != tuple(int(Fraction(each) * VARIANCE_STEPS) for each in facts.query.variances):
+        yield Finding(index, Rule.BINDING, "other noise than the query asked for")
+    if not ledger.knows(opening.seen):
+        yield Finding(index, Rule.FORKED, f"size {opening.seen.size} with another root")
+
+
+def receipt_findings(ledger: LedgerFacts, index: int, receipt: Receipt) -> Iterator[Finding]:
+    facts = ledger.questions.get(receipt.query)
+    opened = facts.openings.get(receipt.first_round) if facts else None
+    if facts is None or opened is None:
+        yield Finding(index, Rule.TARGET_UNKNOWN, "a receipt follows the opening of its round")
+        return
+    binding = opened[1]
+    is_plain = receipt.first_round == receipt.last_round
+    if binding.member(receipt.by) is None or (is_plain and receipt.binding != binding.value.hex()):
+        yield Finding(index, Rule.RECEIPT, "a member's, under the opened binding")
+    if (receipt.by, receipt.first_round) in facts.receipts:
+        yield Finding(index, Rule.RECEIPT_TWICE, receipt.by)
+
+
+def release_findings(ledger: LedgerFacts, index: int, release: Release) -> Iterator[Finding]:
+    facts = ledger.questions.get(release.query)
+    if facts is None:
+        yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged query")
+        return
+    if facts.release is not None:
+        yield Finding(index, Rule.RELEASE_TWICE, f"ended at entry {facts.release[0]}")
+    if release.status != "released":
+        return
+    opened = facts.openings.get(release.round)
+    if opened is None or release.binding != opened[1].value.hex() or release.values is None:
+        yield Finding(index, Rule.RELEASE, "released under the opened binding")
+        return
+    # Inside a training's segment the member set only shrinks: who vanished has no receipt, and is not among `answered`.
+    opened_members = [member.uri for member in opened[1].members]
+    wanted = list(release.answered) if opened[2].first_round else opened_members
+    if not set(wanted) <= set(opened_members) or list(release.answered) != wanted:
+        yield Finding(index, Rule.RELEASE, "answered are the opened members, or in a training those of them who stayed")
+    for uri in wanted:
+        if not any(uri == each for each, _ in facts.receipts):
+            yield Finding(index, Rule.RECEIPT_MISSING, uri)

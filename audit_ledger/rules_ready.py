@@ -1,0 +1,92 @@
+"""What a Ready must keep to have effect: it precedes its query's opening, charges what the account and the policy allow, and
+names certified keys.
+
+The month's certificates stand in every Ready of the month; each is verified once.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import lru_cache
+
+from audit_ledger.facts import Account, LedgerFacts
+from audit_ledger.findings import Finding, Rule
+from protocols.clock import unix
+from protocols.errors import BadSignature
+from protocols.secagg.agreement import require_certified
+from protocols.secagg.sealing import require_sealing_key
+from protocols.statements import Ready
+
+CERTIFICATES_KEPT = 4096
+_ZERO = Decimal(0)
+# Functions of their arguments alone; what does not verify raises and is not kept.
+_agreement = lru_cache(CERTIFICATES_KEPT)(require_certified)
+_sealing = lru_cache(CERTIFICATES_KEPT)(require_sealing_key)
+
+
+def ready_findings(ledger: LedgerFacts, index: int, ready: Ready) -> Iterator[Finding]:
+    facts = ledger.questions.get(ready.query)
+    if facts is None or ready.by not in facts.query.audience:
+        yield Finding(index, Rule.TARGET_UNKNOWN, "a query that names this hospital in its audience")
+        return
+    last = facts.readys.get(ready.by)
+    if last is not None and ready.first_round <= last.statement.last_round:
+        yield Finding(index, Rule.DUPLICATE, "one Ready per hospital and segment")
+    if ready.charge.purpose != facts.query.purpose:
+        yield Finding(index, Rule.PURPOSE, "charges the purpose of its query")
+    if facts.release is not None or ready.first_round in facts.openings:
+        yield Finding(index, Rule.SEQUENCE, "a Ready precedes opening and release of its query")
+    if (cap := ledger.price_cap(facts.query)) is not None and Decimal(ready.charge.price) > cap:
+        yield Finding(index, Rule.OVERSPENT, f"the programme allows {cap} a query")
+    if ledger.refusals_of_approval(facts, unix(ready.at)):
+        yield Finding(index, Rule.APPROVAL_MISSING, "the query's purpose needs an approval in force")
+    yield from _account(ledger, index, ready)
+    prices = {each.statement.charge.price for each in facts.readys.values()}
+    if prices and ready.charge.price not in prices:
+        yield Finding(index, Rule.PRICE_DIFFERS, "all hospitals charge one query the same price")
+    if certified(ledger, ready) is None:
+        yield Finding(index, Rule.AGREEMENT, "an agreement key certified by the identity key, with possession")
+    if not _is_sealing_key_good(ledger, ready):
+        yield Finding(index, Rule.SEALING, "a sealing key signed by the auditor's service key")
+    if not ledger.knows(ready.seen):
+        yield Finding(index, Rule.FORKED, f"size {ready.seen.size} with another root")
+
+
+def _account(ledger: LedgerFacts, index: int, ready: Ready) -> Iterator[Finding]:
+    account, charge = ledger.accounts.get(ready.by, Account()), ready.charge
+    if ready.sequence != account.sequence + 1:
+        yield Finding(index, Rule.SEQUENCE, f"expected {account.sequence + 1}, got {ready.sequence}")
+    if not len(charge.blocks) == len(charge.totals) == len(charge.totals_two) or not charge.blocks:
+        yield Finding(index, Rule.TOTALS, "a total for each footprint block")
+        return
+    limit = _limit(ledger, ready)
+    for block, total, total_two in zip(charge.blocks, charge.totals, charge.totals_two, strict=True):
+        key = (charge.purpose, block)
+        if Decimal(total) != account.totals.get(key, _ZERO) + Decimal(charge.price):
+            yield Finding(index, Rule.TOTALS, f"{block}: total is not the last total plus the price")
+        if Decimal(total_two) != account.totals_two.get(key, _ZERO) + Decimal(charge.price_two):
+            yield Finding(index, Rule.TOTALS, f"{block}: doubled total is not the last one plus the doubled price")
+        if Decimal(total) > limit:
+            yield Finding(index, Rule.OVERSPENT, f"{block}: {total} of {limit}")
+
+
+def _limit(ledger: LedgerFacts, ready: Ready) -> Decimal:
+    policy = ledger.policies.get(ready.by)
+    return Decimal(policy.limits.get(ready.charge.purpose, "0")) if policy else _ZERO
+
+
+def certified(ledger: LedgerFacts, ready: Ready) -> bytes | None:
+    """The Ready's agreement key in Edwards form, if its hospital's identity key certified it."""
+    identity = ledger.authority.active(ready.by)
+    try:
+        return _agreement(ready.agreement, ready.log, ready.by, identity.key) if identity else None
+    except BadSignature:
+        return None
+
+
+def _is_sealing_key_good(ledger: LedgerFacts, ready: Ready) -> bool:
+    root = ledger.authority.root
+    service = ledger.authority.active(root.auditor, "service") if root else None
+    try:
+        return service is not None and bool(_sealing(ready.sealing, ready.log, service.key))
+    except BadSignature:
+        return False
