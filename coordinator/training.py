@@ -9,7 +9,7 @@ import numpy as np
 
 from privacy.rdp import share_variance
 from protocols.asked import VARIANCE_STEPS
-from protocols.fit import SCALE, WEIGHT_UNITS, FitSpec, Weights, unpacked
+from protocols.fit import MAX_WEIGHT, SCALE, WEIGHT_UNITS, FitSpec, Weights, unpacked
 from protocols.secagg.binding import Binding
 from protocols.secagg.ring import Integers
 
@@ -21,7 +21,10 @@ def start_weights(spec: FitSpec) -> Weights:
 
 
 def next_weights(spec: FitSpec, weights: Weights, vector: Integers, binding: Binding) -> Weights:
-    """One step, ridged by the noise of the Hessian so that noise alone cannot turn it around, and no longer than LONGEST_STEP."""
+    """One step, ridged by the noise of the Hessian so that noise alone cannot turn it around, and no longer than LONGEST_STEP.
+
+    The next weights are whole units of 2^-20 within the public bound: exactly what the hospitals are sent, also after a restart.
+    """
     gradient, hessian = unpacked(spec, vector)
     size = len(weights)
     ridge = 2.0 * noise_sd(binding) * np.sqrt(size)
@@ -29,7 +32,8 @@ def next_weights(spec: FitSpec, weights: Weights, vector: Integers, binding: Bin
     damped = hessian + max(0.0, ridge - lowest) * np.eye(size)
     step = np.linalg.solve(damped, gradient)
     length = float(np.linalg.norm(step))
-    limited: Weights = weights + step * min(1.0, LONGEST_STEP / max(length, 1e-12))
+    units = np.trunc((weights + step * min(1.0, LONGEST_STEP / max(length, 1e-12))) * WEIGHT_UNITS)
+    limited: Weights = np.clip(units / WEIGHT_UNITS, -MAX_WEIGHT, MAX_WEIGHT)
     return limited
 
 

@@ -102,13 +102,18 @@ class FitSpec(_Term):
         try:
             spec = cls.model_validate({**data, "period": _days(data.get("period"))}, strict=False)
         except (ValidationError, TypeError) as error:
-            place = (
-                error.errors(include_url=False, include_input=False)[0]["msg"] if isinstance(error, ValidationError) else "shape"
-            )
-            raise MalformedBytes(f"fit: {place}") from None
+            raise MalformedBytes(f"fit: {_first_problem(error)}") from None
         if spec.to_json() != data:
             raise MalformedBytes("fit: not in the canonical encoding")
         return spec
+
+
+def _first_problem(error: ValidationError | TypeError) -> str:
+    """Its place and what was expected there; never the value."""
+    if isinstance(error, TypeError):
+        return "expected an object with names"
+    first = error.errors(include_url=False, include_input=False)[0]
+    return ": ".join([".".join(map(str, first["loc"])), first["msg"]] if first["loc"] else [first["msg"]])
 
 
 def _days(period: object) -> object:
@@ -116,9 +121,13 @@ def _days(period: object) -> object:
 
 
 def encode_weights(weights: Weights) -> bytes:
-    """A round's input: 8-byte little-endian fixed point, units of 2^-20, so that every party hashes the same bytes."""
-    limited = np.clip(np.nan_to_num(weights), -MAX_WEIGHT, MAX_WEIGHT)
-    return np.rint(limited * WEIGHT_UNITS).astype("<i8").tobytes()
+    """A round's input: 8-byte little-endian fixed point, units of 2^-20, so that every party hashes the same bytes.
+
+    Raises MalformedBytes for a weight that is no number or beyond the public bound: silently other weights would be another fit.
+    """
+    if not (np.abs(weights) <= MAX_WEIGHT).all():  # false for NaN too
+        raise MalformedBytes(f"weights: expected numbers of at most {MAX_WEIGHT} in absolute value")
+    return np.rint(weights * WEIGHT_UNITS).astype("<i8").tobytes()
 
 
 def decode_weights(raw: bytes, spec: FitSpec) -> Weights:
@@ -126,7 +135,8 @@ def decode_weights(raw: bytes, spec: FitSpec) -> Weights:
     if len(raw) != 8 * len(spec.columns):
         raise MalformedBytes(f"weights: expected {8 * len(spec.columns)} bytes, got {len(raw)}")
     units = np.frombuffer(raw, "<i8")
-    if len(units) and int(np.abs(units).max()) > MAX_WEIGHT * WEIGHT_UNITS:
+    # Not by the absolute value: that of the lowest integer is negative.
+    if units.min() < -MAX_WEIGHT * WEIGHT_UNITS or units.max() > MAX_WEIGHT * WEIGHT_UNITS:
         raise MalformedBytes(f"weights: expected at most {MAX_WEIGHT} in absolute value")
     return units.astype(np.float64) / WEIGHT_UNITS
 
