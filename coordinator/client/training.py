@@ -5,6 +5,7 @@ H^-1 (H + s^2 I) H^-1, with H the noisy Hessian and s the standard deviation of 
 """
 
 import json
+import math
 import os
 import time
 import tomllib
@@ -79,6 +80,8 @@ def read_fit(path: Path) -> FitSpec:
 
 def fit_statement(city: City, spec: FitSpec, rounds: int, sd: float) -> Query:
     """The question of a fit, for the auditor to approve. Raises BadUsage where its price is beyond any budget."""
+    if not math.isfinite(sd):
+        raise BadUsage("error.noise_range")
     now = int(time.time())
     catalog = city.catalog()
     audience = catalog.audience(())
@@ -94,7 +97,7 @@ def fit_statement(city: City, spec: FitSpec, rounds: int, sd: float) -> Query:
         valid_until=stamp(now + 7 * DAY_S),
         rounds=rounds,
         spec=spec.to_json(),
-        variances=(variance_text(on_grid_up(Fraction(str(sd * SCALE)) ** 2)),),
+        variances=(variance_text(on_grid_up((Fraction(str(sd)) * SCALE) ** 2)),),
     )
     try:
         asked = Asked.of(statement)
@@ -103,7 +106,9 @@ def fit_statement(city: City, spec: FitSpec, rounds: int, sd: float) -> Query:
         raise BadUsage("error.file", path="--rounds, --sd", why=str(error)) from None
     limit = CONTRACT.limit("research")
     if cost > limit:
-        why = f"{encode_charge(cost)} > {float(limit):.4f}; --sd {float(sd) * float(cost / limit) ** 0.5:.1f} fits"
+        # The price falls at least with the square of sd; rounded up, so that what is named does fit.
+        fits = math.floor(sd * float(cost / limit) ** 0.5 * 10 + 1) / 10
+        why = f"{encode_charge(cost)} > {float(limit):.4f}; --sd {fits:.1f} fits"
         raise BadUsage("error.file", path="--sd", why=why)
     return statement
 
