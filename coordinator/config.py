@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from audit_ledger.party.home import Home
@@ -36,9 +37,9 @@ class Config:
         known = set(cls.__dataclass_fields__) - {"timing"}
         if (wrong := set(raw) ^ known) or not all(isinstance(value, str) for value in raw.values()):
             raise BadConfig(f"{home.path / 'config.toml'}: check {', '.join(sorted(wrong)) or 'the values: all are texts'}")
-        if wrong := set(timing) - set(Timing.__dataclass_fields__):
-            raise BadConfig(f"{home.path / 'config.toml'}, [timing]: unknown {', '.join(sorted(wrong))}")
-        return cls(**raw, timing=Timing(**{name: float(value) for name, value in timing.items()}))
+        if not raw["witness_url"].startswith(("http://", "https://")):
+            raise BadConfig(f"{home.path / 'config.toml'}, witness_url: expected http:// or https://, got {raw['witness_url']}")
+        return cls(**raw, timing=_timing(timing, home.path / "config.toml"))
 
     def encode(self) -> bytes:
         names = [name for name in self.__dataclass_fields__ if name != "timing"]
@@ -48,3 +49,12 @@ class Config:
         parsed = tomllib.loads(f"{text}\n{timing}\n")
         assert parsed["uri"] == self.uri
         return f"{text}\n{timing}\n".encode()
+
+
+def _timing(given: object, path: Path) -> Timing:
+    if not isinstance(given, dict) or (set(given) - set(Timing.__dataclass_fields__)):
+        raise BadConfig(f"{path}, [timing]: expected {', '.join(Timing.__dataclass_fields__)}")
+    for name, value in given.items():
+        if type(value) not in (int, float) or not value > 0:
+            raise BadConfig(f"{path}, [timing]: {name}: expected seconds above 0, got {value!r}")
+    return Timing(**{name: float(value) for name, value in given.items()})

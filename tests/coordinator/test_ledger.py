@@ -1,0 +1,200 @@
+"""The coordinator's ledger: idempotent appends, a publisher that outlives the auditor's absence, and what it then says."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import structlog
+
+from audit_ledger.checkpoint import Checkpoint
+from audit_ledger.errors import LedgerError, WitnessBehind, WitnessUnreachable
+from audit_ledger.note import Note
+from audit_ledger.witness import AddCheckpoint
+from coordinator import ledger as ledger_module
+from coordinator.errors import AuditorAway
+from coordinator.ledger import CityLedger
+from protocols import statements as st
+from tests.coordinator.support.asked import query
+from tests.support.city import City
+
+
+class CityWitness:
+    """The city's own witness, without a wire; away while `problem` is set."""
+
+    def __init__(self, city: City) -> None:
+        self.city = city
+        self.problem: LedgerError | None = None
+        self.asked = 0
+
+    def cosign(self, checkpoint: bytes, consistency: Callable[[int, int], Sequence[bytes]]) -> bytes:
+        self.asked += 1
+        if self.problem is not None:
+            raise self.problem
+        latest = self.city.witness.latest("ledger.kapok.test/2026")
+        old, new = latest.size if latest else 0, Checkpoint.parse(Note.parse(checkpoint).text).size
+        answer = self.city.witness.add_checkpoint(AddCheckpoint(old, tuple(consistency(old, new)), checkpoint).encode())
+        assert answer.status == 200, answer.body
+        return answer.body
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> Iterator[City]:
+    made = City(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "RETRY_S", 0.01)
+
+
+def in_life(city: City, work: Callable[[CityLedger, CityWitness], Coroutine[None, None, None]]) -> None:
+    """Runs `work` over a ledger whose publisher runs."""
+
+    async def run() -> None:
+        witness = CityWitness(city)
+        ledger = CityLedger(city.log, witness, city.trust, lambda: city.now)
+        publisher = asyncio.create_task(ledger.publish_forever())
+        try:
+            await work(ledger, witness)
+        finally:
+            publisher.cancel()
+            with suppress(asyncio.CancelledError):
+                await publisher
+
+    asyncio.run(run())
+
+
+def test_a_statement_appended_twice_keeps_its_place(city: City) -> None:
+    async def work(ledger: CityLedger, _: CityWitness) -> None:
+        entry = query(city)
+        (first,) = await ledger.append([entry])
+        size = ledger.size
+        assert await ledger.append([entry, query(city)]) == [first, size]
+        assert ledger.size == size + 1 == city.log.size
+        assert ledger.index_of(st.parse(entry).id) == first
+
+    in_life(city, work)
+
+
+def test_a_statement_that_breaks_a_rule_is_named_and_not_appended(city: City) -> None:
+    async def work(ledger: CityLedger, _: CityWitness) -> None:
+        size = ledger.size
+        index, findings = await ledger.append_valid(query(city, audience=("kapok://hospital/h99",)))
+        assert index is None
+        assert findings
+        assert ledger.size == size
+
+    in_life(city, work)
+
+
+def test_a_cosigned_note_covers_what_was_appended_and_proves_it(city: City) -> None:
+    async def work(ledger: CityLedger, _: CityWitness) -> None:
+        entry = query(city)
+        await ledger.append([entry])
+        assert await ledger.cosigned() == ledger.note
+        accepted = city.trust.policy.evaluate(ledger.note, city.now, 600)
+        assert accepted.checkpoint.size == ledger.size
+        assert ledger.proof(ledger.index_of(st.parse(entry).id))
+
+    in_life(city, work)
+
+
+def test_appends_that_wait_together_share_a_cosignature(city: City) -> None:
+    async def work(ledger: CityLedger, witness: CityWitness) -> None:
+        async def one() -> None:
+            await ledger.append([query(city)])
+            await ledger.cosigned()
+
+        await asyncio.gather(*(one() for _ in range(20)))
+        assert witness.asked < 20
+
+    in_life(city, work)
+
+
+def test_an_absent_witness_is_asked_again_until_it_answers(city: City) -> None:
+    async def work(ledger: CityLedger, witness: CityWitness) -> None:
+        witness.problem = WitnessUnreachable("away")
+        waiting = asyncio.create_task(ledger.cosigned())
+        while witness.asked < 3:
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        witness.problem = None
+        assert await waiting == ledger.note
+        while ledger.problem is not None:
+            await asyncio.sleep(0)
+
+    in_life(city, work)
+
+
+@pytest.mark.parametrize("problem", [WitnessUnreachable("away"), WitnessBehind("its database was restored")])
+def test_who_waits_in_vain_is_told_why_and_so_is_the_log(city: City, problem: LedgerError) -> None:
+    async def work(ledger: CityLedger, witness: CityWitness) -> None:
+        witness.problem = problem
+        waiting = asyncio.create_task(ledger.cosigned())
+        while witness.asked < 3:
+            await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(AuditorAway, match=problem.code):
+            await ledger.cosigned(timeout_s=0.01)
+        assert ledger.note == b""
+
+    with structlog.testing.capture_logs() as told:
+        in_life(city, work)
+    assert [(each["event"], each["code"]) for each in told] == [("not cosigned", problem.code)]
+
+
+def test_an_old_note_is_refreshed_without_a_moment_in_which_nothing_is_proven(city: City) -> None:
+    async def work(ledger: CityLedger, witness: CityWitness) -> None:
+        await ledger.cosigned()
+        size, old = ledger.note_size, ledger.note
+        city.now += 300
+        witness.problem = WitnessUnreachable("away")
+        waiting = asyncio.create_task(ledger.refreshed())
+        await asyncio.sleep(0.02)
+        assert (ledger.note_size, ledger.note) == (size, old)
+        witness.problem = None
+        assert await waiting != old
+        assert ledger.witness_time() == city.now
+
+    in_life(city, work)
+
+
+def test_a_young_note_is_not_asked_for_again(city: City) -> None:
+    async def work(ledger: CityLedger, _: CityWitness) -> None:
+        note = await ledger.cosigned()
+        city.now += 30
+        assert await ledger.refreshed() == note
+
+    in_life(city, work)
+
+
+def test_listeners_hear_of_each_cosigned_checkpoint_until_they_leave(city: City) -> None:
+    async def work(ledger: CityLedger, _: CityWitness) -> None:
+        heard: list[int] = []
+
+        def listener() -> None:
+            heard.append(ledger.note_size)
+
+        ledger.listen(listener)
+        await ledger.cosigned()
+        ledger.unlisten(listener)
+        before = list(heard)
+        await ledger.append([query(city)])
+        await ledger.cosigned()
+        assert before == heard
+        assert before
+
+    in_life(city, work)
+
+
+def test_the_ledger_opened_again_is_where_it_was(city: City) -> None:
+    async def work(ledger: CityLedger, witness: CityWitness) -> None:
+        await ledger.append([query(city)])
+        again = CityLedger(city.log, witness, city.trust, lambda: city.now)
+        assert (again.size, again.view.seen_ids) == (ledger.size, ledger.view.seen_ids)
+
+    in_life(city, work)
