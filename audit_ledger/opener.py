@@ -26,7 +26,7 @@ from protocols.identity import verifies
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding, Member
 from protocols.secagg.sealing import SealingKey, query_context, round_message, round_seed, segment_context
-from protocols.statements import Receipt, parse
+from protocols.statements import Receipt, Statement, parse
 
 KeyOfMonth = Callable[[str], SealingKey | None]
 
@@ -158,23 +158,24 @@ def _receipt(seed: SealedSeed, binding: Binding, view: LedgerView) -> Iterator[R
     except ProtocolError:
         yield Refusal(Reason.RECEIPT_INVALID, "a receipt statement", "not one", seed.uri)
         return
-    receipt = signed.statement
-    wanted = Receipt(
-        log=binding.origin,
-        at=receipt.at,
-        by=seed.uri,
-        query=binding.query.hex(),
-        first_round=binding.round,
-        last_round=binding.round,
-        attempt=binding.attempt,
-        binding=binding.value.hex(),
-        sealed=hashlib.sha256(seed.sealed).hexdigest(),
-        masked=seed.masked_hash.hex() if len(seed.masked_hash) == 32 else "0" * 64,
-    )
-    if receipt != wanted:
+    if _said(signed.statement) != _wanted(seed, binding):
         yield Refusal(Reason.RECEIPT_INVALID, "this query, round, attempt, binding and hashes", "another", seed.uri)
     if not view.authority.is_signed_by(signed, seed.uri, "identity"):
         yield Refusal(Reason.MEMBER_SIGNATURE, "signed by the member's identity key", "not", seed.uri)
+
+
+def _said(statement: Statement) -> tuple[object, ...]:
+    if not isinstance(statement, Receipt):
+        return ()
+    rounds = (statement.first_round, statement.last_round, statement.attempt)
+    return statement.log, statement.by, statement.query, *rounds, statement.binding, statement.sealed, statement.masked
+
+
+def _wanted(seed: SealedSeed, binding: Binding) -> tuple[object, ...]:
+    # Compared as plain values: no statement can be made of what a coordinator may write into a frame.
+    rounds = (binding.round, binding.round, binding.attempt)
+    hashes = (binding.value.hex(), hashlib.sha256(seed.sealed).hexdigest(), seed.masked_hash.hex())
+    return binding.origin, seed.uri, binding.query.hex(), *rounds, *hashes
 
 
 def open_seeds(

@@ -19,11 +19,12 @@ from coordinator.members import Member, Members, chunks
 from coordinator.opening import Auditor
 from coordinator.question import Ended, Question
 from coordinator.register import Contributed, Register
+from privacy.filter import encode_charge
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding
-from protocols.statements import parse
+from protocols.statements import Ready, Refused, parse
 from protocols.v1 import link_pb2
 
 log = structlog.get_logger("coordinator.rounds")
@@ -130,6 +131,9 @@ class Gathering:
 
     async def answered(self, question: Question, uri: str, envelope: bytes, is_ready: bool) -> None:
         """A Ready or a Refused arrived on `uri`'s stream: it enters the ledger at once, in the order of the stream."""
+        if not _fits(envelope, question, is_ready):
+            log.warning("statement not taken", party=uri, rules=["another kind, or another price"])
+            return
         index, findings = await self._ledger.append_valid(envelope)
         if index is None or parse(envelope).statement.by != uri:
             log.warning("statement not taken", party=uri, rules=[str(each.rule) for each in findings])
@@ -237,6 +241,14 @@ class Gathering:
 
     async def _news(self, question: Question) -> None:
         await wait_any(TICK_S, _changed(question.changed), self._members.change())
+
+
+def _fits(envelope: bytes, question: Question, is_ready: bool) -> bool:
+    """Of the frame's kind; a Ready at the price that all compute alike: an answer shows one price, and another would spoil it."""
+    statement = parse(envelope).statement
+    if isinstance(statement, Ready):
+        return is_ready and statement.charge.price == encode_charge(question.admitted.price.one)
+    return isinstance(statement, Refused) and not is_ready
 
 
 def _member_frames(bound: Attempt, input_: bytes) -> list[link_pb2.CoordinatorFrame]:

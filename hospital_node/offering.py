@@ -4,8 +4,8 @@ Rules, in order (each a pure function of query, ledger, policy, journal and cloc
  1. The gate: proof, freshness, no rollback, bytes, audience, approvals, no hold (`audit_ledger.gate`).
  2. The question parses into a shape this node can answer; its price is recomputed here at the policy's order.
  3. The policy file; the break-glass right of an outbreak's asker.
- 4. The account: not behind the ledger, no Ready of ours in the ledger that the journal does not know, every block within its limit
-    (the smaller of the file's and of the one stated in the ledger).
+ 4. The account: not behind the ledger, no Ready of ours in the ledger that the journal does not know, the price within
+    the programme's cap, every block within its limit (the smaller of the file's and of the one stated in the ledger).
  5. The auditor's sealing key: signed by the service key in force, of the month in which the window opened.
  6. The node: not paused, room on the disk, records present; the plan runs on empty tables.
 An Offer that was answered with a Ready is answered with the same bytes while its window is open.
@@ -163,6 +163,9 @@ class Offering:
             )
         if cost is None:
             return
+        cap = self.gate.follower.view.price_cap(asked.query)
+        if cap is not None and cost.one > Fraction(cap):
+            yield Refusal(Reason.BUDGET_EXHAUSTED, encode_charge(Fraction(cap)), encode_charge(cost.one), "programme")
         limit = min(self.policy.budget.limit(asked.query.purpose), self._stated_limit(asked.query.purpose))
         found = refusals(standing.spent, Budget({asked.query.purpose: limit}), asked.query.purpose, asked.blocks, cost.one)
         for each in found:

@@ -10,6 +10,7 @@ import pytest
 
 from hospital_node.counting import InstalledPlans
 from hospital_node.plans import TablePlan
+from privacy.filter import encode_charge
 from protocols import statements as st
 from protocols.asked import Asked
 from protocols.clock import stamp
@@ -223,6 +224,16 @@ def test_every_month_past_its_limit_is_named_and_a_refusal_spends_nothing(world:
     assert spent[("surveillance", "2026-10")].single <= node.policy().budget.limit("surveillance")
     assert world.ask(entry_fields={"variances": ("40000.0000",)}).offer(node).is_ready, "a cheaper question still passes"
     assert world.city.findings() == []
+
+
+def test_a_question_dearer_than_its_programme_allows_is_refused_and_one_at_the_cap_is_answered(world: Nodes) -> None:
+    node = world.first()
+    price = Fraction(_charge(world.ask().offer(node).envelope).price)
+    for cap, subjects in ((price - Fraction(1, 10**9), ["programme"]), (price, [])):
+        world.city.programme = world.city.approved_programme(max_price=encode_charge(cap))
+        found = world.ask().offer(node).refusals
+        assert [each.subject for each in found] == subjects
+        assert {each.reason for each in found} <= {Reason.BUDGET_EXHAUSTED}
 
 
 def test_a_hospital_whose_limits_are_not_in_the_ledger_has_no_budget(world: Nodes) -> None:

@@ -9,9 +9,10 @@ from audit_ledger.follower import Follower
 from audit_ledger.gate import Gate
 from audit_ledger.proof import TlogProof
 from protocols import statements as st
+from protocols.clock import stamp
 from protocols.contract import CONTRACT
 from protocols.refusal import Reason
-from tests.support.city import BUREAU, City, Question
+from tests.support.city import BUREAU, City, Question, key
 
 H1 = "kapok://hospital/h01"
 
@@ -133,10 +134,68 @@ def test_a_purpose_without_its_approval_is_refused(city: City, purpose: str) -> 
     assert codes(follow(city), entry, city.prove(entry), city.now) == {Reason.NOT_APPROVED}
 
 
-def test_a_hold_and_a_revoked_asker_are_refused(city: City) -> None:
+def test_a_hold_is_refused_and_its_end_lets_go_on(city: City) -> None:
     entry, proof = offered(city)
     city.hold(True)
     assert codes(follow(city), entry, proof, city.now) == {Reason.ON_HOLD}
+    city.now += 1
+    city.hold(False)
+    assert codes(follow(city), entry, proof, city.now) == set()
+
+
+def test_an_asker_revoked_after_its_query_is_refused(city: City) -> None:
+    entry, proof = offered(city)
+    city.revoke_key(BUREAU, city.bureau.public)
+    assert codes(follow(city), entry, proof, city.now) == {Reason.ASKER_UNKNOWN}
+
+
+def test_an_asker_with_a_new_key_is_admitted_still(city: City) -> None:
+    entry, proof = offered(city)
+    city.log_entry(city.admission(BUREAU, key("the bureau's second key")))
+    assert codes(follow(city), entry, proof, city.now) == set()
+
+
+def standing(city: City, entry: bytes) -> set[Reason]:
+    gate = follow(city)
+    facts = gate.follower.view.questions[st.parse(entry).hex_id]
+    return {each.reason for each in gate.standing(facts, city.now)}
+
+
+def test_what_stood_at_the_offer_is_asked_again_at_every_attempt(city: City) -> None:
+    """Validity and the asker's admission too: a question that has run out is not finished."""
+    entry, _ = offered(city)
+    assert standing(city, entry) == set()
+    city.now += 86_400 - 1
+    assert standing(city, entry) == set()
+    city.now += 1
+    assert standing(city, entry) == {Reason.EXPIRED}
+    city.now -= 86_400
+    city.revoke_key(BUREAU, city.bureau.public)
+    assert standing(city, entry) == {Reason.ASKER_UNKNOWN}
+
+
+def dated(city: City, at: int, valid_s: int = 86_400) -> set[Reason]:
+    """What the gate says to a logged query of these dates."""
+    query = Question(city, city.opener()).query
+    entry = city.sign(query.model_copy(update={"at": stamp(at), "valid_until": stamp(at + valid_s)}), city.bureau)
+    city.log_entry(entry)
+    proof = city.prove(entry)
+    return codes(follow(city), entry, proof, city.now)
+
+
+def test_a_post_dated_query_is_refused(city: City) -> None:
+    """Its dates agree with each other, so the ledger takes it; but it would be valid for longer than it may."""
+    longest = CONTRACT.valid_days * 86_400
+    assert dated(city, city.now + CONTRACT.clock_tolerance_s) == set()
+    assert dated(city, city.now + CONTRACT.clock_tolerance_s + 1) == {Reason.VALID_TOO_LONG}
+    assert dated(city, city.now, longest) == set()
+    assert dated(city, city.now + 1, longest) == {Reason.VALID_TOO_LONG}
+
+
+def test_a_query_that_was_never_logged_is_refused_for_its_age_too(city: City) -> None:
+    question = Question(city, city.opener())
+    stale = city.sign(question.query.model_copy(update={"valid_until": stamp(city.now)}), city.bureau)
+    assert Reason.EXPIRED in codes(follow(city), stale, city.prove(question.entry), city.now)
 
 
 def test_a_query_of_a_revoked_asker_has_no_effect(city: City) -> None:

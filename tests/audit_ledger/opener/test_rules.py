@@ -177,6 +177,45 @@ def test_a_request_holds_exactly_one_seed_of_each_member(question: Question) -> 
     assert Reason.MEMBER_SIGNATURE in refused(question, replace(request, seeds=(*request.seeds, stranger)))
 
 
+GARBAGE: dict[str, dict[str, object]] = {
+    "no URI": {"uri": "h01"},
+    "an empty URI": {"uri": ""},
+    "a URI with a line break": {"uri": "kapok://hospital/h01\n"},
+    "no masked hash": {"masked_hash": b""},
+    "a masked hash of 33 bytes": {"masked_hash": bytes(33)},
+    "no sealed seed": {"sealed": b""},
+    "a receipt of bytes": {"receipt": b"\xff"},
+    "another statement as receipt": {"receipt": "query"},
+}
+
+
+@pytest.mark.parametrize("what", GARBAGE)
+def test_garbage_in_a_seed_s_frame_is_refused(question: Question, what: str) -> None:
+    request = question.request()
+    changes = {name: question.entry if value == "query" else value for name, value in GARBAGE[what].items()}
+    lied = replace(request, seeds=(replace(request.seeds[0], **changes), *request.seeds[1:]))  # type: ignore[arg-type]
+    assert Reason.RECEIPT_INVALID in refused(question, lied)
+
+
+HUGE = 10**39
+
+
+@pytest.mark.parametrize("name", ["attempt", "dimension", "scale", "n", "c", "not_after"])
+def test_a_huge_number_in_a_binding_is_refused(question: Question, name: str) -> None:
+    binding = replace(question.binding(), **{name: HUGE})  # type: ignore[arg-type]
+    request = question.request()
+    assert Reason.RECEIPT_INVALID in refused(question, replace(request, preimage=binding.encode()))
+
+
+def test_rounds_beyond_the_query_are_refused(question: Question) -> None:
+    request = question.request()
+    for first, last in ((0, HUGE), (HUGE, HUGE), (1, 0)):
+        assert refused(question, replace(request, first_round=first, last_round=last)) & {
+            Reason.BINDING_DIFFERS,
+            Reason.MEMBER_NOT_READY,
+        }
+
+
 def test_seeds_under_a_sealing_key_that_is_gone_are_refused(question: Question) -> None:
     request = question.request()
     (question.opener.keys.home.path / "sealing" / "2026-11.key").unlink()
