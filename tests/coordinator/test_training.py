@@ -49,7 +49,8 @@ def vector_at(weights: Weights) -> Integers:
     expected, said = (1 / (1 + np.exp(-rows @ each)) for each in (TRUE, weights))
     gradient = 250 * rows.T @ (expected - said)
     hessian = 250 * rows.T @ (rows * (said * (1 - said))[:, None])
-    return np.rint(SCALE * np.concatenate([gradient, hessian[np.triu_indices(3)]])).astype(np.int64)
+    vector: Integers = np.rint(SCALE * np.concatenate([gradient, hessian[np.triu_indices(3)]])).astype(np.int64)
+    return vector
 
 
 def test_without_noise_to_speak_of_the_weights_are_found() -> None:
