@@ -379,4 +379,4 @@ def _hash(values: Sequence[int]) -> str:
 def _is_half_width(half: int, variance: Fraction) -> bool:
     """Within a tenth and two units of the normal value; the exact one is computed where the prices are."""
     normal = 1.96 * math.sqrt(variance)
-    return abs(half - normal) <= 2 + normal / 10
+    return 0.9 * normal - 2 <= half <= 1.1 * normal + 2  # compared, not subtracted: `half` may be too large for a float

@@ -1,7 +1,7 @@
 """Offers at a real node: every rule that can refuse one, the charge before the Ready, and the account after a restore."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -315,3 +315,32 @@ def test_questions_of_other_tables_are_priced_by_their_own_blocks(world: Nodes) 
     reply = world.ask(spec).offer(world.first())
     assert {each.reason for each in reply.refusals} == {Reason.NOT_APPROVED}, "the programme covers visits and diagnoses"
     assert VISITS_BY_DISTRICT["table"] == "visits"
+
+
+# -- between the Ready and the member set
+
+
+def _revoked(asking: Asking, uri: str) -> None:
+    asking.world.city.revoke_key(uri, asking.world.city.hospitals[uri].identity.public)
+
+
+def _readmitted(asking: Asking, uri: str) -> None:
+    asking.world.city.log_entry(asking.world.city.admission(uri, key("a second key")))
+
+
+@pytest.mark.parametrize("change", [_revoked, _readmitted])
+def test_a_hospital_whose_key_ended_between_ready_and_member_set_is_refused_by_the_others_and_the_opener(
+    world: Nodes, change: Callable[[Asking, str], None]
+) -> None:
+    asking, node, other = world.ask(), world.first(), max(world.nodes)
+    asking.all_ready()
+    binding = asking.binding()
+    request, _ = asking.request(binding)
+    change(asking, other)
+    node.bring()
+    world.city.bring(world.opener)
+    again = asking.contribute(node, asking.binding(attempt=2))
+    assert isinstance(again, list)
+    assert {(each.reason, each.subject) for each in again} >= {(Reason.NOT_ADMITTED, other), (Reason.NOT_A_PEER, other)}
+    refused = world.opener.open(request, world.city.now).refusals
+    assert (Reason.NOT_ADMITTED, other) in {(each.reason, each.subject) for each in refused}
