@@ -25,6 +25,9 @@ from protocols.identity import Signer
 from protocols.refusal import Refusal
 from protocols.statements import Release, Statement, parse
 
+_RELEASE = Release.payload_type().encode()
+"""Stands as it is in the envelope of a release; most entries are none, and need no second parsing."""
+
 
 @dataclass(frozen=True, slots=True)
 class ContributionReady:
@@ -75,6 +78,8 @@ class Answering:
         return findings
 
     def _clean_after(self, entry: bytes) -> None:
+        if _RELEASE not in entry:
+            return
         try:
             statement = parse(entry).statement
         except ProtocolError:
