@@ -5,7 +5,7 @@ node's own counting time (from its trace file), the median is at most 150 ms; an
 
 8 nodes of 100,000 visits each, 52 weeks x 11 districts. DuckDB reads one row group of that size with one thread. The client is one
 channel that stays open, as a bureau's notebook has: the start of a program is not measured. The slot in which contributions leave
-is set as an operator sets it: half above the slowest count of some questions asked before, with all nodes counting at once.
+is set as an operator sets it: twice the slowest count of some questions asked before, with all nodes counting at once.
 """
 
 import json
@@ -103,7 +103,7 @@ def _town(folder: Path, tell: Callable[[str], None]) -> Iterator[Town]:
 
 
 def _slot_for(timed: Sequence[Timed]) -> int:
-    """A quarter of the slot is kept for masks and disk, so the count has three quarters of it."""
+    """A quarter of a slot is kept for masks and disk: the count has half as much again as the slowest one took."""
     return math.ceil(2000 * max(each.counting_s for each in timed) / GRID_MS) * GRID_MS
 
 
@@ -178,6 +178,9 @@ def _whole(timed: list[Timed], slot_ms: int) -> list[Row]:
         Row.measured("a question, less the slowest count", "ms", beside, how, bar="<= 150"),
         Row.measured("a question at the client", "ms", _ms(each.client_s for each in timed), how),
         Row.measured("a question at the coordinator", "ms", _ms(each.coordinator_s for each in timed), how),
+        Row.measured(
+            "of that, the slot in which contributions leave", "ms", float(slot_ms), "public; twice the slowest count before"
+        ),
         Row.measured("the slowest count", "ms", _ms(each.counting_s for each in timed), how),
         Row.measured("steps beside their total, largest distance", "%", 100 * apart, how, bar="<= 5"),
     ]
