@@ -1,0 +1,267 @@
+"""Rules of the house that no single package can check: what files may say, how large they get, and that what is shown exists."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+PROGRAMS = tuple(PROJECT["project"]["scripts"])
+LANGUAGES = {"en": "C.UTF-8", "zh": "zh_CN.UTF-8"}
+READMES = [ROOT / name for name in ("README.md", "README.zh-CN.md") if (ROOT / name).exists()]
+
+
+def _tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False).stdout.decode()
+    if not listed:
+        pytest.skip("not a git checkout")
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def _modules() -> list[Path]:
+    found = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    return sorted(path for path in found if "_pb2" not in path.name)
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+# -- words
+
+_WORKPLACE = {
+    "a path of somebody's machine": r"/work/|/home/[a-z]+/|/Users/\w+|/root/|/tmp/[a-z]",
+    "who typed it": r"\b(previous|this|last|next|another|earlier) session\b|\bas an? (ai|language model)\b|\b(llm|chatbot)\b",
+    "a package registry": r"artifactory|--(extra-)?index-url|--trusted-host|https?://[^\s\"']+/simple\b|PIP_INDEX|pip\.conf",
+    "a promise instead of work": r"\b(TODO|FIXME|XXX|HACK)\b",
+}
+
+
+def _says(text: str, pattern: str) -> list[str]:
+    return [found.group() for found in re.finditer(pattern, text, re.IGNORECASE)]
+
+
+@pytest.mark.parametrize("what", _WORKPLACE)
+def test_no_file_speaks_of_the_place_where_it_was_written(what: str) -> None:
+    texts = ((path, path.read_text("utf-8", errors="replace")) for path in _tracked() if path != Path(__file__))
+    found = {_name(path): said for path, text in texts if (said := _says(text, _WORKPLACE[what]))}
+    assert found == {}
+
+
+def test_data_beside_the_repository_is_for_tests_alone() -> None:
+    paths = [path for path in _tracked() if not _name(path).startswith("tests/")]
+    assert [_name(path) for path in paths if _says(path.read_text("utf-8", errors="replace"), r"\bshared/(?!modules)")] == []
+
+
+@pytest.mark.parametrize(
+    ("what", "text"),
+    [
+        ("a path of somebody's machine", "see /work/main/x.py"),
+        ("who typed it", "done in the previous session"),
+        ("a package registry", "pip install --index-url https://registry.example/simple"),
+        ("a promise instead of work", "# TODO later"),
+    ],
+)
+def test_the_search_for_such_words_finds_them(what: str, text: str) -> None:
+    assert _says(text, _WORKPLACE[what])
+
+
+# -- size and names
+
+
+def test_no_module_has_more_than_400_lines() -> None:
+    assert {_name(path): lines for path in _modules() if (lines := len(path.read_text("utf-8").splitlines())) > 400} == {}
+
+
+def test_no_module_is_named_for_nothing() -> None:
+    empty_words = {"utils", "util", "helpers", "helper", "manager", "base", "common", "misc"}
+    assert [_name(path) for path in _modules() if path.stem in empty_words - {"base"}] == []
+
+
+def test_every_package_says_what_it_is() -> None:
+    folders = [ROOT / package for package in PACKAGES]
+    found = {_name(folder): (folder / "README.md") for folder in folders}
+    thin = [name for name, readme in found.items() if not readme.exists() or len(readme.read_text("utf-8").split()) < 40]
+    assert thin == []
+
+
+def test_every_module_of_the_product_opens_with_its_promise() -> None:
+    modules = (path for path in _modules() if path.stat().st_size)
+    # A first line may tell the linter something about the whole file.
+    opened = {path: re.sub(r"\A# ruff: .*\n", "", path.read_text("utf-8")) for path in modules}
+    assert [_name(path) for path, text in opened.items() if not text.startswith('"""')] == []
+
+
+# -- programs
+
+
+_ASK_FOR_HELP = """
+import contextlib, importlib, io, json, sys, click, typer
+program, script = sys.argv[1:]
+module, _, function = script.partition(":")
+found = importlib.import_module(module)
+app = getattr(found, "app", None)
+if isinstance(app, typer.Typer):
+    root = typer.main.get_command(app)
+else:
+    root = next(each for each in vars(found).values() if isinstance(each, click.Group))
+
+def walk(command, words):
+    yield words, command
+    for name, each in getattr(command, "commands", {}).items():
+        yield from walk(each, [*words, name])
+
+def told(words):
+    sys.argv, out = [program, *words, "--help"], io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        try:
+            code = getattr(found, function)()
+        except SystemExit as ended:
+            code = ended.code
+    return code or 0, out.getvalue()
+
+rows = []
+for words, command in walk(root, []):
+    code, text = told(words)
+    options = sorted(name for each in command.params for name in [*each.opts, *each.secondary_opts])
+    rows.append([words, hasattr(command, "commands"), options, code, text])
+print(json.dumps(rows))
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What `PROGRAM WORDS --help` says."""
+
+    is_group: bool
+    options: frozenset[str]
+    code: int
+    help: str
+
+
+@cache
+def _commands(program: str, language: str = "en") -> dict[tuple[str, ...], Command]:
+    """Every command by its words; the program is started once and asked for the help of each."""
+    environment = {name: value for name, value in os.environ.items() if name not in {"LC_ALL", "LC_MESSAGES"}}
+    environment |= {"LANG": LANGUAGES[language], "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    command = [sys.executable, "-c", _ASK_FOR_HELP, program, PROJECT["project"]["scripts"][program]]
+    listed = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, env=environment)
+    assert listed.returncode == 0, listed.stderr.decode()[-800:]
+    return {tuple(words): Command(group, frozenset(opts), *told) for words, group, opts, *told in json.loads(listed.stdout)}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_help_of_every_command_ends_well_and_has_an_example_of_that_command(program: str, language: str) -> None:
+    commands = _commands(program, language)
+    assert [words for words, each in commands.items() if each.code != 0] == []
+    ours = {words: " ".join(each.help.split()) for words, each in commands.items() if not each.is_group}
+    assert ours
+    assert [words for words, text in ours.items() if not re.search("Example|例", text)] == []
+    assert [words for words, text in ours.items() if " ".join([program, *words]) not in text.partition("[OPTIONS]")[2]] == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_help_of_every_command_has_chinese_words(program: str) -> None:
+    assert [words for words, each in _commands(program, "zh").items() if not re.search("[一-鿿]{2}", each.help)] == []
+
+
+# -- what READMEs show
+
+
+def _shown(readme: Path) -> Iterator[list[str]]:
+    """Invocations of the house's programs in the code blocks of a README."""
+    for block in re.findall(r"^```\w*\n(.*?)^```", readme.read_text("utf-8"), re.MULTILINE | re.DOTALL):
+        for line in re.sub(r"\\\n", " ", block).splitlines():
+            words = (
+                shlex.split(line.removeprefix("$ "), comments=True) if re.match(r"(\$ )?(\.venv/bin/)?(kapok|make)\b", line) else []
+            )
+            if words and Path(words[0]).name in PROGRAMS:
+                yield [Path(words[0]).name, *words[1:]]
+
+
+def _named_inline(readme: Path) -> Iterator[list[str]]:
+    for text in re.findall(r"`(kapok[a-z-]* [^`]+)`", readme.read_text("utf-8")):
+        yield text.replace("…", "").split()
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_every_command_that_a_readme_shows_exists_with_its_options(readme: Path) -> None:
+    shown = [*_shown(readme), *_named_inline(readme)]
+    assert len(shown) > 4
+    for program, *rest in shown:
+        assert program in PROGRAMS, program
+        commands, words = _commands(program), []
+        for word in rest:
+            if (*words, word) not in commands:
+                break
+            words.append(word)
+        known = commands[tuple(words)]
+        assert words, f"{program} {' '.join(rest)}: no such command"
+        stated = {word.split("=")[0] for word in rest if re.match(r"--[a-z]", word)}
+        assert stated <= known.options | {"--help"}, f"{program} {' '.join(words)} does not know {sorted(stated - known.options)}"
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: path.name)
+def test_every_make_target_and_file_that_a_readme_names_exists(readme: Path) -> None:
+    text = readme.read_text("utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= targets
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text) if "://" not in link]
+    assert [link for link in links if not (readme.parent / link).exists()] == []
+
+
+# -- generated and locked
+
+
+def test_generated_stubs_are_what_the_protocol_files_generate(tmp_path: Path) -> None:
+    protos = sorted(_name(path) for path in (ROOT / "protocols" / "v1").glob("*.proto"))
+    outs = [f"--python_out={tmp_path}", f"--grpc_python_out={tmp_path}"]
+    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", "-I", ".", *outs, *protos], cwd=ROOT, check=True)
+    made = sorted(tmp_path.rglob("*_pb2*.py"))
+    assert len(made) == 2 * len(protos)
+    for path in made:
+        assert path.read_bytes() == (ROOT / path.relative_to(tmp_path)).read_bytes(), f"{path.name}: run `make stubs`"
+
+
+def _locked(name: str) -> dict[str, tuple[str, frozenset[str]]]:
+    """Package → version with its condition, and its hashes."""
+    text = (ROOT / name).read_text("utf-8").replace("\\\n", " ")
+    found = {}
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            head, *hashes = line.split("--hash=")
+            package, _, version = head.strip().partition("==")
+            found[package] = (version.partition(";")[0].strip(), frozenset(each.strip() for each in hashes))
+    return found
+
+
+def test_a_hospital_installs_what_was_tested() -> None:
+    core, everything = _locked("requirements.lock"), _locked("requirements-dev.lock")
+    assert len(core) > 20
+    assert {name: locked for name, locked in core.items() if everything.get(name) != locked} == {}
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+def test_everything_locked_has_hashes_and_nothing_else_is_named(name: str) -> None:
+    for package, (version, hashes) in _locked(name).items():
+        assert re.fullmatch(r"[0-9][0-9a-z.+]*", version), package
+        assert hashes, package
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes), package
+
+
+def test_every_stated_dependency_is_locked() -> None:
+    locked = {name.lower().replace("_", "-").partition("[")[0] for name in _locked("requirements.lock")}
+    stated = {re.split(r"[<>=\[;]", want)[0].lower() for want in PROJECT["project"]["dependencies"]}
+    assert stated - locked == set()
