@@ -1,5 +1,6 @@
 """One attempt: the binding that real nodes accept, and contributions that do not fit their own receipts."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,6 +13,7 @@ from coordinator.question import Ended, Question
 from coordinator.register import Contributed
 from hospital_node.answering import ContributionReady
 from protocols.refusal import Reason
+from protocols.statements import parse
 from tests.hospital_node.support.nodes import Asking, Nodes
 
 
@@ -80,17 +82,22 @@ def test_a_contribution_that_fits_its_receipt_counts(asking: Asking, made: Contr
     assert refused(asking, made) == []
 
 
-@pytest.mark.parametrize("spoilt", ["masked", "sealed", "receipt", "uri", "length"])
+@pytest.mark.parametrize("spoilt", ["masked", "sealed", "receipt", "uri"])
 def test_a_contribution_that_does_not_fit_its_receipt_does_not_count(asking: Asking, made: Contributed, spoilt: str) -> None:
     changes: dict[str, bytes | str] = {
         "masked": os.urandom(len(made.masked)),
         "sealed": made.sealed[:-1] + bytes([made.sealed[-1] ^ 1]),
         "receipt": b"{}",
         "uri": max(asking.readys),
-        "length": made.masked + b"\0\0\0\0",
     }
-    name = "masked" if spoilt == "length" else spoilt
-    assert refused(asking, replace(made, **{name: changes[spoilt]})) == [Reason.RECEIPT_INVALID]  # type: ignore[arg-type]
+    assert refused(asking, replace(made, **{spoilt: changes[spoilt]})) == [Reason.RECEIPT_INVALID]  # type: ignore[arg-type]
+
+
+def test_a_vector_of_another_length_does_not_count_even_if_its_member_signed_it(asking: Asking, made: Contributed) -> None:
+    longer, receipt = made.masked + bytes(4), parse(made.receipt).statement
+    signed = receipt.model_copy(update={"masked": hashlib.sha256(longer).hexdigest()}).envelope()
+    entry = signed.signed([asking.world.city.hospitals[made.uri].identity]).encode()
+    assert refused(asking, replace(made, masked=longer, receipt=entry)) == [Reason.RECEIPT_INVALID]
 
 
 def test_a_receipt_for_another_attempt_does_not_count(asking: Asking, made: Contributed) -> None:

@@ -351,7 +351,10 @@ def cancelled(world: World) -> End:
         asking = world.ask()
         asking.await_logged("ready", 4)
         asking.cancel()
-        return asking.end()
+        end = asking.end()
+        world.kill(slow)
+    world.start(slow)
+    return end
 
 
 @row("two questions run at once", "their Readys overtake each other", "released", 5)
