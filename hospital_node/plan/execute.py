@@ -14,6 +14,7 @@ Rules
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -55,6 +56,7 @@ def _empty_tables() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config={"threads": 1})
     for relation in RELATIONS.values():
         connection.execute(relation.empty_copy)
+    atexit.register(_empty_tables.cache_clear)  # DuckDB's binding complains on stderr of objects that outlive the interpreter
     return connection
 
 
