@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audit_ledger.errors import LedgerError
+from audit_ledger.gate import reason_of
 from audit_ledger.opener import OpenRequest, SealedSeed
 from audit_ledger.tree import leaf_hash
 from hospital_node.answering import ContributionReady
@@ -93,6 +95,30 @@ def not_followed(world: Nodes) -> Codes:
     asking = world.ask()
     reply = node.answering.offer(asking.entry, asking.proof, world.sealing(), 0, 0)
     return {str(each.reason) for each in reply.refusals}
+
+
+@lie("a smaller checkpoint than was followed", "node", "gate.rolled_back", charges=0)
+def smaller_checkpoint(world: Nodes) -> Codes:
+    old = world.city.checkpoint()
+    world.ask()
+    world.first().bring()
+    return not_taken(world, [], old)
+
+
+@lie("an invented entry under a true checkpoint", "node", "gate.inconsistent", charges=0)
+def invented_entry(world: Nodes) -> Codes:
+    world.first().bring()
+    world.ask()
+    return not_taken(world, [world.query()], world.city.checkpoint())
+
+
+def not_taken(world: Nodes, entries: list[bytes], checkpoint: bytes) -> Codes:
+    answering = world.first().answering
+    before = answering.follower.size
+    with pytest.raises(LedgerError) as caught:
+        answering.follow(before, entries, checkpoint)
+    assert answering.follower.size == before == len(answering.journal.entries())
+    return {str(reason_of(caught.value))}
 
 
 @lie("bytes that are not the ledger's entry", "node", "gate.proof", "gate.bytes", charges=0)
