@@ -17,6 +17,7 @@ that nobody signed.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any, TypeVar
 
@@ -28,7 +29,7 @@ from audit_ledger.errors import LedgerError, Malformed
 from audit_ledger.policy import TrustFile
 from audit_ledger.proof import TlogProof
 from protocols.answer import Answer, Proven
-from protocols.asked import Asked
+from protocols.asked import VARIANCE_STEPS, Asked
 from protocols.canonical import unb64
 from protocols.clock import unix
 from protocols.contract import CONTRACT, colluders
@@ -230,6 +231,9 @@ class _Check:
                     self._demand(
                         same and query.spec.get("table") in programme.tables, each.place, "is not a programme of this query"
                     )
+                    self._demand(unix(programme.until) > unix(query.at), each.place, "had ended before the query")
+                    is_within = Decimal(self.answer.price) <= Decimal(programme.max_price)
+                    self._demand(is_within, "price", f"the programme allows {programme.max_price} a query")
                 case statement:
                     self._demand(False, each.place, f"expected an approval or its programme, got {statement.kind}")
         self._demand(found, "approvals", f"no approval for {query.purpose} in its place")
@@ -253,6 +257,9 @@ class _Check:
         self._demand(unix(opening.at) < binding.not_after, "opening", "came after the window closed")
         counting = len(binding.counting)
         self._demand((binding.n, binding.c) == (counting, colluders(counting)), "opening", "n or c is not that of the counting set")
+        asked_noise = tuple(int(Fraction(each) * VARIANCE_STEPS) for each in query.variances)
+        self._demand(binding.variances == asked_noise, "opening", "has other noise than the query asked for")
+        self._demand(1 <= binding.attempt <= CONTRACT.attempts, "opening", f"is of attempt {binding.attempt}")
         self._demand(counting >= max(query.floor, CONTRACT.floor), "opening", f"{counting} hospitals are below the floor")
 
     def _readys(self, asked: Placed, query: Query, readys: list[Placed], binding: Binding, opened: int) -> None:

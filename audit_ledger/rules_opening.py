@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 
 from audit_ledger.facts import LedgerFacts, QuestionFacts
 from audit_ledger.findings import Finding, Rule
@@ -56,6 +57,12 @@ def _bound(ledger: LedgerFacts, index: int, facts: QuestionFacts, opening: Openi
         yield Finding(index, Rule.FORKED, f"size {opening.seen.size} with another root")
 
 
+@lru_cache(64)
+def _value(binding: Binding) -> bytes:
+    """u, which every receipt of an opening is compared with."""
+    return binding.value
+
+
 def receipt_findings(ledger: LedgerFacts, index: int, receipt: Receipt) -> Iterator[Finding]:
     facts = ledger.questions.get(receipt.query)
     opened = facts.openings.get(receipt.first_round) if facts else None
@@ -64,7 +71,7 @@ def receipt_findings(ledger: LedgerFacts, index: int, receipt: Receipt) -> Itera
         return
     binding = opened[1]
     is_plain = receipt.first_round == receipt.last_round
-    if binding.member(receipt.by) is None or (is_plain and receipt.binding != binding.value.hex()):
+    if binding.member(receipt.by) is None or (is_plain and receipt.binding != _value(binding).hex()):
         yield Finding(index, Rule.RECEIPT, "a member's, under the opened binding")
     if (receipt.by, receipt.first_round) in facts.receipts:
         yield Finding(index, Rule.RECEIPT_TWICE, receipt.by)
@@ -80,7 +87,7 @@ def release_findings(ledger: LedgerFacts, index: int, release: Release) -> Itera
     if release.status != "released":
         return
     opened = facts.openings.get(release.round)
-    if opened is None or release.binding != opened[1].value.hex() or release.values is None:
+    if opened is None or release.binding != _value(opened[1]).hex() or release.values is None:
         yield Finding(index, Rule.RELEASE, "released under the opened binding")
         return
     # Inside a training's segment the member set only shrinks: who vanished has no receipt, and is not among `answered`.

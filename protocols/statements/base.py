@@ -21,12 +21,13 @@ from protocols.identity import Identity
 MAX_ROUND = 99_999  # an opening names a range of rounds, and every follower walks it
 
 
+@lru_cache(4096)
 def _identity(text: str) -> str:
     Identity.parse(text)
     return text
 
 
-@lru_cache(1024)
+@lru_cache(4096)
 def _time(text: str) -> str:
     unix(text)
     return text

@@ -81,6 +81,11 @@ def approval(liar: Liar, **changes: Any) -> set[str]:
     return liar.problems(approvals=(programme, liar.restated(approved, liar.city.approval, **changes)))
 
 
+def programme(liar: Liar, **changes: Any) -> set[str]:
+    stated, approved = liar.answer.approvals
+    return liar.problems(approvals=(liar.restated(stated, liar.city.bureau, **changes), approved))
+
+
 def two_roots(liar: Liar) -> set[str]:
     """A fork that log and witness signed: the same size, another root."""
     twin = City(liar.city.path / "twin")
@@ -119,6 +124,14 @@ LIES: dict[str, tuple[Callable[[Liar], set[str]], str]] = {
     "an approval by the coordinator": (lambda x: x.problems(approvals=(x.answer.approvals[0], x.restated(x.answer.approvals[1], x.city.coordinator, by=COORDINATOR))), "expected a auditor"),
     "something else as approval": (lambda x: x.problems(approvals=(*x.answer.approvals, x.answer.query)), "expected an approval or its programme"),
     "a programme of other tables": (lambda x: x.problems(approvals=(x.restated(x.answer.approvals[0], x.city.bureau, tables=("x",)), x.answer.approvals[1])), "is not a programme of this query"),
+    "a programme that had ended": (lambda x: programme(x, until="2026-11-23T08:00:00Z"), "had ended before the query"),
+    "a programme that allows less": (lambda x: programme(x, max_price="0.009999999"), "allows 0.009999999 a query"),
+    "no programme": (lambda x: x.problems(approvals=x.answer.approvals[1:]), "the programme is missing"),
+    "something else as query": (lambda x: x.problems(query=x.answer.opening), "expected a query statement"),
+    "something else as opening": (lambda x: x.problems(opening=x.answer.query), "expected a opening statement"),
+    "something else as release": (lambda x: x.problems(release=x.answer.query), "expected a release statement"),
+    "less noise than asked": (lambda x: bound(x, variances=(16,)), "other noise than the query asked for"),
+    "a fourth attempt": (lambda x: bound(x, attempt=4), "is of attempt 4"),
     "an opening by the approval key": (lambda x: x.problems(opening=x.restated(x.answer.opening, x.city.approval)), "not signed by an admitted key"),
     "an opening of another query": (lambda x: opening(x, query="0" * 64), "is of another query, attempt or log"),
     "an opening of another round": (lambda x: bound(x, round=1), "is of another round"),
