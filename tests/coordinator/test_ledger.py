@@ -1,42 +1,21 @@
 """The coordinator's ledger: idempotent appends, a publisher that outlives the auditor's absence, and what it then says."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import structlog
 
-from audit_ledger.checkpoint import Checkpoint
 from audit_ledger.errors import LedgerError, WitnessBehind, WitnessUnreachable
-from audit_ledger.note import Note
-from audit_ledger.witness import AddCheckpoint
 from coordinator import ledger as ledger_module
 from coordinator.errors import AuditorAway
 from coordinator.ledger import CityLedger
 from protocols import statements as st
 from tests.coordinator.support.asked import query
+from tests.coordinator.support.witness import CityWitness
 from tests.support.city import City
-
-
-class CityWitness:
-    """The city's own witness, without a wire; away while `problem` is set."""
-
-    def __init__(self, city: City) -> None:
-        self.city = city
-        self.problem: LedgerError | None = None
-        self.asked = 0
-
-    def cosign(self, checkpoint: bytes, consistency: Callable[[int, int], Sequence[bytes]]) -> bytes:
-        self.asked += 1
-        if self.problem is not None:
-            raise self.problem
-        latest = self.city.witness.latest("ledger.kapok.test/2026")
-        old, new = latest.size if latest else 0, Checkpoint.parse(Note.parse(checkpoint).text).size
-        answer = self.city.witness.add_checkpoint(AddCheckpoint(old, tuple(consistency(old, new)), checkpoint).encode())
-        assert answer.status == 200, answer.body
-        return answer.body
 
 
 @pytest.fixture

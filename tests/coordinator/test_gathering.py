@@ -1,0 +1,126 @@
+"""Gathering: who is left out of the next attempt, and who is not. Nodes are real, their streams are in the test's hands."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coordinator.admission import admitted_of
+from coordinator.gathering import Complete, Gathering, Timing
+from coordinator.ledger import CityLedger
+from coordinator.members import OUTBOX_FRAMES, Member, Members
+from coordinator.question import Question
+from coordinator.register import Register
+from hospital_node.answering import ContributionReady
+from protocols.refusal import Reason
+from protocols.secagg.binding import Binding
+from protocols.v1 import link_pb2
+from tests.coordinator.support.witness import CityWitness
+from tests.hospital_node.support.nodes import Asking, Nodes
+
+TIMING = Timing(straggler_s=0.05, vanished_s=0.05, return_s=0.01, contribution_s=20.0)
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Iterator[Asking]:
+    world = Nodes(tmp_path, 5)
+    made = world.ask()
+    made.all_ready()
+    yield made
+    world.close()
+
+
+class Round:
+    """One round being gathered: what the test lets hospitals answer."""
+
+    def __init__(self, asking: Asking, path: Path) -> None:
+        self.asking, city = asking, asking.world.city
+        ledger = CityLedger(city.log, CityWitness(city), city.trust, lambda: city.now)
+        ledger.note, ledger.note_size = city.checkpoint(), city.log.size
+        self.members, self.register = Members(), Register(path / "register.sqlite")
+        self.gathering = Gathering(ledger, self.members, self.register, None, lambda: city.now, TIMING)  # type: ignore[arg-type]
+        self.question = Question(admitted_of(asking.entry))
+        self.question.readys, self.question.not_after = dict(asking.readys), asking.not_after()
+        for uri in asking.readys:
+            self.members.join(Member(uri, told=ledger.note_size, told_note=ledger.note))
+
+    async def announced(self, attempt: int) -> Binding:
+        while (last := self.register.last_attempt(self.question.id, 0)) is None or last[0] < attempt:
+            await asyncio.sleep(0)
+        while self.question.member_uris != tuple(each.uri for each in Binding.decode(last[1]).members):
+            await asyncio.sleep(0)
+        return Binding.decode(last[1])
+
+    async def contribute(self, binding: Binding, *but: str) -> None:
+        for uri in (each.uri for each in binding.members if each.uri not in but):
+            made = self.asking.contribute(self.asking.world.nodes[uri], binding)
+            assert isinstance(made, ContributionReady), made
+            header = link_pb2.Contribution(
+                query=self.question.id,
+                attempt=binding.attempt,
+                sealed=made.sealed,
+                receipt=made.receipt,
+                total_bytes=len(made.masked),
+            )
+            await self.gathering.contributed(self.question, uri, header, made.masked)
+
+    async def balk(self, uri: str, attempt: int, reason: Reason) -> None:
+        said = link_pb2.BindingRefused(query=self.question.id, attempt=attempt, refusals=[link_pb2.Reason(code=reason)])
+        await self.gathering.balked(self.question, uri, said)
+
+
+def test_one_refusal_leaves_out_the_one_who_refused_and_nobody_who_is_still_in_its_slot(asking: Asking, tmp_path: Path) -> None:
+    async def work() -> Complete:
+        told = Round(asking, tmp_path)
+        gathered = asyncio.create_task(told.gathering.round(told.question, 0, b""))
+        await told.announced(1)
+        await told.balk(max(asking.readys), 1, Reason.PAUSED)
+        await told.contribute(await told.announced(2))
+        return await gathered
+
+    complete = asyncio.run(work())
+    assert [each.uri for each in complete.binding.members] == sorted(asking.readys)[:-1]
+    assert complete.binding.attempt == 2
+
+
+def test_a_hospital_that_vanished_is_left_out_and_what_the_others_sent_before_is_not_used(asking: Asking, tmp_path: Path) -> None:
+    gone = min(asking.readys)
+
+    async def work() -> Complete:
+        told = Round(asking, tmp_path)
+        gathered = asyncio.create_task(told.gathering.round(told.question, 0, b""))
+        await told.contribute(await told.announced(1), gone)
+        member = told.members.get(gone)
+        assert member is not None
+        told.members.leave(member)
+        await told.contribute(await told.announced(2))
+        return await gathered
+
+    complete = asyncio.run(work())
+    assert gone not in {each.uri for each in complete.made}
+    assert {each.uri for each in complete.made} == set(asking.readys) - {gone}
+
+
+def test_a_complete_attempt_in_the_register_is_opened_as_it_is(asking: Asking, tmp_path: Path) -> None:
+    async def work() -> tuple[Complete, Complete]:
+        told = Round(asking, tmp_path)
+        gathered = asyncio.create_task(told.gathering.round(told.question, 0, b""))
+        await told.contribute(await told.announced(1))
+        first = await gathered
+        again = Question(told.question.admitted, readys=dict(asking.readys), not_after=told.question.not_after)
+        return first, await told.gathering.round(again, 0, b"")
+
+    first, again = asyncio.run(work())
+    assert again.binding == first.binding
+    assert sorted(again.made, key=lambda each: each.uri) == sorted(first.made, key=lambda each: each.uri)
+
+
+def test_a_hospital_that_reads_too_slowly_loses_its_stream_and_stops_nobody() -> None:
+    async def work() -> None:
+        member = Member("kapok://hospital/h01", told=0)
+        for _ in range(OUTBOX_FRAMES + 1):
+            member.send(link_pb2.CoordinatorFrame())
+        assert await member.outbox.get() is None
+
+    asyncio.run(work())
