@@ -49,6 +49,7 @@ class CityLedger:
         self._wanted = asyncio.Event()
         self._news = asyncio.Condition()
         self._listeners: list[Callable[[], None]] = []
+        self._publications: set[asyncio.Task[None]] = set()
         self.problem: LedgerError | None = None
 
     @property
@@ -156,4 +157,18 @@ class CityLedger:
             self._news.notify_all()
         for listener in list(self._listeners):
             listener()
-        await asyncio.to_thread(self._store.publish, cosigned)
+        # Beside the next cosignature: the log itself keeps a smaller checkpoint from replacing a larger one.
+        task = asyncio.create_task(self._put_out(cosigned))
+        self._publications.add(task)
+        task.add_done_callback(self._publications.discard)
+
+    async def _put_out(self, cosigned: bytes) -> None:
+        try:
+            await asyncio.to_thread(self._store.publish, cosigned)
+        except LedgerError as error:
+            self.problem = error
+            log.warning("not published", code=error.code)
+
+    async def settle(self) -> None:
+        """Returns when what was cosigned is published."""
+        await asyncio.gather(*self._publications)

@@ -85,6 +85,7 @@ async def serve(home: Home, is_ready: Callable[[str], None], clock: Callable[[],
     for task in (publisher, keeper):
         task.cancel()
     await asyncio.gather(publisher, keeper, return_exceptions=True)
+    await coordinator.ledger.settle()
     await coordinator.auditor.close()
     await asyncio.to_thread(coordinator.store.close)
     coordinator.register.close()

@@ -31,7 +31,7 @@ def encode_json(value: Any) -> bytes:
 def decode_json(raw: bytes) -> Any:
     """The JSON value, if `raw` is its RFC 8785 spelling; raises MalformedBytes for anything else."""
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float)
+        value = _DECODER.decode(raw.decode("utf-8"))
     except (UnicodeDecodeError, ValueError, RecursionError) as error:
         raise MalformedBytes(f"not canonical JSON: {type(error).__name__}") from None
     if not _is_spelled(value, raw):
@@ -43,8 +43,8 @@ def _is_spelled(value: Any, raw: bytes) -> bool:
     _require_plain(value, 0)
     # The quick encoder sorts keys by code point, RFC 8785 by UTF-16 unit: the same but for astral keys, so it may decide only
     # where no character lies outside the basic plane (a byte of 0xF0 or above begins one).
-    if max(raw) < 0xF0:
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace") == raw
+    if raw.isascii() or max(raw) < 0xF0:
+        return _ENCODER.encode(value).encode("utf-8", "replace") == raw
     return encode_json(value) == raw
 
 
@@ -57,6 +57,10 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_float(_: str) -> Any:
     raise ValueError("number with a fraction")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _require_plain(value: Any, depth: int) -> None:

@@ -15,6 +15,7 @@ import math
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 MAX_CELLS = 1_000_000
 MAX_MONTHS = 240
@@ -130,6 +131,7 @@ def months_between(start: date, end: date) -> tuple[str, ...]:
     return tuple(f"{n // 12:04d}-{n % 12 + 1:02d}" for n in range(first, last + 1))
 
 
+@lru_cache(256)
 def most_weeks_in_a_month(start: date, end: date) -> int:
     """The largest number of ISO weeks that the days of one calendar month of [start, end) touch."""
     weeks: dict[str, set[date]] = {}
