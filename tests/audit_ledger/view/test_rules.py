@@ -202,7 +202,7 @@ READYS: dict[str, tuple[Callable[[Question], dict[str, Any]], set[Rule]]] = {
     "a block without a total": (lambda q: {"charge": charge(totals=(PRICE,))}, {Rule.TOTALS}),
     "no block at all": (lambda q: {"charge": charge(blocks=(), totals=(), totals_two=())}, {Rule.TOTALS}),
     "more than the policy": (
-        lambda q: {"charge": charge(price="9.000000000", totals=("9.000000000",) * 2)},
+        lambda q: {"charge": charge(price="1.000000000", totals=("1.000000000",) * 2)},  # what its programme allows
         {Rule.OVERSPENT},
     ),
     "the charge of another purpose": (
