@@ -202,7 +202,7 @@ def test_every_command_that_a_readme_shows_exists_with_its_options(readme: Path)
     assert len(shown) > 4
     for program, *rest in shown:
         assert program in PROGRAMS, program
-        commands, words = _commands(program), []
+        commands, words = _commands(program), list[str]()
         for word in rest:
             if (*words, word) not in commands:
                 break

@@ -175,7 +175,7 @@ def _sums(rows: Floats, outcome: Floats, weights: Weights) -> Integers:
     """The textbook's sums of the log-likelihood, not clipped: what is measured here is the standard error's own formula."""
     chance = 1 / (1 + np.exp(-rows @ weights))
     hessian = rows.T @ (rows * (chance * (1 - chance))[:, None])
-    return np.rint(SCALE * np.r_[rows.T @ (outcome - chance), hessian[np.triu_indices(3)]]).astype(np.int64)
+    return np.asarray(np.rint(SCALE * np.r_[rows.T @ (outcome - chance), hessian[np.triu_indices(3)]]), np.int64)
 
 
 @dataclass(frozen=True)
