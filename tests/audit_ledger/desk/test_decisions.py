@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from audit_ledger.decide import is_read_out
 from audit_ledger.main import run
 from audit_ledger.party.enrol import key_request
 from audit_ledger.party.home import Home
@@ -96,6 +97,34 @@ def test_review_lists_what_waits_and_approve_takes_it_off_the_list(office: Offic
     capsys.readouterr()
     assert office.run("review", "--json") == 0
     assert json.loads(capsys.readouterr().out)["statements"] == []
+
+
+def test_until_is_a_day_or_a_time_and_anything_else_says_what_is_expected(
+    office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = Question(office.city, office.city.opener(), purpose="research").id.hex()
+    assert office.run("approve", target, "--until", "soon") == 2
+    assert office.run("approve", target, "--until", "2099-01-01T07:00") == 2
+    assert capsys.readouterr().err.count("expected 2026-12-31 or 2026-12-31T00:00:00Z") == 2
+    assert office.run("approve", target, "--until", "2099-01-01T07:00:00Z") == 0
+    assert office.view().approvals[target][1].until == "2099-01-01T07:00:00Z"
+
+
+def test_review_shows_an_id_whole_so_that_it_can_be_copied(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
+    target = Question(office.city, office.city.opener(), purpose="research").id.hex()
+    assert office.run("review") == 0
+    assert target in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("said", ["", " " * 16, "abcdef" + " " * 10, "abcdef0123456789abcdef0123456780"])
+def test_a_fingerprint_of_too_few_or_other_digits_is_not_read_out(said: str) -> None:
+    assert not is_read_out(said, "abcdef0123456789" * 4)
+    assert is_read_out("ABCDEF01 23456789", "abcdef0123456789" * 4)
+
+
+def test_with_json_a_failure_is_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["review", "--json", "--home", str(tmp_path)]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "home"
 
 
 def test_reject_revoke_and_hold_stand_in_the_ledger(office: Office) -> None:

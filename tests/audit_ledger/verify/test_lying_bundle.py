@@ -15,7 +15,7 @@ from protocols.answer import Answer, Proven
 from protocols.canonical import b64
 from protocols.identity import Signer
 from protocols.secagg.binding import Binding
-from tests.support.city import AUDITOR, BUREAU, COORDINATOR, City, Question
+from tests.support.city import AUDITOR, BUREAU, COORDINATOR, ORIGIN, City, Question, key
 
 H1, H2 = "kapok://hospital/h01", "kapok://hospital/h02"
 
@@ -86,6 +86,12 @@ def programme(liar: Liar, **changes: Any) -> set[str]:
     return liar.problems(approvals=(liar.restated(stated, liar.city.bureau, **changes), approved))
 
 
+def charge_of(liar: Liar) -> st.Charge:
+    stated = st.parse(liar.answer.readys[0].entry.encode()).statement
+    assert isinstance(stated, st.Ready)
+    return stated.charge
+
+
 def two_roots(liar: Liar) -> set[str]:
     """A fork that log and witness signed: the same size, another root."""
     twin = City(liar.city.path / "twin")
@@ -145,6 +151,10 @@ LIES: dict[str, tuple[Callable[[Liar], set[str]], str]] = {
     "a Ready with another window": (lambda x: ready(x, not_after="2026-11-23T09:00:00Z"), "has another window"),
     "a Ready that was not bound": (lambda x: ready(x, sequence=9), "is not the one that was bound"),
     "something else as Ready": (lambda x: x.problems(readys=(*x.answer.readys, x.answer.query)), "expected a ready statement"),
+    "a member outside the audience": (lambda x: query(x, audience=(H2,)), "a member is not in the audience"),
+    "a Ready that charges another purpose": (lambda x: ready(x, charge=charge_of(x).model_copy(update={"purpose": "research"})), "charges another purpose"),
+    "a Ready with a sealing key of nobody": (lambda x: ready(x, sealing=x.question.opener.keys.current("2026-11", x.city.now).certificate(ORIGIN, key("invented"))), "names a sealing key"),
+    "a training answered by a stranger": (lambda x: x.problems(opening=x.restated(x.answer.opening, x.city.service, first_round=1), release=x.restated(x.answer.release, x.city.coordinator, answered=(BUREAU,))), "answered are not of the opened members"),
     "a second Ready": (lambda x: x.problems(readys=(*x.answer.readys, x.answer.readys[0])), "a second Ready"),
     "a Ready by another key": (lambda x: x.problems(readys=(x.restated(x.answer.readys[0], x.city.bureau), *x.answer.readys[1:])), "not signed by an admitted key"),
     "a receipt after the release": (lambda x: receipt(x), "does not stand between opening and release"),

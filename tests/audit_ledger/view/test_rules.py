@@ -10,6 +10,8 @@ import pytest
 
 from audit_ledger.findings import Rule
 from audit_ledger.opener import OpenRequest
+from audit_ledger.tree import leaf_hash
+from audit_ledger.view import LedgerView
 from protocols import statements as st
 from protocols.canonical import b64
 from protocols.clock import stamp
@@ -103,6 +105,19 @@ def test_a_key_is_revoked_by_its_subject_or_the_auditor_and_by_nobody_else(city:
     again = statement.model_copy(update={"at": stamp(city.now)})
     assert found(city, city.sign(again, city.approval)) == {Rule.KEY_UNKNOWN}
     assert found(city, city.sign(city.policy_of(city.hospitals[H1]), city.hospitals[H1].identity)) == {Rule.SIGNATURE}
+
+
+def pinned_rules(entry0: bytes) -> set[Rule]:
+    return {each.rule for each in LedgerView(leaf_hash(entry0)).apply(entry0)}
+
+
+def test_a_pinned_entry_0_still_names_its_parties_and_carries_both_signatures(city: City) -> None:
+    root = st.parse(city.entry0).statement
+    assert pinned_rules(city.entry0) == set()
+    assert pinned_rules(city.sign(root, city.root)) == {Rule.SIGNATURE}
+    assert pinned_rules(city.sign(root, city.coordinator)) == {Rule.SIGNATURE}
+    swapped = root.model_copy(update={"auditor": BUREAU})
+    assert pinned_rules(city.sign(swapped, city.coordinator, city.root)) == {Rule.ROLE}
 
 
 # -- any statement -----------------------------------------------------------------------------------------------------
@@ -412,9 +427,25 @@ def test_a_release_follows_all_receipts_under_the_opened_binding_once(city: City
         city.log_entry(each.receipt)
     assert found(city, release(question, binding, values, binding="0" * 64)) == {Rule.RELEASE}
     assert found(city, release(question, binding, values, values=None)) == {Rule.RELEASE}
+    assert found(city, release(question, binding, values, query="0" * 64)) == {Rule.TARGET_UNKNOWN}
+    assert found(city, release(question, binding, values, answered=binding.counting[1:])) == {Rule.RELEASE}
     assert found(city, first) == set()
     city.log_entry(first)
     assert found(city, release(question, binding, values, status="failed")) == {Rule.RELEASE_TWICE}
+
+
+def test_a_training_is_released_by_members_who_stayed_and_gave_a_receipt(city: City) -> None:
+    question = Question(city, city.opener(), rounds=2)
+    question.all_ready(first=1, last=2)
+    binding = question.binding(round=1)
+    city.log_entry(opening(question, binding, first_round=1, last_round=2))
+    for uri in binding.counting[1:]:
+        city.log_entry(question.contribute(uri, binding, first_round=1, last_round=2).receipt)
+    values = np.zeros(6, np.int64)
+    assert found(city, release(question, binding, values)) == {Rule.RECEIPT_MISSING}
+    stranger = (*binding.counting[1:], "kapok://hospital/h99")
+    assert found(city, release(question, binding, values, answered=stranger)) == {Rule.RELEASE, Rule.RECEIPT_MISSING}
+    assert found(city, release(question, binding, values, answered=binding.counting[1:])) == set()
 
 
 def release(question: Question, binding: Binding, values: Any, /, **changes: Any) -> bytes:
