@@ -93,6 +93,7 @@ class Demo:
     seed: int
     year: int | None
     visits: int = 8_000
+    slot_ms: int = SLOT_MS
 
     @property
     def asked_year(self) -> int:
@@ -104,7 +105,9 @@ class Demo:
         self._clear()
         sources = self._records()
         with Services(self.out / "logs") as services:
-            town = Town(self.out / "city", sources, services, tell=self._tell, node_settings={"grid_ms": 25, "slot_ms": SLOT_MS})
+            town = Town(
+                self.out / "city", sources, services, tell=self._tell, node_settings={"grid_ms": 25, "slot_ms": self.slot_ms}
+            )
             town.found()
             tables = ("visits", "diagnoses", "measurements", "patients")
             self._tell("the bureau states a surveillance programme; the auditor approves it")

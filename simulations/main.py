@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from simulations.demo import Demo
+from simulations.demo import SLOT_MS, Demo
 from simulations.processes import CommandFailed
 
 app = typer.Typer(
@@ -32,13 +32,16 @@ def demo(
     visits: Annotated[
         int, typer.Option(min=100, help="Visits at the average hospital of the invented city. / 平均就诊人次")
     ] = 8_000,
+    slot_ms: Annotated[
+        int, typer.Option(min=200, help="Time a hospital has for a count; longer where the machine is busy. / 计数时限")
+    ] = SLOT_MS,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the city running and print its addresses")] = False,
     seed: Annotated[int, typer.Option(help="Of the invented city (never of noise)")] = 20250101,
     year: Annotated[int | None, typer.Option(help="Asked about; 2025, or the busiest year of --fhir")] = None,
 ) -> None:
     """Founds a city of real processes, asks, trains, audits. / 建城、提问、训练、审计。"""
     try:
-        raise typer.Exit(Demo(out.resolve(), hospitals, fhir, seed, year, visits).run(keep))
+        raise typer.Exit(Demo(out.resolve(), hospitals, fhir, seed, year, visits, slot_ms).run(keep))
     except CommandFailed as failed:
         Console(stderr=True).print(f"[red]✗[/] {failed}", highlight=False)
         raise typer.Exit(3) from None
