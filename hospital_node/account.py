@@ -2,7 +2,8 @@
 
 Rules
 - A Ready continues the ledger's account: its sequence and totals follow the last Ready in the ledger and those still on their way
-  (in the journal, window open). One that never arrived is void once its window has passed: nobody may contribute to it any more.
+  (in the journal, window open). One that never arrived is void once its window has passed, or its question was opened without it or
+  ended: nobody may contribute to it any more.
 - The filter judges the larger of journal and ledger for each block: a void charge is not given back.
 - A sequence in the ledger above every one the journal knows means that the journal was restored or replaced.
 """
@@ -14,6 +15,7 @@ from fractions import Fraction
 from typing import Self
 
 from audit_ledger.view import Account as LedgerAccount
+from audit_ledger.view import LedgerView
 from hospital_node.journal import StoredReady
 from privacy.filter import NOTHING, Account, Spent
 from protocols.statements import Charge, Ready, parse
@@ -39,6 +41,18 @@ class Standing:
             if ready.sequence == sequence + 1:
                 sequence, stated = ready.sequence, _after(stated, charge_of(ready))
         return cls(sequence + 1, stated, _larger(stated, Account(local)), ledger.sequence > last)
+
+
+def still_coming(view: LedgerView, me: str, stored: Iterable[StoredReady]) -> list[StoredReady]:
+    """Stored Readys that the ledger has or may still take: one that came after its question's opening or end is void at once."""
+    return [ready for ready in stored if not _is_too_late(view, me, ready)]
+
+
+def _is_too_late(view: LedgerView, me: str, ready: StoredReady) -> bool:
+    facts = view.questions.get(ready.query)
+    if facts is None or (me in facts.readys and facts.readys[me].id == ready.id):
+        return False
+    return facts.release is not None or ready.first_round in facts.openings
 
 
 def ledger_totals(ledger: LedgerAccount) -> Account:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from audit_ledger.findings import Finding
 from audit_ledger.follower import Follower
 from audit_ledger.gate import Gate
+from hospital_node.account import still_coming
 from hospital_node.config import Config, leaves_at_ms
 from hospital_node.contributing import Attempt, Contributing
 from hospital_node.counting import Counts, Plans
@@ -153,9 +154,8 @@ class Answering:
         """Readys that were promised and are not in the ledger: sent again at the start of a connection, in order."""
         account = self.follower.view.accounts.get(self.config.uri)
         logged = account.sequence if account else 0
-        return [
-            each.envelope for each in self.journal.readys_until(self.given.clock()) if each.sequence > logged and not each.is_closed
-        ]
+        stored = still_coming(self.follower.view, self.config.uri, self.journal.readys_until(self.given.clock()))
+        return [each.envelope for each in stored if each.sequence > logged and not each.is_closed]
 
     def _changed(self) -> list[bytes]:
         given, view, uri, origin = self.given, self.follower.view, self.config.uri, self.config.origin

@@ -258,27 +258,26 @@ class Link:
     async def run(self) -> None:
         pause_s = FIRST_PAUSE_S
         while True:
-            began = time.monotonic()
-            wait_s = await self._connect_once()
-            if time.monotonic() - began > LONGEST_PAUSE_S:
-                pause_s = FIRST_PAUSE_S  # it had worked
+            wait_s, has_worked = await self._connect_once()
+            if has_worked:
+                pause_s = FIRST_PAUSE_S
             wait_s = pause_s if wait_s is None else wait_s
             await asyncio.sleep(wait_s * (0.5 + self.jitter()))
             pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
 
-    async def _connect_once(self) -> float | None:
-        """Seconds after which to come back, if we were told."""
+    async def _connect_once(self) -> tuple[float | None, bool]:
+        """Seconds after which to come back, if we were told; and whether the ledger was followed on this connection."""
         config = self.answering.config
         session = Session(self.answering, self.worker, self.makers, self.refresh)
         try:
             async with open_channel(self.home, config.link_address, config.coordinator) as channel:
                 await session.talk(link_pb2_grpc.NodeLinkStub(channel))
         except Drained as drained:
-            return max(float(drained.after_s), FIRST_PAUSE_S)
+            return max(float(drained.after_s), FIRST_PAUSE_S), session.has_followed
         except grpc.aio.AioRpcError as error:
             log.warning("link lost", code=error.code().name.lower(), address=config.link_address)
         except (NodeError, LedgerError) as error:
             log.error("link closed", code=error.code, error=type(error).__name__)
         else:
             log.warning("link ended", address=config.link_address)
-        return None
+        return None, session.has_followed

@@ -19,7 +19,7 @@ from hashlib import sha256
 from audit_ledger.gate import Gate, Passage
 from audit_ledger.view import Account as LedgerAccount
 from audit_ledger.view import QuestionFacts
-from hospital_node.account import Standing
+from hospital_node.account import Standing, still_coming
 from hospital_node.counting import Plans
 from hospital_node.errors import JournalFailed
 from hospital_node.journal import Journal, StoredQuestion, StoredReady
@@ -148,7 +148,8 @@ class Offering:
     def _standing(self, now: int) -> Standing:
         ledger = self.gate.follower.view.accounts.get(self.me)
         local, last = self.journal.spent(), self.journal.last_sequence()
-        standing = Standing.of(ledger, self.journal.readys_until(now - CONTRACT.clock_tolerance_s), local, last)
+        stored = self.journal.readys_until(now - CONTRACT.clock_tolerance_s)
+        standing = Standing.of(ledger, still_coming(self.gate.follower.view, self.me, stored), local, last)
         if standing.is_behind and self.journal.note("adopt") is not None:
             self.journal.adopt(standing.spent.totals, (ledger or LedgerAccount()).sequence)
             return self._standing(now)

@@ -20,6 +20,7 @@ OPTIONS: list[tuple[str, Any]] = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 0),
     ("grpc.enable_retries", 0),
 ]
 # An answer bundle of a million cells; frames between nodes and coordinator stay below gRPC's 4 MiB by chunking.

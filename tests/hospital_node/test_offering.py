@@ -264,6 +264,32 @@ def test_a_ready_that_never_arrived_is_void_after_its_window_and_its_charge_is_n
     assert node.answering.journal.spent()[("surveillance", "2026-10")].single == 2 * price
 
 
+def test_a_ready_whose_question_ended_without_it_is_void_at_once_and_the_next_one_is_taken(world: Nodes) -> None:
+    node, asking = world.first(), world.ask()
+    lost = asking.offer(node)
+    ended = st.Release(
+        **world.city.head("kapok://coordinator/gz"),
+        query=asking.id.hex(),
+        round=0,
+        attempt=0,
+        status="cancelled",
+        binding=None,
+        values=None,
+        answered=(),
+        refused=(),
+        away=tuple(sorted(world.city.hospitals)),
+        left_out=(),
+    )
+    world.city.log_entry(world.city.sign(ended, world.city.coordinator))
+    following = world.ask()
+    reply = following.offer(node)
+    following.log_ready(node.uri, reply.envelope)
+    assert world.city.findings() == []
+    node.bring()
+    assert node.answering.unlogged() == []
+    assert node.answering.journal.spent()[("surveillance", "2026-10")].single == 2 * Fraction(_charge(lost.envelope).price)
+
+
 # -- restore
 
 
