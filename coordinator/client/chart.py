@@ -34,8 +34,24 @@ logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 def chinese_font() -> str | None:
     """The first installed font that can write the labels."""
-    installed = set(font_manager.get_font_names())
-    return next((name for name in CJK_FONTS if name in installed), None)
+    return _installed() or (_installed() if _read_new_fonts() else None)
+
+
+def _installed() -> str | None:
+    names = set(font_manager.get_font_names())
+    return next((name for name in CJK_FONTS if name in names), None)
+
+
+def _read_new_fonts() -> bool:
+    """Fonts installed after matplotlib wrote its list of them; whether there are any."""
+    known = {each.fname for each in font_manager.fontManager.ttflist}
+    found = [each for each in font_manager.findSystemFonts() if each not in known]
+    for each in found:
+        try:
+            font_manager.fontManager.addfont(each)
+        except (OSError, RuntimeError):  # a file that is no font
+            continue
+    return bool(found)
 
 
 def require_series(answer_axes: tuple[Axis, ...]) -> Axis:

@@ -232,9 +232,18 @@ def _fitted(session: Session, city: City, id_: str, steps: Iterator[Step], *, as
         city.shelf.keep_evidence(id_, raw)
         raise
     city.shelf.keep_answer(id_, raw)
+    _show_fit(session, fitted, as_json=as_json)
+
+
+def _show_fit(session: Session, fitted: training.Fitted, *, as_json: bool) -> None:
     if as_json:
         return session.show_json(fitted.to_json())
     return session.show(render.fitted(fitted, session.say))
+
+
+def _is_fit(city: City, id_: str) -> bool:
+    asked = city.shelf.question(id_)
+    return asked is not None and training.is_fit_question(asked)
 
 
 @app.command("answers", help="help.answers")
@@ -253,7 +262,10 @@ def answers(
     with session.connect(home) as city:
         if start is None:
             return _list_answers(session, city, as_json=as_json)
-        answer = city.answer(start)
+        id_ = city.shelf.full_id(start)
+        if _is_fit(city, id_) and id_ in city.shelf.answers():
+            return _show_fit(session, training.fitted(city.shelf.answer(id_), id_, city), as_json=as_json)
+        answer = city.answer(id_)
     return _present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
 
 
@@ -272,8 +284,7 @@ def resume(
     _require_files(out, chart_file)
     with session.connect(home) as city:
         id_ = city.shelf.full_id(start)
-        asked = city.shelf.question(id_)
-        if asked is not None and training.is_fit_question(asked):
+        if _is_fit(city, id_):
             _fitted(session, city, id_, city.steps(id_), as_json=as_json)
             return
         with _waiting(session, id_, is_quiet=as_json) as waiting:
@@ -289,7 +300,8 @@ def cancel(ctx: typer.Context, start: Id, home: HomeFolder = DEFAULT_HOME, lang:
         step = city.cancel(id_)
     if as_json:
         return session.show_json({"query": id_, "state": step.state})
-    return session.show(session.say("cancel.done", id=id_, state=session.say(f"state.{step.state}")))
+    text_id = "cancel.done" if step.is_last else "cancel.asked"
+    return session.show(session.say(text_id, id=id_, state=session.say(f"state.{step.state}")))
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -342,6 +354,8 @@ def _session(ctx: typer.Context, lang: str | None) -> Session:
 @contextmanager
 def _waiting(session: Session, id_: str, *, is_quiet: bool) -> Iterator[Waiting]:
     """Ctrl-C stops waiting, not the question: hospitals may have paid for it already. A broken connection is told the same way."""
+    if not is_quiet:
+        session.note("progress.asked", id=id_)  # whoever has to wait for an approval names it to the auditor
     try:
         with Waiting(session, is_quiet) as waiting:
             yield waiting

@@ -53,11 +53,13 @@ def run(args: Sequence[str], environ: Mapping[str, str], connecting: Callable[[P
     try:
         code = program(session.say).main(args=list(args), prog_name="kapok", standalone_mode=False, obj=session)
     except click.ClickException as error:
+        if "--json" in args:
+            _show_json("usage", error.exit_code, error.format_message(), [])
         error.show(sys.stderr)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 3
-    except (ClientError, LedgerError, ProtocolError, PrivacyError, QueryError) as error:
+    except (ClientError, LedgerError, ProtocolError, PrivacyError, QueryError, OSError) as error:
         return _told(error, session, is_json="--json" in args)
     return code if isinstance(code, int) else 0
 
@@ -94,13 +96,17 @@ def _stated(args: Sequence[str]) -> str | None:
 def _told(error: Exception, session: Session, *, is_json: bool) -> int:
     code, lines = exit_code(error), list(_lines(error, session.say))
     if is_json:
-        facts = {"code": getattr(error, "code", "error"), "exit_code": code, "message": lines[0], "details": lines[1:]}
-        sys.stdout.write(json.dumps({"error": facts}, ensure_ascii=False) + "\n")
+        _show_json(getattr(error, "code", "error"), code, lines[0], lines[1:])
     console = Console(file=sys.stderr, highlight=False)
     console.print(session.say("error.prefix") + lines[0], style="bold red", markup=False, soft_wrap=True)
     for line in lines[1:]:
         console.print(f"  {line}", markup=False, soft_wrap=True)
     return code
+
+
+def _show_json(code: str, exit_code: int, message: str, details: Sequence[str]) -> None:
+    facts = {"code": code, "exit_code": exit_code, "message": message, "details": list(details)}
+    sys.stdout.write(json.dumps({"error": facts}, ensure_ascii=False) + "\n")
 
 
 def _lines(error: Exception, say: Say) -> Iterator[str]:
@@ -110,6 +116,8 @@ def _lines(error: Exception, say: Say) -> Iterator[str]:
     elif isinstance(error, ClientError):
         yield say(error.text_id, **error.values)
         yield from (told_reason(each, say) for each in error.reasons)
+    elif isinstance(error, OSError):
+        yield say("error.file", path=error.filename or "-", why=error.strerror or type(error).__name__)
     else:
         yield str(error) or type(error).__name__
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -45,8 +46,8 @@ def fitted(given: Fitted, say: Say) -> RenderableType:
     for each in given.coefficients:
         table.add_row(each.name, f"{each.value:.4f}", f"{each.standard_error:.4f}", f"{math.exp(min(each.value, 50.0)):.3f}")
     first = given.bundle.spending[0]
-    lines = [*_coverage(given.bundle.coverage, say), say("answer.price", price=given.bundle.price, purpose="research")]
-    lines.append(say("answer.spending", who=say.code("case", first.who), epsilon=first.epsilon, delta=first.delta))
+    lines = [*_coverage(given.bundle.coverage, say), say("answer.price", price=given.bundle.price, purpose=say("purpose.research"))]
+    lines.append(say("answer.spending", who=say.code("who", first.who), epsilon=first.epsilon, delta=first.delta))
     return Group(Text(say("answer.id", id=given.id), style="bold"), table, *(Text(line) for line in lines))
 
 
@@ -190,7 +191,7 @@ def ladder(plan: Plan, say: Say) -> Table:
 
 def catalog(city: Catalog, say: Say) -> RenderableType:
     titles = ("hospital", "state", "table", "days", "codes", "freshness", "purposes")
-    table = Table(*(say(f"column.{each}") for each in titles), title=say("catalog.title", origin=city.origin, size=city.size))
+    table = _narrow(say, titles, title=say("catalog.title", origin=city.origin, size=city.size))
     for each in city.hospitals:
         state = "connected" if each.connected else "away"
         words = say(f"state.{state}" if each.admitted else "state.not_admitted")
@@ -206,10 +207,19 @@ def catalog(city: Catalog, say: Say) -> RenderableType:
     return table
 
 
+def _narrow(say: Say, titles: Iterable[str], title: str | None = None) -> Table:
+    """Many columns on 80 characters: light lines, and what does not fit goes on below instead of being cut."""
+    table = Table(title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    for each in titles:
+        table.add_column(say(f"column.{each}"), overflow="fold")
+    return table
+
+
 def programmes(city: Catalog, say: Say) -> Table:
-    table = Table(*(say(f"column.{each}") for each in ("id", "title", "purpose", "table", "max_price", "until", "by", "state")))
+    table = _narrow(say, ("id", "title", "purpose", "table", "max_price", "until", "by", "state"))
     for each in city.programmes:
         state = say("state.approved" if each.approved else "state.waiting")
         purpose = say.code("purpose", each.purpose)
-        table.add_row(each.id[:12], each.title, purpose, ", ".join(each.tables), each.max_price, each.until, each.by, state)
+        tables, price, by = ", ".join(each.tables), each.max_price.rstrip("0"), Identity.parse(each.by).name
+        table.add_row(each.id[:12], each.title, purpose, tables, price, each.until[:10], by, state)
     return table

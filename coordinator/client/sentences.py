@@ -188,6 +188,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "no longer waiting; the question goes on. Go on with: kapok resume {id}; stop it with: kapok cancel {id}",
     ),
     "resume.hint": ("继续等待：kapok resume {id}", "go on with it: kapok resume {id}"),
+    "progress.asked": ("问题 {id}", "question {id}"),
     "progress.line": ("{state}（{ready}/{of}），已用 {elapsed}", "{state} ({ready} of {of}), {elapsed} so far"),
     "progress.plain": ("{state}，已用 {elapsed}", "{state}, {elapsed} so far"),
     "progress.eta": ("，约剩 {eta}", ", about {eta} left"),
@@ -208,6 +209,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "programme {id} stands in the ledger (entry {index}) and waits for the auditor's approval",
     ),
     "cancel.done": ("问题 {id}：{state}", "question {id}: {state}"),
+    "cancel.asked": (
+        "问题 {id}：已请求取消（此前：{state}）",
+        "question {id}: cancellation asked for (it was: {state})",
+    ),
     "help.app": ("向全市医院提问，而不移动任何病历。", "Ask a city's hospitals a question without moving a record."),
     "help.init": ("建立身份密钥并在城市登记。", "Make the identity key and enrol in a city."),
     "help.catalog": ("查看医院、数据表、日期范围与监测项目。", "Show hospitals, tables, date ranges and programmes."),

@@ -31,7 +31,8 @@ class Session:
     err: Console = field(default_factory=lambda: Console(file=sys.stderr, highlight=False))
 
     def show(self, what: RenderableType) -> None:
-        self.out.print(what, markup=False) if isinstance(what, str) else self.out.print(what)
+        # A sentence is not broken into lines: what stands in it is copied (ids, paths, commands).
+        self.out.print(what, markup=False, soft_wrap=True) if isinstance(what, str) else self.out.print(what)
 
     def show_json(self, value: Any) -> None:
         self.out.file.write(json.dumps(value, ensure_ascii=False) + "\n")

@@ -1,5 +1,6 @@
 """The program's manners: usage errors with their place, help with examples, two complete languages, enrolment."""
 
+import json
 import re
 import string
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,21 @@ def test_a_wrong_query_exits_with_2_and_shows_place_and_nearest_form(capsys, lan
     assert nearest in told
     assert "[query.unknown_name]" in told
     assert told.count("query.unknown_name") >= 2, "every problem is told, not the first alone"
+
+
+def test_a_home_or_an_invitation_that_is_no_such_thing_ends_without_a_traceback(capsys, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    assert _run("catalog", "--home", str(tmp_path / "file"), "--json") == 2
+    told = capsys.readouterr()
+    assert "Not a directory" in told.err
+    assert json.loads(told.out)["error"]["exit_code"] == 2
+    assert _run("init", "--invite", str(tmp_path), "--legal-name", "CDC", "--licence", "1") == 2
+    assert "Is a directory" in capsys.readouterr().err
+
+
+def test_a_missing_argument_is_json_for_a_program_that_asked_for_json(capsys):
+    assert _run("query", "--json") == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "usage"
 
 
 def test_a_wrong_file_names_its_place(capsys, tmp_path):

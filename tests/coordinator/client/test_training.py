@@ -149,6 +149,20 @@ def test_the_question_that_is_sent_is_a_fit_for_the_auditor_to_approve(bureau: B
 
 
 @pytest.mark.wire
+def test_a_stored_fit_is_shown_again_as_a_fit(bureau: Bureau, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shown as a question's answer it would be told to be malformed: evidence where there is none."""
+    bureau.desk.asked = lambda envelope: [link_pb2.Progress(query=st.parse(envelope).id, state="logged")]
+    assert bureau("train", _file(tmp_path), "--rounds", "4", "--sd", "9", "--detach") == 0
+    id_ = st.parse(bureau.desk.envelopes[0]).hex_id
+    bureau.home.write(f"answers/{id_}.json", b"{}")
+    read: list[str] = []
+    monkeypatch.setattr("coordinator.client.commands.training.fitted", lambda raw, id_, city: read.append(id_))
+    monkeypatch.setattr("coordinator.client.commands._show_fit", lambda session, fitted, as_json: None)
+    assert bureau("answers", id_) == 0
+    assert read == [id_]
+
+
+@pytest.mark.wire
 @pytest.mark.parametrize("raw", [b"", b"{}", b'{"values": [1]}', b"\xff"])
 def test_no_coefficient_is_read_from_bytes_that_do_not_verify(bureau: Bureau, raw: bytes) -> None:
     city: City = bureau.connect()
