@@ -1,18 +1,20 @@
 """The auditor's decisions, as commands: admit, approve, reject, revoke, hold, review."""
 
 import time
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from audit_ledger.desk import KeyRequest, Waiting, open_desk, waiting
 from audit_ledger.party.home import Home
 from audit_ledger.screen import USAGE, HomeOption, JsonOption, ReasonOption, command, err, fail, out, print_json, say
-from protocols.clock import stamp
+from protocols.clock import stamp, unix
+from protocols.errors import MalformedBytes
 
 app = typer.Typer()
+PURPOSES = {"surveillance": ("surveillance", "监测"), "research": ("research", "研究"), "outbreak": ("outbreak", "疫情应急")}
 
 
 @command(app, "admit", "kapok-audit admit --pending --home A")
@@ -44,13 +46,22 @@ def _is_agreed(request: KeyRequest, fingerprint: str, yes: bool) -> bool:
     shown = request.to_json()
     err.print(f"{shown['subject']}  {shown['legal_name']}  {shown['licence']}\n  {request.fingerprint}", markup=False)
     if fingerprint:
-        return request.fingerprint == fingerprint.lower().replace(" ", "")
+        return request.fingerprint == "".join(fingerprint.lower().split())
     if yes:
         return True
     said = typer.prompt(
-        say("first 16 characters as the hospital reads them out (empty: no)", "医院报出的前 16 位（空：不准入）"), default=""
+        say("first 16 characters as the hospital reads them out (empty: no)", "医院报出的前 16 位（空：不准入）"),
+        default="",
+        show_default=False,
+        err=True,
     )
-    return len(said) >= 16 and request.fingerprint.startswith(said.lower().replace(" ", ""))
+    return is_read_out(said, request.fingerprint)
+
+
+def is_read_out(said: str, fingerprint: str) -> bool:
+    """Whether what was typed is at least the first 16 characters; spaces between groups count for nothing."""
+    digits = "".join(said.lower().split())
+    return len(digits) >= 16 and fingerprint.startswith(digits)
 
 
 @command(app, "approve", "kapok-audit approve 3f2a… --home A --until 2026-12-31")
@@ -61,8 +72,7 @@ def approve(
     until: Annotated[str, typer.Option("--until", help=say("Last day, YYYY-MM-DD (default: 30 days).", "截止日，默认 30 天"))] = "",
 ) -> None:
     """Approve one query, or a programme and the queries under it. / 批准一个问题或一个方案。"""
-    id_ = _id(target or programme)
-    last = f"{until}T23:59:59Z" if until else stamp(int(time.time()) + 30 * 86_400)
+    id_, last = _id(target or programme), _last(until)
     with open_desk(Home(home)) as desk:
         _logged(desk.approve(id_, last))
 
@@ -107,16 +117,35 @@ def review(home: HomeOption, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"keys": [each.to_json() for each in requests], "statements": [_waiting(each) for each in items]})
         return
-    table = Table(say("kind", "类别"), "id", say("by", "提出方"), say("at", "时间"), say("purpose", "目的"), say("what", "内容"))
+    if not requests and not items:
+        out.print(say("nothing waits for a decision", "没有待办事项"))
     for request in requests:
-        table.add_row("key", request.fingerprint, request.add.subject, request.add.at, "", str(request.to_json()["legal_name"]))
+        _show(say("key", "密钥"), request.fingerprint, request.add.subject, request.add.at, str(request.to_json()["legal_name"]))
     for each in items:
-        table.add_row(each.kind, each.id, each.by, each.at, each.purpose, each.title)
-    out.print(table)
+        kind = {"query": say("query", "问题"), "programme": say("programme", "方案")}[each.kind]
+        purpose = PURPOSES.get(each.purpose, (each.purpose, each.purpose))
+        _show(kind, each.id, each.by, each.at, f"{say(*purpose)}: {each.title}")
+
+
+def _show(kind: str, id_: str, by: str, at: str, what: str) -> None:
+    """Not a table: an id has to be copied whole, also from a narrow terminal."""
+    out.print(f"{kind}  {id_}", style="bold", markup=False)
+    out.print(f"  {by}  {at}\n  {what}", markup=False)
 
 
 def _waiting(each: Waiting) -> dict[str, str]:
     return {name: getattr(each, name) for name in ("kind", "id", "by", "at", "purpose", "title")}
+
+
+def _last(until: str) -> str:
+    """The end of a day, or a time as statements write it; 30 days from now where nothing is said."""
+    if not until:
+        return stamp(int(time.time()) + 30 * 86_400)
+    try:
+        return stamp(unix(until)) if "T" in until else f"{date.fromisoformat(until).isoformat()}T23:59:59Z"
+    except (ValueError, MalformedBytes):
+        wanted = "2026-12-31 or 2026-12-31T00:00:00Z"
+        fail(USAGE, say(f"--until: expected {wanted}", f"--until 应写成 {wanted.replace(' or ', ' 或 ')}"))
 
 
 def _logged(index: int) -> None:

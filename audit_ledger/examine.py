@@ -1,6 +1,7 @@
 """What an auditor checks, as commands: verify, monitor, report, explain. Each needs the pinned trust file."""
 
 import time
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +53,7 @@ def monitor(
     target: Annotated[str, typer.Argument(help=say("Ledger folder or URL.", "账本目录或网址"))],
     mirror: Annotated[Path, typer.Option("--mirror", help=say("Own copy of what was verified.", "已核验内容的本地副本"))],
     trust: TrustOption = None,
-    every: Annotated[int, typer.Option("--every", help=say("Seconds; 0: once.", "间隔秒数；0 表示一次"))] = 0,
+    every: Annotated[int, typer.Option("--every", min=0, help=say("Seconds; 0: once.", "间隔秒数；0 表示一次"))] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Verify again and again, reading only what is new; ends at the first evidence. / 反复核验，只读新内容；见证据即止。"""
@@ -74,6 +75,8 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """A period's report: queries, spending, refusals, incidents; only of a verified ledger. / 时段报告（先核验）。"""
+    _require_day("--since", since)
+    _require_day("--until", until)
     found = _verified(target, _trust(trust))
     if not found.is_verified or found.view is None:
         end_ledger(found, as_json)
@@ -82,6 +85,13 @@ def report(
         print_json(data)
         return
     _show_report(data)
+
+
+def _require_day(option: str, text: str) -> None:
+    try:
+        _ = text in {"", "9999"} or date.fromisoformat(text[:10])
+    except ValueError:
+        fail(USAGE, say(f"{option}: expected YYYY-MM-DD", f"{option} 应写成 YYYY-MM-DD"))
 
 
 def _show_report(data: dict[str, Any]) -> None:

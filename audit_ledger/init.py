@@ -64,9 +64,13 @@ class Share:
             raise BadShares(f"share: {error}") from None
 
 
-def split(root: SigningKey, threshold: int, shares: int) -> list[Share]:
+def require_shares(threshold: int, shares: int) -> None:
     if not 2 <= threshold <= shares <= 255:
         raise BadShares(f"shares: expected 2 <= threshold <= shares <= 255, got {threshold} of {shares}")
+
+
+def split(root: SigningKey, threshold: int, shares: int) -> list[Share]:
+    require_shares(threshold, shares)
     seed, check = root.seed(), fingerprint(root.public)
     low, high = (Shamir.split(threshold, shares, half, False) for half in (seed[:_HALF], seed[_HALF:]))
     return [Share(number, threshold, (a, b), check) for (number, a), (_, b) in zip(low, high, strict=True)]
@@ -90,6 +94,7 @@ def combine(shares: list[Share]) -> SigningKey:
 def create_auditor(home: Home, name: str, shares: int, threshold: int) -> list[Path]:
     """Keys, card, config and share files; returns the share files, which leave this machine and are deleted here."""
     uri = str(Identity(Role.AUDITOR, Identity.parse(f"kapok://auditor/{name}").name))
+    require_shares(threshold, shares)  # before the first key: a home that is half made could not be made again
     root = home.create_key("root")
     made = {use: home.create_key(use) for use in ("approval", "service", "witness")}
     witness = witness_key(name, made["witness"])

@@ -23,7 +23,7 @@ from audit_ledger.init import BadDraft, BadShares, Share, combine, create_audito
 from audit_ledger.init import found as found_entries
 from audit_ledger.party.enrol import Invitation, enrol
 from audit_ledger.party.home import Home, HomeError
-from audit_ledger.screen import EVIDENCE, UNCHECKED, USAGE, VERIFIED, HomeOption, command, complain, fail, out, say
+from audit_ledger.screen import EVIDENCE, UNCHECKED, USAGE, VERIFIED, HomeOption, command, complain, fail, out, print_json, say
 from audit_ledger.serve import serve as serve_forever
 from audit_ledger.verify import exit_code
 from protocols.errors import ProtocolError
@@ -143,12 +143,18 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as ended:
         return int(ended.code or 0)
     except (LedgerError, ProtocolError) as error:
-        complain(f"{error}  [{error.code}]")
-        return _code(error)
+        return _told(f"{error}  [{error.code}]", error.code, _code(error), arguments)
     except (OSError, UnicodeDecodeError, ValidationError) as error:
-        complain(f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__)
-        return UNCHECKED
+        text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
+        return _told(text, "system", UNCHECKED, arguments)
     return VERIFIED
+
+
+def _told(message: str, code: str, status: int, arguments: Sequence[str]) -> int:
+    if "--json" in arguments:
+        print_json({"error": {"code": code, "exit_code": status, "message": message}})
+    complain(message)
+    return status
 
 
 def _code(error: LedgerError | ProtocolError) -> int:

@@ -71,7 +71,8 @@ def progress_bar() -> Iterator[Callable[[int, int], None]]:
     try:
         yield show
     finally:
-        bar.stop()
+        if bar.live.is_started:  # else it prints an empty line
+            bar.stop()
 
 
 def end_ledger(report: LedgerReport, as_json: bool) -> NoReturn:

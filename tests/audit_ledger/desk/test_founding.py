@@ -34,6 +34,9 @@ def draft(home: Home, **changes: str) -> bytes:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
+    with pytest.raises(BadShares):
+        create_auditor(Home(tmp_path / "A"), "gz", 2, 3)
+    assert not (tmp_path / "A").exists(), "a refused number of shares leaves no half-made home behind"
     create_auditor(Home(tmp_path / "A"), "gz", 3, 2)
     return Home(tmp_path / "A")
 
