@@ -135,7 +135,7 @@ def _select(spec: QuerySpec) -> tuple[str, dict[str, Any]]:
     columns = ", ".join([*labels, "count(*)", "count(DISTINCT person_id)", f"count({number})", f"sum({number})"])
     conditions = " AND ".join(["person_id IS NOT NULL", *_conditions(spec, parameters)])
     grouping = f" GROUP BY {', '.join(map(str, range(1, len(labels) + 1)))}" if labels else ""
-    return f"SELECT {columns} FROM {_SOURCES[spec.table].table} WHERE {conditions}{grouping}", parameters  # noqa: S608
+    return f"SELECT {columns} FROM {_SOURCES[spec.table].table} WHERE {conditions}{grouping}", parameters
 
 
 def _bind(parameters: dict[str, Any], value: object) -> str:
