@@ -167,6 +167,7 @@ LIES: dict[str, tuple[Callable[[Liar], set[str]], str]] = {
     "a release of other values": (lambda x: release(x, values="0" * 64), "are not those that were released"),
     "a release that hides a hospital": (lambda x: release(x, answered=x.answer.coverage.answered[1:]), "is not the opened member set"),
     "a coverage of its own": (lambda x: coverage(x, away=(H1,)), "is not that of the release"),
+    "a hospital named twice": (lambda x: x.problems(release=x.restated(x.answer.release, x.city.coordinator, left_out=(H1,)), coverage=x.answer.coverage.model_copy(update={"left_out": (H1,)})), "does not name every hospital of the audience once"),
     "a stranger who was incomplete": (lambda x: coverage(x, incomplete=(BUREAU,)), "names a stranger"),
     "another price": (lambda x: x.problems(price="0.020000000"), "was charged by"),
     "a smaller variance": (lambda x: x.problems(total_variances=("1.0000",)), "do not follow from the opened binding"),
