@@ -141,6 +141,7 @@ LIES: dict[str, tuple[Callable[[Liar], set[str]], str]] = {
     "an opening by the approval key": (lambda x: x.problems(opening=x.restated(x.answer.opening, x.city.approval)), "not signed by an admitted key"),
     "an opening of another query": (lambda x: opening(x, query="0" * 64), "is of another query, attempt or log"),
     "an opening of another round": (lambda x: bound(x, round=1), "is of another round"),
+    "a training whose plan cannot be read": (lambda x: {each for each in bound(x, round=1) if each.startswith("query: ")}, "query: "),
     "an opening after the window": (lambda x: opening(x, at="2026-11-23T08:10:00Z"), "came after the window closed"),
     "an opening without a binding": (lambda x: opening(x, preimage=b64(b"x")), "opening: cut short"),
     "n of another set": (lambda x: bound(x, n=4), "n or c"),
