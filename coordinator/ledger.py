@@ -18,7 +18,7 @@ from audit_ledger.log.store import LogStore
 from audit_ledger.note import Note
 from audit_ledger.policy import TrustFile
 from audit_ledger.proof import TlogProof
-from audit_ledger.view import LedgerView
+from audit_ledger.view import ADVISORY, LedgerView
 from coordinator.errors import AuditorAway
 from protocols.dsse import Envelope
 from protocols.statements import Signed, parse
@@ -78,7 +78,7 @@ class CityLedger:
         async with self._appending:
             signed, findings = self.findings(entry)
             known = self.view.seen_ids.get(signed.id)
-            if known is not None or findings:
+            if known is not None or any(each.rule not in ADVISORY for each in findings):
                 return known, findings
             return (await self._append([entry]))[0], []
 

@@ -17,7 +17,7 @@ def unix(text: str) -> int:
     if _STAMP.fullmatch(text) is None:
         raise MalformedBytes("expected a time like 2026-11-23T08:00:00Z")
     try:
-        return int(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp())
+        return int(datetime.fromisoformat(text).timestamp())
     except ValueError:
         raise MalformedBytes("no such time") from None
 
