@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 refused, 2 usage, 3 could not (a port, a file, the auditor
 import asyncio
 import json
 import logging
+import os
 import secrets
 import shutil
 import sys
@@ -17,15 +18,16 @@ from typing import Annotated, ParamSpec, TypeVar
 import structlog
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from audit_ledger.checkpoint import Checkpoint
 from audit_ledger.errors import LedgerError
 from audit_ledger.note import Note
 from audit_ledger.party.enrol import Invitation, token_hash
+from audit_ledger.party.help import in_one_language
 from audit_ledger.party.home import Home, HomeError
 from audit_ledger.tiles import CHECKPOINT_PATH, TileReader, folder_fetch
 from audit_ledger.view import LedgerView
+from audit_ledger.words import words
 from coordinator.config import Config
 from coordinator.errors import CoordinatorError
 from coordinator.founding import accept_founding, draft_root
@@ -39,9 +41,13 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The coordinator of a city. / 城市协调方。", pretty_exceptions_enable=False
 )
 console = Console(stderr=True)
+WORDS = words(sys.argv, os.environ)
+SAY = WORDS.say
 P = ParamSpec("P")
 T = TypeVar("T")
-HomeOption = Annotated[Path, typer.Option("--home", help="The coordinator's folder. / 协调方目录", envvar="KAPOK_COORDINATOR_HOME")]
+HomeOption = Annotated[
+    Path, typer.Option("--home", help="The coordinator's folder. / 协调方目录。", envvar="KAPOK_COORDINATOR_HOME")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines. / 供程序使用")]
 
 
@@ -54,7 +60,7 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             return command(*args, **kwargs)
         except (CoordinatorError, HomeError, LedgerError, ProtocolError, OSError) as error:
             code = getattr(error, "code", "system")
-            console.print(f"[red]✗[/] {error}  [dim]{code}[/]", highlight=False, soft_wrap=True)
+            console.print(f"✗ {error}  [{code}]", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(3) from None
 
     return run
@@ -64,37 +70,48 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
 @explained
 def init(
     home: HomeOption,
-    origin: Annotated[str, typer.Option(help="The log's name, e.g. gz.kapok.example/2026")] = "",
-    auditor_card: Annotated[Path | None, typer.Option(help="The auditor's public card")] = None,
-    founding: Annotated[Path | None, typer.Option(help="The founding file that the auditor countersigned")] = None,
-    name: Annotated[str, typer.Option(help="The coordinator's name")] = "city",
-    link_listen: Annotated[str, typer.Option(help="host:port for hospitals, bureau and auditor")] = "127.0.0.1:7443",
-    enrol_listen: Annotated[str, typer.Option(help="host:port for enrolment")] = "127.0.0.1:7444",
-    opener: Annotated[str, typer.Option(help="host:port of the auditor's opener")] = "127.0.0.1:7445",
-    witness: Annotated[str, typer.Option(help="URL of the auditor's witness")] = "http://127.0.0.1:7446",
+    origin: Annotated[str, typer.Option(help="The log's name, e.g. gz.kapok.example/2026 / 账本名")] = "",
+    auditor_card: Annotated[Path | None, typer.Option(help="The auditor's public card / 审计方名片")] = None,
+    founding: Annotated[
+        Path | None, typer.Option(help="The founding file that the auditor countersigned / 审计方会签的创始文件")
+    ] = None,
+    name: Annotated[str, typer.Option(help="The coordinator's name / 协调方简称")] = "city",
+    link_listen: Annotated[
+        str, typer.Option(help="host:port for hospitals, bureau and auditor / 供医院、疾控与审计方连接的 host:port")
+    ] = "127.0.0.1:7443",
+    enrol_listen: Annotated[str, typer.Option(help="host:port for enrolment / 登记用 host:port")] = "127.0.0.1:7444",
+    opener: Annotated[str, typer.Option(help="host:port of the auditor's opener / 审计方开启服务的 host:port")] = "127.0.0.1:7445",
+    witness: Annotated[str, typer.Option(help="URL of the auditor's witness / 审计方见证服务的网址")] = "http://127.0.0.1:7446",
 ) -> None:
     """Makes keys, CA and the draft of entry 0; called again with --founding, accepts the countersigned one. / 初始化。"""
     place = Home(home)
     if founding is not None:
         accept_founding(place, founding)
-        console.print(f"[green]✓[/] founded; give {home / 'trust.policy'} to everybody")
+        trust = home / "trust.policy"
+        _done(SAY(f"founded; give {trust} to everybody", f"已创立；请将 {trust} 交给各方"))
         return
     if auditor_card is None or not origin:
-        raise typer.BadParameter("--origin and --auditor-card are needed, or --founding")
+        raise typer.BadParameter(
+            SAY("--origin and --auditor-card are needed, or --founding", "需要 --origin 与 --auditor-card，或 --founding")
+        )
     uri = str(Identity.parse(f"kapok://coordinator/{name}"))
     config = draft_root(place, uri, origin, auditor_card, (link_listen, enrol_listen, opener, witness))
-    console.print(
-        f"[green]✓[/] {config.uri}: draft of entry 0 in {home / 'founding' / 'draft.json'}; let the auditor countersign it"
+    draft = home / "founding" / "draft.json"
+    _done(
+        SAY(
+            f"{config.uri}: draft of entry 0 in {draft}; let the auditor countersign it",
+            f"{config.uri}：首条草稿 {draft}，请审计方会签",
+        )
     )
 
 
 @app.command(epilog="Example: kapok-coordinator enroll hospital h01 --home C --out h01.json")
 @explained
 def enroll(
-    role: Annotated[str, typer.Argument(help="hospital, bureau or auditor")],
-    name: Annotated[str, typer.Argument(help="lower-case name, e.g. yuexiu-1")],
+    role: Annotated[str, typer.Argument(help="hospital, bureau or auditor / 角色：hospital、bureau 或 auditor")],
+    name: Annotated[str, typer.Argument(help="lower-case name, e.g. yuexiu-1 / 小写简称")],
     home: HomeOption,
-    out: Annotated[Path, typer.Option(help="Where to write the invitation")],
+    out: Annotated[Path, typer.Option(help="Where to write the invitation / 邀请文件的位置")],
 ) -> None:
     """Writes a one-time invitation for one party; hand it over in person or by a safe channel. / 发出一次性邀请。"""
     place = Home(home)
@@ -114,12 +131,12 @@ def enroll(
     )
     out.write_text(invitation.model_dump_json(indent=2))
     out.chmod(0o600)
-    console.print(f"[green]✓[/] invitation for {uri} in {out}")
+    _done(SAY(f"invitation for {uri} in {out}", f"{uri} 的邀请文件：{out}"))
 
 
 @app.command(epilog="Example: kapok-coordinator run --home C")
 @explained
-def run(home: HomeOption, quiet: Annotated[bool, typer.Option(help="Warnings only")] = False) -> None:
+def run(home: HomeOption, quiet: Annotated[bool, typer.Option(help="Warnings only / 只记录警告")] = False) -> None:
     """Runs the coordinator until it is told to stop (SIGTERM, Ctrl-C). / 运行协调方。"""
     configure_logs(quiet)
     asyncio.run(serve(Home(home), lambda address: print(f"ready {address}", flush=True)))
@@ -137,10 +154,10 @@ def nodes(home: HomeOption, json_: JsonOption = False) -> None:
     if json_:
         print(json.dumps([{"uri": uri, "fingerprint": fingerprint} for uri, fingerprint in rows]))
         return
-    table = Table("hospital / 医院", "fingerprint / 指纹")
     for uri, fingerprint in rows:
-        table.add_row(uri, fingerprint)
-    Console().print(table)
+        print(f"{uri}\n  {fingerprint or SAY('no key in force', '没有有效密钥')}")  # not a table: a fingerprint is compared whole
+    if not rows:
+        print(SAY("no hospital is admitted yet", "尚无已准入的医院"))
 
 
 def _entries(place: Home) -> list[bytes]:
@@ -169,14 +186,14 @@ def status(home: HomeOption, json_: JsonOption = False) -> None:
 
 @app.command(epilog="Example: kapok-coordinator backup --home C --out /backup/kapok")
 @explained
-def backup(home: HomeOption, out: Annotated[Path, typer.Option(help="A new folder")]) -> None:
+def backup(home: HomeOption, out: Annotated[Path, typer.Option(help="A new folder / 新目录")]) -> None:
     """Copies log, register, keys and CA while the coordinator is stopped. / 备份。"""
     store = open_log(Home(home), Config.read(Home(home)))  # holds the lock, and verifies what is copied
     try:
         shutil.copytree(home, out)
     finally:
         store.close()
-    console.print(f"[green]✓[/] {out}")
+    _done(str(out))
 
 
 def configure_logs(is_quiet: bool) -> None:
@@ -193,8 +210,12 @@ def configure_logs(is_quiet: bool) -> None:
     )
 
 
+def _done(text: str) -> None:
+    console.print(f"✓ {text}", markup=False, highlight=False, soft_wrap=True)
+
+
 def main() -> None:
-    app()
+    in_one_language(typer.main.get_command(app), WORDS.is_chinese)(prog_name="kapok-coordinator")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ not ours is named by its type only, since its text may quote a record.
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from audit_ledger.errors import LedgerError
 from audit_ledger.party.home import HomeError
+from audit_ledger.words import words
 from hospital_node.errors import InvalidConfig, NodeError, Usage
 from hospital_node.records.errors import RecordsError
 from hospital_node.records.report_text import Lang
@@ -23,13 +25,16 @@ from protocols.errors import ProtocolError
 
 
 def default_lang() -> str:
-    return "zh" if os.environ.get("LANG", "").startswith("zh") else "en"
+    return "zh" if words(sys.argv, os.environ).is_chinese else "en"
 
 
 DEFAULT_HOME = Path("~/.kapok-node")
 HomeOption = Annotated[Path, typer.Option("--home", help="The node's folder. 节点目录。", envvar="KAPOK_HOME")]
 JsonOption = Annotated[bool, typer.Option("--json", help="For machines: one JSON value. 输出 JSON。")]
-LangOption = Annotated[Lang, typer.Option("--lang", help="en or zh; LANG decides if not given.", default_factory=default_lang)]
+LangOption = Annotated[
+    Lang,
+    typer.Option("--lang", help="en or zh; LANG decides if not given. 语言：en 或 zh，默认看 LANG。", default_factory=default_lang),
+]
 OURS = (NodeError, LedgerError, ProtocolError, RecordsError)
 
 
@@ -59,6 +64,8 @@ def show(value: object, as_json: bool, text: object) -> None:
     """The value for machines, or the text (or rich table) for people."""
     if as_json:
         typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+    elif isinstance(text, str):
+        typer.echo(text)  # as it stands: fingerprints, paths and files are copied from here
     else:
         Console().print(text)
 

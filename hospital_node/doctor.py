@@ -11,10 +11,11 @@ from pathlib import Path
 import typer
 from cryptography import x509
 from rich.table import Table
+from rich.text import Text
 
 from audit_ledger.errors import LedgerError, StaleCheckpoint, Unavailable
 from audit_ledger.party.home import Home
-from hospital_node.commands import DEFAULT_HOME, OURS, HomeOption, JsonOption, LangOption, failures, show
+from hospital_node.commands import DEFAULT_HOME, OURS, HomeOption, JsonOption, LangOption, failures, say, show
 from hospital_node.config import Config
 from hospital_node.dataset import read_dataset
 from hospital_node.ledger_at_hand import fetch, followed
@@ -45,9 +46,11 @@ def doctor(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOptio
         place = home.expanduser()
         config = Config.read(place)
         found = [_guarded(name, look, place, config) for name, look in CHECKS.items()]
-        table = Table("", "check 检查", "finding 结果")
+        table = Table("", say(lang, "check", "检查"), say(lang, "finding", "结果"))
         for each in found:
-            table.add_row({True: "[green]✓", False: "[red]✗", None: "[yellow]?"}[each.is_well], each.name, each.detail)
+            english, _, chinese = each.name.rpartition(" ")
+            mark = {True: "[green]✓", False: "[red]✗", None: "[yellow]?"}[each.is_well]
+            table.add_row(mark, say(lang, english, chinese), Text(each.detail))
         show([asdict(each) for each in found], as_json, table)
         if any(each.is_well is False for each in found):
             raise typer.Exit(3)

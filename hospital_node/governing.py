@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from audit_ledger.errors import Unavailable
 from audit_ledger.party.home import Home
@@ -15,15 +14,19 @@ from hospital_node.config import Config
 from hospital_node.errors import Usage
 from hospital_node.ledger_at_hand import fetch, followed
 from hospital_node.policy import PEERS_FILE, POLICY_FILE, default_policy, peers_text, read_peers, read_policy
+from hospital_node.records.report_text import Lang
 from hospital_node.showing import opened
 from protocols.clock import stamp
 
 peers_app = typer.Typer(help="The hospitals whose noise this one relies on. 已接受的医院。", pretty_exceptions_enable=False)
 
+OwnHome = Annotated[Path | None, typer.Option("--home", help="The node's folder. 节点目录。")]
+OwnLang = Annotated[Lang | None, typer.Option("--lang", help="en or zh. 语言：en 或 zh。")]
+
 
 def policy(
     home: HomeOption = DEFAULT_HOME,
-    default: Annotated[bool, typer.Option("--default", help="Print a commented default file.")] = False,
+    default: Annotated[bool, typer.Option("--default", help="Print a commented default file. 打印带注释的默认文件。")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check and print the policy in force. 查看策略。"""
@@ -42,11 +45,12 @@ def peers(
     lang: LangOption,
     home: HomeOption = DEFAULT_HOME,
     accept_admitted: Annotated[
-        bool, typer.Option("--accept-admitted", help="Accept every hospital the auditor has admitted, without telephone calls.")
+        bool,
+        typer.Option("--accept-admitted", help="Accept every admitted hospital, without telephone calls. 接受全部已准入的医院。"),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List, accept or drop peers."""
+    """List, accept or drop peers. 查看、接受或移除医院。"""
     context.obj = (home.expanduser(), lang, as_json)
     if accept_admitted:
         with failures(as_json):
@@ -58,18 +62,23 @@ def peers(
 
 
 @peers_app.command("list", epilog="Example: kapok-node peers list --json")
-def list_peers(context: typer.Context) -> None:
-    """Admitted hospitals and whether they are accepted here."""
-    _list(*context.obj)
+def list_peers(context: typer.Context, home: OwnHome = None, lang: OwnLang = None, as_json: JsonOption = False) -> None:
+    """Admitted hospitals and whether they are accepted here. 已准入的医院及是否已接受。"""
+    _list(*_chosen(context, home, lang, as_json))
 
 
 @peers_app.command("accept", epilog="Example: kapok-node peers accept 9f86d081884c7d65…")
 def accept(
     context: typer.Context,
-    fingerprint: Annotated[str, typer.Argument(help="64 hex digits, as the other hospital read them out; 16 suffice if admitted.")],
+    fingerprint: Annotated[
+        str, typer.Argument(help="As the other hospital read it out; 16 digits suffice. 对方报出的指纹，至少 16 位。")
+    ],
+    home: OwnHome = None,
+    own_lang: OwnLang = None,
+    own_json: JsonOption = False,
 ) -> None:
-    """Accept one hospital by the fingerprint it read out."""
-    place, lang, as_json = context.obj
+    """Accept one hospital by the fingerprint it read out. 按对方报出的指纹接受一家医院。"""
+    place, lang, as_json = _chosen(context, home, own_lang, own_json)
     with failures(as_json):
         known = _admitted(place)
         matching = [each for each in known if len(fingerprint) >= 16 and each.startswith(fingerprint.lower())]
@@ -77,6 +86,12 @@ def accept(
             raise Usage(f"{fingerprint[:64]}: no admitted hospital has this fingerprint; see `kapok-node peers list`")
         _write(place, read_peers(place) | {matching[0]}, known)
     _list(place, lang, as_json)
+
+
+def _chosen(context: typer.Context, home: Path | None, lang: Lang | None, as_json: bool) -> tuple[Path, Lang, bool]:
+    """Options count behind `peers` and behind its commands."""
+    group_home, group_lang, group_json = context.obj
+    return (home.expanduser() if home else group_home), lang or group_lang, as_json or group_json
 
 
 def _admitted(place: Path) -> dict[str, str]:
@@ -102,23 +117,23 @@ def _write(place: Path, accepted: frozenset[str] | set[str], known: dict[str, st
     Home(place).write(PEERS_FILE, peers_text((each, known.get(each, "not admitted now")) for each in accepted).encode())
 
 
-def _list(place: Path, lang: object, as_json: bool) -> None:
+def _list(place: Path, lang: Lang, as_json: bool) -> None:
     with failures(as_json):
         known, accepted = _admitted(place), read_peers(place)
         rows = [
             {"fingerprint": each, "uri": known.get(each), "accepted": each in accepted}
             for each in sorted(known.keys() | accepted, key=lambda each: (known.get(each, ""), each))
         ]
-        table = Table("", "hospital 医院", "fingerprint 指纹")
-        for row in rows:
-            table.add_row("✓" if row["accepted"] else "", str(row["uri"] or "–"), str(row["fingerprint"]))
-        show(rows, as_json, table)
+        # Not a table: a fingerprint that is cut cannot be compared.
+        marks = {True: say(lang, "✓ accepted", "✓ 已接受"), False: say(lang, "✗ not accepted", "✗ 未接受")}
+        lines = [f"{marks[bool(row['accepted'])]}  {row['uri'] or '–'}\n  {row['fingerprint']}" for row in rows]
+        show(rows, as_json, "\n".join(lines) or say(lang, "no other hospital is admitted", "没有其他已准入的医院"))
 
 
 def pause(
     lang: LangOption,
     home: HomeOption = DEFAULT_HOME,
-    reason: Annotated[str, typer.Option(help="For your own record.")] = "by IT",
+    reason: Annotated[str, typer.Option(help="For your own record. 供本院留存的原因。")] = "by IT",
     as_json: JsonOption = False,
 ) -> None:
     """Stop answering, at once. 暂停应答。"""
@@ -133,7 +148,11 @@ def resume(
     lang: LangOption,
     home: HomeOption = DEFAULT_HOME,
     after_restore: Annotated[
-        bool, typer.Option("--after-restore", help="The journal was restored: take over the account that the ledger has of us.")
+        bool,
+        typer.Option(
+            "--after-restore",
+            help="The journal was restored: take over the ledger's account of us. 日志已从备份恢复：以账本所记为准。",
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -149,7 +168,7 @@ def resume(
 
 def backup(
     lang: LangOption,
-    file: Annotated[Path, typer.Argument(help="A new file.")],
+    file: Annotated[Path, typer.Argument(help="A new file. 新文件。")],
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:

@@ -1,11 +1,14 @@
 """`kapok-node`: the hospital's program. See README.md; exit codes and the way to fail are in `commands`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from audit_ledger.party.help import in_one_language
+from audit_ledger.words import words
 from hospital_node import governing, running, setting_up, showing
 from hospital_node.commands import DEFAULT_HOME, HomeOption, failures
 from hospital_node.doctor import doctor
@@ -37,7 +40,9 @@ app.command(epilog="Example: kapok-node backup /mnt/backup/journal-2026-11.sqlit
 @app.command(epilog="Example: kapok-node run --home /var/lib/kapok --trace /var/log/kapok-trace.jsonl")
 def run(
     home: HomeOption = DEFAULT_HOME,
-    trace: Annotated[Path | None, typer.Option(help="Seconds per step and question, one JSON line each; stays here.")] = None,
+    trace: Annotated[
+        Path | None, typer.Option(help="Seconds per step and question, one JSON line each; stays here. 逐步耗时文件，留在本机。")
+    ] = None,
 ) -> None:
     """Answer questions until it is stopped. Opens no port. 运行节点。"""
     with failures(as_json=False):
@@ -46,8 +51,8 @@ def run(
 
 
 def main() -> None:
-    app()
+    in_one_language(typer.main.get_command(app), words(sys.argv, os.environ).is_chinese)(prog_name="kapok-node")
 
 
 if __name__ == "__main__":
-    sys.exit(app())
+    main()

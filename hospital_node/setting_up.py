@@ -29,8 +29,16 @@ def init(
     licence: Annotated[str, typer.Option(help="The number of its licence. 医疗机构执业许可证号。")],
     home: HomeOption = DEFAULT_HOME,
     trust: Annotated[Path | None, typer.Option(help="The trust file, compared with the auditor's. 信任文件。")] = None,
-    slot_ms: Annotated[int, typer.Option(help="From member set to departure; longer than any count.", min=1)] = 1000,
-    grid_ms: Annotated[int, typer.Option(help="The grid of departures: 25 in a demo, 250 in production.", min=1)] = 250,
+    slot_ms: Annotated[
+        int,
+        typer.Option(
+            help="Milliseconds from member set to departure; longer than any count. 从成员确定到发出的毫秒数，须长于任何统计。",
+            min=1,
+        ),
+    ] = 1000,
+    grid_ms: Annotated[
+        int, typer.Option(help="Milliseconds between departures: 25 in a demo, 250 in production. 发出时刻的间隔毫秒数。", min=1)
+    ] = 250,
     as_json: JsonOption = False,
 ) -> None:
     """Make the folder: identity key, config, policy, dataset. Nothing is sent. 建立节点目录。"""

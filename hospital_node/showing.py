@@ -30,7 +30,8 @@ from protocols.query import QueryError, QuerySpec
 from protocols.query.words import Language, in_words
 from protocols.statements import Query
 
-BAR = 24
+BAR = 10
+PURPOSES = {"surveillance": ("surveillance", "监测"), "research": ("research", "研究"), "outbreak": ("outbreak", "疫情应急")}
 
 
 @contextmanager
@@ -53,8 +54,14 @@ def status(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOptio
         table.add_column()
         table.add_column(overflow="fold")
         for name, value in found.items():
-            table.add_row(say(lang, *_STATUS_WORDS[name]), str(value) if value is not None else "–")
+            table.add_row(say(lang, *_STATUS_WORDS[name]), _told(value, lang))
         show(found, as_json, table)
+
+
+def _told(value: object, lang: Lang) -> str:
+    if isinstance(value, bool):
+        return say(lang, "yes", "是") if value else say(lang, "no", "否")
+    return "–" if value is None else str(value)
 
 
 _STATUS_WORDS = {
@@ -98,7 +105,8 @@ def budget(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOptio
         table = Table(*(say(lang, *words) for words in _BUDGET_WORDS))
         for row in rows:
             share = Fraction(str(row["spent"])) / max(Fraction(str(row["limit"])), Fraction(1, 10**9))
-            table.add_row(*(str(row[name]) for name in ("block", "purpose", "spent", "limit", "epsilon")), _bar(share))
+            purpose = say(lang, *PURPOSES.get(row["purpose"], (row["purpose"],) * 2))
+            table.add_row(row["block"], purpose, *(row[name] for name in ("spent", "limit", "epsilon")), _bar(share))
         show(rows, as_json, table)
 
 
@@ -143,21 +151,20 @@ def questions(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOp
         with opened(place.path) as journal:
             view, asked = followed(place, journal).view, journal.questions()
         rows = [_question_row(view, each, lang) for each in asked]
-        table = Table(*(say(lang, *words) for words in _QUESTION_WORDS), show_lines=True)
-        for row in rows:
-            ended = " ".join((str(row["outcome"]), *_strings(row["reasons"])))
-            table.add_row(str(row["at"]), str(row["query"])[:12], str(row["asker"]), str(row["words"]), str(row["price"]), ended)
-        show(rows, as_json, table)
+        lines = [_question_lines(row, lang) for row in rows]
+        show(rows, as_json, "\n\n".join(lines) or say(lang, "no question has come yet", "尚未收到查询"))
 
 
-_QUESTION_WORDS = (
-    ("when", "时间"),
-    ("id", "编号"),
-    ("asker", "提问方"),
-    ("question", "内容"),
-    ("price", "代价"),
-    ("outcome", "结果"),
-)
+def _question_lines(row: dict[str, object], lang: Lang) -> str:
+    """Not a table: the question in words is long, and stands best as it is."""
+    ended = " ".join((str(row["outcome"]), *_strings(row["reasons"])))
+    return "\n".join(
+        (
+            f"{row['at']}  {row['query']}",
+            f"{row['asker'] or '–'}  {say(lang, 'price', '代价')} {row['price']}  {say(lang, 'here', '本院')}: {ended}",
+            *(f"  {line}" for line in str(row["words"]).splitlines()),
+        )
+    )
 
 
 def _question_row(view: LedgerView, asked: StoredQuestion, lang: Lang) -> dict[str, object]:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from audit_ledger.errors import LedgerError
+from audit_ledger.errors import LedgerError, Unavailable
 from audit_ledger.party.channel import OPTIONS, server_name
 from audit_ledger.party.home import Home, HomeError
 from protocols.canonical import b64
@@ -27,6 +27,12 @@ class EnrolmentRefused(LedgerError):
     """The coordinator did not admit the signing request; the message lists the codes."""
 
     code = "enrolment.refused"
+
+
+class EnrolmentUnreachable(Unavailable):
+    """The door did not answer, or is not the one whose CA the invitation names; nobody refused."""
+
+    code = "enrolment.unreachable"
 
 
 class Invitation(BaseModel):
@@ -48,6 +54,8 @@ class Invitation(BaseModel):
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise HomeError(f"{path}: not there") from None
+        except IsADirectoryError:
+            raise HomeError(f"{path}: a folder, expected the invitation file") from None
         except ValidationError:
             raise HomeError(f"{path}: not an invitation; ask the operator for `kapok-coordinator enroll`") from None
 
@@ -70,7 +78,7 @@ def key_request(home: Home, origin: str, uri: str, at: str, licence: Licence, ou
 
 
 def enrol(home: Home, invitation: Invitation, request: bytes) -> None:
-    """Fetches the certificate and writes tls/. Raises EnrolmentRefused or LedgerError when the door cannot be reached."""
+    """Fetches the certificate and writes tls/. Raises EnrolmentRefused, or EnrolmentUnreachable when the door does not answer."""
     private = ec.generate_private_key(ec.SECP256R1())
     csr = x509.CertificateSigningRequestBuilder()
     csr = csr.subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, invitation.uri)])).add_extension(
@@ -93,7 +101,7 @@ def _ask(invitation: Invitation, csr: bytes, request: bytes) -> bytes:
         try:
             reply = link_pb2_grpc.EnrolmentStub(channel).Enrol(message, timeout=30)
         except grpc.RpcError as error:
-            raise EnrolmentRefused(f"{invitation.enrol_address}: {error.code().name.lower()}") from None
+            raise EnrolmentUnreachable(f"{invitation.enrol_address}: {error.code().name.lower()}") from None
     if reply.refusals:
         raise EnrolmentRefused("; ".join(f"{each.code}: expected {each.expected}, got {each.got}" for each in reply.refusals))
     return bytes(reply.certificate)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
-import grpc
 import typer
 from rich.console import Console
 
@@ -133,8 +132,7 @@ def exit_code(error: Exception) -> int:
     if isinstance(error, ClientError):
         return error.exit_code
     if isinstance(error, EnrolmentRefused):
-        # The door names a status when it could not be reached at all; then nobody refused.
-        return 3 if isinstance(error.__context__, grpc.RpcError) else 1
+        return 1
     if isinstance(error, LedgerError) and not isinstance(error, HomeError | MalformedPolicy):
         return 3
     return 2

@@ -6,6 +6,7 @@ even that of a fault in the program: an exception that is not ours is named by i
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,6 +20,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from audit_ledger.words import words
 from hospital_node.records.codes import CodeMap
 from hospital_node.records.csv_mapping import example_mapping, read_mapping
 from hospital_node.records.districts import read_postal_codes
@@ -47,22 +49,35 @@ def _print_example(wanted: bool) -> None:
 
 
 def _default_lang() -> str:
-    return "zh" if os.environ.get("LANG", "").startswith("zh") else "en"
+    return "zh" if words(sys.argv, os.environ).is_chinese else "en"
 
 
 _HOME = Path("~/.kapok-node")
-Home = Annotated[Path, typer.Option(help="The node's folder; records lie in its records/.", envvar="KAPOK_HOME")]
-AsJson = Annotated[bool, typer.Option("--json", help="The report as JSON.")]
-Language = Annotated[Lang, typer.Option(help="en or zh; LANG decides if not given.", default_factory=_default_lang)]
-CodeMaps = Annotated[list[Path] | None, typer.Option(help="More codes: system,code,icd10,name. May be given again; the last wins.")]
-PostalCodes = Annotated[Path | None, typer.Option(help="Postal code to district: postal code,adcode a line, no header.")]
-Example = Annotated[bool, typer.Option("--example-mapping", help="Print a mapping.", callback=_print_example, is_eager=True)]
-Zone = Annotated[str, typer.Option(help="The zone whose calendar dates count.", callback=_zone)]
+Home = Annotated[
+    Path, typer.Option(help="The node's folder; records lie in its records/. 节点目录，病历在其 records/ 中。", envvar="KAPOK_HOME")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="The report as JSON. 以 JSON 输出报告。")]
+Language = Annotated[
+    Lang, typer.Option(help="en or zh; LANG decides if not given. 语言：en 或 zh，默认看 LANG。", default_factory=_default_lang)
+]
+CodeMaps = Annotated[
+    list[Path] | None, typer.Option(help="More codes: system,code,icd10,name; may be repeated. 补充编码表，可重复，以后者为准。")
+]
+PostalCodes = Annotated[
+    Path | None, typer.Option(help="Lines of postal code,adcode without a header. 邮政编码与区划代码对照，无表头。")
+]
+Example = Annotated[
+    bool, typer.Option("--example-mapping", help="Print a mapping. 打印映射示例。", callback=_print_example, is_eager=True)
+]
+Zone = Annotated[str, typer.Option(help="The zone whose calendar dates count. 日历日期所用时区。", callback=_zone)]
 
 
 @import_app.command("fhir", epilog="Example: kapok-node import fhir export/ bundle.json --home /var/lib/kapok")
 def import_fhir(
-    paths: Annotated[list[Path], typer.Argument(help="Bundles (.json), Bulk Data (.ndjson), plain or .gz, or folders of them.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(help="Bundles (.json), Bulk Data (.ndjson), also .gz, or folders of them. 文件或目录，可为 .gz。"),
+    ],
     lang: Language,
     home: Home = _HOME,
     as_json: AsJson = False,
@@ -70,7 +85,7 @@ def import_fhir(
     postal_codes: PostalCodes = None,
     zone: Zone = "Asia/Shanghai",
 ) -> None:
-    """Import FHIR R4: Patient, Encounter, Condition, Observation. A record of an id already there replaces it."""
+    """Import FHIR R4: Patient, Encounter, Condition, Observation. A record of a known id replaces it. 导入 FHIR R4 记录。"""
     with _failures(lang, as_json):
         files = fhir_files(paths)
         with _progress(files) as advance:
@@ -83,8 +98,8 @@ def import_fhir(
     epilog="Example: kapok-node import csv --example-mapping > m.toml; kapok-node import csv visits.csv --mapping m.toml",
 )
 def import_csv(
-    path: Annotated[Path, typer.Argument(help="The CSV file, UTF-8 or GB18030.")],
-    mapping: Annotated[Path, typer.Option(help="TOML: which column means what.")],
+    path: Annotated[Path, typer.Argument(help="The CSV file, UTF-8 or GB18030. CSV 文件。")],
+    mapping: Annotated[Path, typer.Option(help="TOML: which column means what. 映射文件：各列含义。")],
     lang: Language,
     home: Home = _HOME,
     as_json: AsJson = False,
@@ -93,7 +108,7 @@ def import_csv(
     zone: Zone = "Asia/Shanghai",
     example: Example = False,
 ) -> None:
-    """Import a CSV file whose columns a mapping file names."""
+    """Import a CSV file whose columns a mapping file names. 按映射文件导入 CSV。"""
     with _failures(lang, as_json):
         columns = read_mapping(mapping)
         with _progress([path]) as advance:

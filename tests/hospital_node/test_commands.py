@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import click
 import pytest
+import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
 from audit_ledger.party.enrol import Invitation
+from audit_ledger.party.help import in_one_language
 from audit_ledger.party.home import Home
 from hospital_node.main import app
 from hospital_node.policy import default_policy, read_peers
@@ -178,6 +181,35 @@ def test_tables_and_doctor_speak_of_counts_and_never_of_people(asked: Nodes, tmp
     assert found["certificate"] is False
     assert checks.exit_code == 3
     assert not any(secret in result.output + checks.output for secret in PERSONAL)
+
+
+def test_the_policy_is_printed_as_the_file_it_is(tmp_path: Path, invitation: Path) -> None:
+    """A renderer that reads `[shares]` as markup prints a policy that is none."""
+    _init(tmp_path / "home", invitation)
+    shown = kapok_node("policy", "--home", tmp_path / "home").stdout
+    assert shown.strip() == (tmp_path / "home" / "policy.toml").read_text("utf-8").strip()
+
+
+def test_peers_are_listed_with_whole_fingerprints_and_options_behind_the_command_count(asked: Nodes) -> None:
+    home = asked.first().home
+    rows = json.loads(kapok_node("peers", "list", "--home", home, "--json").stdout)
+    shown = kapok_node("peers", "--home", home, "list", "--lang", "zh").stdout
+    assert all(row["fingerprint"] in shown for row in rows)
+    assert "已接受" in shown
+
+
+def test_a_help_page_is_in_one_language() -> None:
+    for is_chinese in (False, True):
+        command = in_one_language(typer.main.get_command(app), is_chinese)
+        for each in _all_below(command):
+            texts = [str(each.help), *(str(getattr(param, "help", "") or "") for param in each.params)]
+            assert all(bool(re.search(r"[\u4e00-\u9fff]", text)) == is_chinese for text in texts if text), each.name
+
+
+def _all_below(command: click.Command) -> Iterator[click.Command]:
+    yield command
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        yield from _all_below(each)
 
 
 def test_every_command_has_an_example() -> None:

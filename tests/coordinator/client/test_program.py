@@ -55,7 +55,7 @@ def test_a_home_or_an_invitation_that_is_no_such_thing_ends_without_a_traceback(
     assert "Not a directory" in told.err
     assert json.loads(told.out)["error"]["exit_code"] == 2
     assert _run("init", "--invite", str(tmp_path), "--legal-name", "CDC", "--licence", "1") == 2
-    assert "Is a directory" in capsys.readouterr().err
+    assert "a folder, expected the invitation file" in capsys.readouterr().err
 
 
 def test_a_missing_argument_is_json_for_a_program_that_asked_for_json(capsys):
