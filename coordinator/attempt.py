@@ -49,7 +49,8 @@ def bind(question: Question, view: LedgerView, turn: Turn, gone: set[str]) -> At
     sets = choose_sets(ready, peers)
     if len(sets.counting) < question.query.floor:
         got = f"{len(sets.counting)} of {len(question.readys)} ready"
-        raise Ended("failed", [Refusal(Reason.TOO_FEW_MEMBERS, f"{question.query.floor} that accept each other", got)])
+        too_few = Refusal(Reason.TOO_FEW_MEMBERS, f"{question.query.floor} that accept each other", got)
+        raise Ended("failed", [too_few, *question.why_balked()])
     asked, n = question.admitted.asked, len(sets.counting)
     members = tuple(Member(uri, facts.readys[uri].agreement, facts.readys[uri].id) for uri in sets.members)
     binding = Binding(

@@ -161,7 +161,7 @@ class Gathering:
                 return Complete(bound.binding, [made[uri] for uri in bound.uris])
             question.gone |= lost
         exhausted = Refusal(Reason.ATTEMPTS_EXHAUSTED, f"{CONTRACT.attempts} attempts", "none complete")
-        raise Ended("failed", [exhausted, *_balked(question)])
+        raise Ended("failed", [exhausted, *question.why_balked()])
 
     async def _leave_out_the_gone(self, question: Question, number: int) -> None:
         """Inside a segment the member set only shrinks, also over a restart."""
@@ -263,10 +263,6 @@ def _too_few(question: Question) -> list[Refusal]:
         statement: Any = parse(envelope).statement
         reasons += [Refusal(reason_of(each.code), each.expected, each.got, uri) for each in statement.reasons]
     return reasons
-
-
-def _balked(question: Question) -> list[Refusal]:
-    return [each for balked in question.balked.values() for refusals in balked.values() for each in refusals]
 
 
 def reason_of(code: str) -> Reason:

@@ -78,6 +78,10 @@ class Question:
     def query(self) -> Query:
         return self.admitted.asked.query
 
+    def why_balked(self) -> list[Refusal]:
+        """Every reason with which hospitals refused a member set so far."""
+        return [each for balked in self.balked.values() for refusals in balked.values() for each in refusals]
+
     async def note(self) -> None:
         """Wakes everybody who waits for this question."""
         async with self.changed:

@@ -4,6 +4,7 @@ Everything here is a function of the signed query alone: the plan's shape, the b
 vector, and how large an honest entry can be. Node and coordinator compute it for themselves; nothing of it is trusted from a frame.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -84,7 +85,7 @@ class Asked:
             raise MalformedBytes(f"a fit has 2 to 50 rounds, got {query.rounds}")
         if len(query.variances) != 1:
             raise MalformedBytes(f"a fit has one noise variance, got {len(query.variances)}")
-        cell_max = MAX_PATIENTS * len(spec.blocks) * SCALE
+        cell_max = MAX_PATIENTS * len(spec.blocks) * math.ceil(spec.clip * SCALE)
         piece = Piece(spec.width, spec.l1, spec.l2_squared, variance_of(query.variances[0]), cell_max)
         return cls(query, spec, spec.table, spec.blocks, (piece,))
 

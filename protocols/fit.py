@@ -1,16 +1,18 @@
 """The typed spec of a fit: a logistic regression over visits, by noisy Newton rounds that share the path of every other question.
 
 Each round all hospitals sum, per (patient, block), gradient and Hessian of the log-likelihood at the round's public weights; each
-(patient, block)'s stacked contribution is clipped to `CLIP` in L2 and written as integers at `SCALE`, truncated toward zero, so
-that its integer L2 norm never exceeds CLIP · SCALE. Features are public functions of a row with values in [-1, 1] (preprocessing
-constants are public). One round's sums are one piece of a release; the rounds of a fit are charged together.
+(patient, block)'s stacked contribution is clipped to `clip`, the square root of the number of columns, in L2 and written as
+integers at `SCALE`, truncated toward zero, so that its integer L2 norm never exceeds clip · SCALE. One visit is never longer than
+that clip (its gradient alone reaches it only where the model was certain and wrong), so only patients of several visits in a month
+are clipped. Features are public functions of a row with values in [-1, 1] (preprocessing constants are public). One round's sums
+are one piece of a release; the rounds of a fit are charged together.
 """
 
 from __future__ import annotations
 
+import math
 from datetime import date
 from enum import StrEnum
-from math import isqrt
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,7 +24,6 @@ from protocols.errors import MalformedBytes
 from protocols.query.domains import EARLIEST, LATEST, MAX_MONTHS, months_between
 
 SCALE = 1024
-CLIP = 1
 WEIGHT_UNITS = 2**20
 MAX_WEIGHT = 64
 Weights = npt.NDArray[np.float64]
@@ -85,12 +86,17 @@ class FitSpec(_Term):
 
     @property
     def l2_squared(self) -> int:
-        return (CLIP * SCALE) ** 2
+        return len(self.columns) * SCALE**2
+
+    @property
+    def clip(self) -> float:
+        """The L2 radius of one (patient, block)'s contribution, in the units of the features."""
+        return math.sqrt(len(self.columns))
 
     @property
     def l1(self) -> int:
         """By Cauchy-Schwarz, rounded up."""
-        return isqrt(self.width * self.l2_squared - 1) + 1
+        return math.isqrt(self.width * self.l2_squared - 1) + 1
 
     def to_json(self) -> dict[str, Any]:
         encoded: dict[str, Any] = self.model_dump(mode="json", by_alias=True)

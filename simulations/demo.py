@@ -1,7 +1,8 @@
 """The demo: a city of real processes is founded, asked, trained and audited, and its answers stand beside the truth.
 
 Leaves in the output folder: `ledger/` (the tiled log), `trust.policy`, `answers/<name>.json` (bundles that verify offline),
-`exact/<name>.json` (what all records say, which only a simulation can know), `charts/`, `summary.json`, and the city's own folders.
+`exact/<name>.json` (what all records say, which only a simulation can know), `models/`, `charts/`, `summary.json`, and the city's
+own folders.
 """
 
 import json
@@ -114,6 +115,7 @@ class Demo:
             town.approve_programme("Respiratory and vector-borne surveillance", tables, "0.900000000")
             rows = [self._ask(town, asked) for asked in questions(self.asked_year)]
             trained = train(town, admission_fit(self.asked_year), self._tell, console)
+            shutil.copy(town.bureau / "answers" / f"{trained['query']}.json", self.out / "models" / "admission.json")
             verdict = self._audit(town)
             self._write_summary(rows, trained, verdict, time.monotonic() - started)
             if keep:
@@ -121,9 +123,9 @@ class Demo:
         return 0 if verdict == "verified" else 1
 
     def _clear(self) -> None:
-        for name in ("ledger", "answers", "exact", "charts", "city", "fhir", "logs"):
+        for name in ("ledger", "answers", "exact", "charts", "models", "city", "fhir", "logs"):
             shutil.rmtree(self.out / name, ignore_errors=True)
-        for name in ("answers", "exact", "charts"):
+        for name in ("answers", "exact", "charts", "models"):
             (self.out / name).mkdir(parents=True)
 
     def _tell(self, text: str) -> None:
@@ -190,7 +192,8 @@ class Demo:
         shutil.copytree(town.ledger, self.out / "ledger", dirs_exist_ok=True)
         shutil.copy(town.trust, self.out / "trust.policy")
         trust, verdicts = self.out / "trust.policy", []
-        for target in (self.out / "ledger", *sorted((self.out / "answers").glob("*.json"))):
+        bundles = [path for name in ("answers", "models") for path in sorted((self.out / name).glob("*.json"))]
+        for target in (self.out / "ledger", *bundles):
             try:
                 run("kapok-audit", "verify", target, "--trust", trust)
                 verdicts.append("verified")

@@ -17,7 +17,7 @@ from simulations.processes import run
 from simulations.town import Tell, Town
 
 ROUNDS = 6
-SD = 8
+SD = 16
 
 
 def train(town: Town, spec: FitSpec, tell: Tell, console: Console) -> dict[str, Any]:

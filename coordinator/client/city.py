@@ -111,6 +111,10 @@ class City:
     def __exit__(self, *_: object) -> None:
         self._desk.__exit__()
 
+    def now(self) -> int:
+        """The client's clock, in seconds."""
+        return int(self._clock())
+
     def catalog(self) -> Catalog:
         return Catalog.read(self._desk.catalog())
 

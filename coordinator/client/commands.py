@@ -198,7 +198,7 @@ def train(
     ctx: typer.Context,
     fit: Annotated[Path, typer.Argument(help="opt.fit")],
     rounds: Annotated[int, typer.Option("--rounds", min=2, max=CONTRACT.segment_rounds, help="opt.rounds")] = 6,
-    sd: Annotated[float, typer.Option("--sd", min=0.01, help="opt.fit_sd")] = 8.0,
+    sd: Annotated[float, typer.Option("--sd", min=0.01, help="opt.fit_sd")] = 16.0,
     detach: Annotated[bool, typer.Option("--detach", help="opt.detach")] = False,
     home: HomeFolder = DEFAULT_HOME,
     lang: LangName = None,

@@ -34,7 +34,7 @@ EXAMPLES = {
     "programs": "kapok programs add --title ILI --table visits --purpose surveillance --max-price 0.02 --until 2027-01-01",
     "preview": "kapok preview ili.sql --sd 20 --programme ILI",
     "query": "kapok query ili.sql --programme ILI --sd 20 --out ili.csv --chart ili.png",
-    "train": "kapok train admission.json --rounds 6 --sd 8",
+    "train": "kapok train admission.json --rounds 6 --sd 16",
     "answers": "kapok answers 3f2a --chart ili.png",
     "cancel": "kapok cancel 3f2a",
     "resume": "kapok resume 3f2a",

@@ -261,8 +261,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "opt.fit": ("拟合说明文件(.json 或 .toml)", "a fit's .json or .toml file"),
     "opt.rounds": ("牛顿迭代轮数，一并计价", "Newton rounds, charged together"),
     "opt.fit_sd": (
-        "每轮各项噪声标准差（患者贡献为 1）",
-        "noise sd of each sum in a round, in units of one patient's clip",
+        "每轮各项噪声标准差（单次就诊为 1）",
+        "noise sd of each sum in a round, in units of one visit",
     ),
     "opt.detach": ("记入账本后即返回，之后用 kapok resume 继续", "return once it is logged; kapok resume goes on"),
     "opt.id": ("问题编号或其开头", "a question's id, or its beginning"),

@@ -2,14 +2,13 @@
 
 The released integers are the final weights (units of 2^-20) and the last round's noisy sums; the covariance of the weights is
 H^-1 (H + s^2 I) H^-1, with H the noisy Hessian and s the standard deviation of the noise on the gradient: sampling plus noise.
-It is the error of the fit of the *clipped* contributions (`protocols.fit.CLIP`): clipping shrinks what a surprising visit says, and
-that bias is not in it. Where nothing is clipped, 95 % intervals hold the true coefficients 95 % of the time (the tests measure it).
+Contributions of patients with several visits in a month may be clipped (`protocols.fit`): that bias is not in it. Where nothing is
+clipped, 95 % intervals hold the true coefficients 95 % of the time (the tests measure it).
 """
 
 import json
 import math
 import os
-import time
 import tomllib
 from dataclasses import dataclass
 from fractions import Fraction
@@ -87,7 +86,7 @@ def fit_statement(city: City, spec: FitSpec, rounds: int, sd: float) -> Query:
     """The question of a fit, for the auditor to approve. Raises BadUsage where its price is beyond any budget."""
     if not 0 < sd <= LARGEST_SD:  # false for NaN too
         raise BadUsage("error.file", path="--sd", why=f"0 < sd <= {LARGEST_SD:,}, not {sd}")
-    now = int(time.time())
+    now = city.now()
     catalog = city.catalog()
     audience = catalog.audience(())
     statement = Query(
@@ -126,7 +125,7 @@ def is_fit_question(envelope: bytes) -> bool:
 def fitted(raw: bytes, asked_id: str, city: City) -> Fitted:
     """Verified before a number is read. Raises Unverified."""
     try:
-        report = verify_answer(raw, city.trust, int(time.time()))
+        report = verify_answer(raw, city.trust, city.now())
         bundle = Bundle.model_validate_json(raw)
         signed = parse(bundle.query.entry.encode())
         question = Asked.of(signed.statement) if isinstance(signed.statement, Query) else None

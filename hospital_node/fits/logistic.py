@@ -1,6 +1,6 @@
 """One Newton round of a logistic regression: gradient and Hessian sums, clipped per (patient, block), as integers.
 
-Promise: adding or removing one patient's rows of one block moves the returned vector by at most CLIP * SCALE in L2, in integers,
+Promise: adding or removing one patient's rows of one block moves the returned vector by at most clip * SCALE in L2, in integers,
 whatever the records hold (privacy choice 7). Floats appear only inside one (patient, block)'s own contribution; each contribution
 is clipped, truncated toward zero to integers, and only then summed, so no rounding of a sum depends on anybody else's rows.
 
@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from protocols.fit import CLIP, SCALE, Feature, FitSpec, Weights
+from protocols.fit import SCALE, Feature, FitSpec, Weights
 from protocols.secagg.ring import Integers
 
 Floats = npt.NDArray[np.float64]
@@ -23,7 +23,7 @@ _COLUMNS = {
     Feature.WINTER: "CASE WHEN month(visit_date) IN (12, 1, 2) THEN 1.0 ELSE 0.0 END",
     Feature.WEEKEND: "CASE WHEN isodow(visit_date) > 5 THEN 1.0 ELSE 0.0 END",
 }
-# A float just below 1: the clipped vector's rounding error can then never carry its truncation past CLIP * SCALE.
+# A float just below 1: the clipped vector's rounding error can then never carry its truncation past clip * SCALE.
 _SAFE = SCALE * (1 - 2.0**-30)
 
 
@@ -34,7 +34,7 @@ def newton_sums(spec: FitSpec, connection: duckdb.DuckDBPyConnection, weights: W
         return np.zeros(spec.width, np.int64)
     stacked = _stacked(features, outcome, weights)
     starts = np.flatnonzero(np.r_[True, (group[1:] != group[:-1]).any(axis=1)])
-    total: Integers = _clipped(np.add.reduceat(stacked, starts, axis=0)).sum(axis=0)
+    total: Integers = _clipped(np.add.reduceat(stacked, starts, axis=0), spec.clip).sum(axis=0)
     return total
 
 
@@ -63,9 +63,9 @@ def _stacked(features: Floats, outcome: Floats, weights: Weights) -> Floats:
     return np.concatenate([gradient, hessian], axis=1)
 
 
-def _clipped(contributions: Floats) -> Integers:
+def _clipped(contributions: Floats, clip: float) -> Integers:
     norms = np.linalg.norm(contributions, axis=1, keepdims=True)
-    shrink = np.minimum(1.0, CLIP / np.maximum(norms, 1e-300))
-    # Truncation toward zero never lengthens a vector, so the integer norm stays within CLIP * SCALE.
+    shrink = np.minimum(1.0, clip / np.maximum(norms, 1e-300))
+    # Truncation toward zero never lengthens a vector, so the integer norm stays within clip * SCALE.
     whole: Integers = np.trunc(contributions * shrink * _SAFE).astype(np.int64)
     return whole

@@ -1,5 +1,6 @@
 """The spec of a fit has one encoding and refuses with the place; weights have one encoding and bounds; what a fit costs."""
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -93,7 +94,8 @@ def test_a_fit_gives_one_piece_and_counts_its_rounds_from_one() -> None:
     assert asked.released_length == SPEC.width + 3
     assert asked.blocks == SPEC.blocks
     assert (piece.l2_squared, piece.variance) == (SPEC.l2_squared, Fraction(64 * SCALE**2))
-    assert piece.cell_max == MAX_PATIENTS * 3 * SCALE
+    assert piece.l2_squared == 3 * SCALE**2
+    assert piece.cell_max == MAX_PATIENTS * 3 * math.ceil(math.sqrt(3) * SCALE)
 
 
 @pytest.mark.parametrize("features", [["age"], ["age", "male"], ["age", "male", "winter", "weekend"]])

@@ -139,11 +139,11 @@ def _query_of(variance: Fraction, rounds: int) -> st.Query:
 @pytest.mark.wire
 def test_the_question_that_is_sent_is_a_fit_for_the_auditor_to_approve(bureau: Bureau, tmp_path: Path) -> None:
     bureau.desk.asked = lambda envelope: [link_pb2.Progress(query=st.parse(envelope).id, state="logged")]
-    assert bureau("train", _file(tmp_path), "--rounds", "4", "--sd", "9", "--detach") == 0
+    assert bureau("train", _file(tmp_path), "--rounds", "4", "--sd", "18", "--detach") == 0
     query = st.parse(bureau.desk.envelopes[0]).statement
     assert isinstance(query, st.Query)
     assert (query.purpose, query.programme, query.rounds, query.spec) == ("research", None, 4, FIT)
-    assert query.variances == (f"{81 * SCALE**2}.0000",)
+    assert query.variances == (f"{324 * SCALE**2}.0000",)
     asked = Asked.of(query)
     assert asked.released_length == 9 + 3
 
@@ -152,7 +152,7 @@ def test_the_question_that_is_sent_is_a_fit_for_the_auditor_to_approve(bureau: B
 def test_a_stored_fit_is_shown_again_as_a_fit(bureau: Bureau, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shown as a question's answer it would be told to be malformed: evidence where there is none."""
     bureau.desk.asked = lambda envelope: [link_pb2.Progress(query=st.parse(envelope).id, state="logged")]
-    assert bureau("train", _file(tmp_path), "--rounds", "4", "--sd", "9", "--detach") == 0
+    assert bureau("train", _file(tmp_path), "--rounds", "4", "--sd", "18", "--detach") == 0
     id_ = st.parse(bureau.desk.envelopes[0]).hex_id
     bureau.home.write(f"answers/{id_}.json", b"{}")
     read: list[str] = []
