@@ -3,12 +3,17 @@
 Exit codes: 0 the auditor's verdict is clean, 1 it is not, 2 usage, 3 a program of the city failed.
 """
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from audit_ledger.party.help import in_one_language
+from audit_ledger.words import words
+from simulations.city.relocate import UnreadableSource
 from simulations.demo import SLOT_MS, Demo
 from simulations.processes import CommandFailed
 
@@ -27,7 +32,8 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where everything goes. / 输出目录")],
     hospitals: Annotated[int, typer.Option(min=4, max=24, help="How many hospitals. / 医院数")] = 6,
     fhir: Annotated[
-        Path | None, typer.Option(exists=True, file_okay=False, help="FHIR R4 records instead of invented ones")
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="FHIR R4 records instead of invented ones. / 用 FHIR R4 记录代替虚构的"),
     ] = None,
     visits: Annotated[
         int, typer.Option(min=100, help="Visits at the average hospital of the invented city. / 平均就诊人次")
@@ -35,20 +41,23 @@ def demo(
     slot_ms: Annotated[
         int, typer.Option(min=200, help="Time a hospital has for a count; longer where the machine is busy. / 计数时限")
     ] = SLOT_MS,
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the city running and print its addresses")] = False,
-    seed: Annotated[int, typer.Option(help="Of the invented city (never of noise)")] = 20250101,
-    year: Annotated[int | None, typer.Option(help="Asked about; 2025, or the busiest year of --fhir")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the city running and print its addresses. / 让城市继续运行")] = False,
+    seed: Annotated[int, typer.Option(help="Of the invented city (never of noise). / 虚构城市的种子(与噪声无关)")] = 20250101,
+    year: Annotated[int | None, typer.Option(help="Asked about; 2025, or the busiest year of --fhir. / 所问年份")] = None,
 ) -> None:
     """Founds a city of real processes, asks, trains, audits. / 建城、提问、训练、审计。"""
     try:
         raise typer.Exit(Demo(out.resolve(), hospitals, fhir, seed, year, visits, slot_ms).run(keep))
+    except (UnreadableSource, OSError) as error:
+        Console(stderr=True).print(f"✗ {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
     except CommandFailed as failed:
         Console(stderr=True).print(f"[red]✗[/] {failed}", highlight=False)
         raise typer.Exit(3) from None
 
 
 def main() -> None:
-    app()
+    in_one_language(typer.main.get_command(app), words(sys.argv, os.environ).is_chinese)(prog_name="kapok-sim")
 
 
 if __name__ == "__main__":
