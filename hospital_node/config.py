@@ -65,6 +65,8 @@ def read_toml(path: Path, model: type[Model], remedy: str) -> Model:
         fields: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise InvalidConfig(f"{path}: not there; {remedy}") from None
+    except OSError as error:
+        raise InvalidConfig(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InvalidConfig(f"{path}: not TOML: {error}") from None
     try:

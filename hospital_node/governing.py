@@ -177,6 +177,8 @@ def backup(
         Config.read(home.expanduser())
         if file.exists():
             raise Usage(f"{file}: exists already and is not overwritten")
+        if not file.resolve().parent.is_dir():
+            raise Usage(f"{file.parent}: no such folder")
         with opened(home.expanduser()) as journal:
             journal.backup(file)
         text = say(

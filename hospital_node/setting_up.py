@@ -85,6 +85,8 @@ def enroll(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOptio
     with failures(as_json):
         place = Home(home.expanduser())
         config = Config.read(place.path)
+        if place.has("tls/cert.pem") and not place.has(INVITATION_FILE):
+            raise Usage(f"{config.uri}: enrolled already; its fingerprint is in `kapok-node status`")
         invitation = Invitation.read(place.path / INVITATION_FILE)
         licence = Licence(legal_name=config.legal_name, number=config.licence)
         request = key_request(place, config.origin, config.uri, stamp(int(time.time())), licence)

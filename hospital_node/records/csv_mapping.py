@@ -109,7 +109,9 @@ def read_mapping(path: Path) -> CsvMapping:
     """
     try:
         return parse_mapping(path.read_text(encoding="utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError) as cause:
+    except OSError as cause:
+        raise InvalidMapping(f"{path}: {cause.strerror}; --example-mapping prints one") from cause
+    except UnicodeDecodeError as cause:
         raise InvalidMapping(f"{path}: cannot be read as UTF-8 text") from cause
 
 

@@ -212,6 +212,17 @@ def _all_below(command: click.Command) -> Iterator[click.Command]:
         yield from _all_below(each)
 
 
+def test_a_mistake_about_files_is_named_and_is_no_internal_error(asked: Nodes, tmp_path: Path) -> None:
+    home = asked.first().home
+    (tmp_path / "file").write_bytes(b"")
+    assert "Not a directory   [node.config]" in kapok_node("status", "--home", tmp_path / "file").stderr
+    assert "no such folder" in kapok_node("backup", tmp_path / "nowhere" / "j", "--home", home).stderr
+    Home(home).write("tls/cert.pem", b"")
+    assert "enrolled already" in kapok_node("enroll", "--home", home).stderr
+    told = kapok_node("import", "csv", tmp_path / "file", "--mapping", tmp_path / "nope", "--home", home)
+    assert "No such file or directory" in told.stderr
+
+
 def test_every_command_has_an_example() -> None:
     for command in (
         "init",
