@@ -47,7 +47,7 @@ def release_statement(
 ) -> Release:
     """`binding` is the opened one; `answered` its members, or in a training those of them who stayed."""
     facts = view.questions[question.id.hex()]
-    ready, refused = set(facts.readys), set(facts.refusals)
+    ready, refused = set(facts.readys), set(facts.refusals) & set(question.query.audience)
     return Release(
         log=view.authority.origin,
         at=at,
@@ -68,7 +68,7 @@ def release_statement(
 def end_statement(view: LedgerView, question: Question, state: str, by: str, at: str) -> Release:
     """How a question ended that releases nothing."""
     facts = view.questions[question.id.hex()]
-    ready, refused = set(facts.readys), set(facts.refusals)
+    ready, refused = set(facts.readys), set(facts.refusals) & set(question.query.audience)
     return Release(
         log=view.authority.origin,
         at=at,
@@ -76,7 +76,7 @@ def end_statement(view: LedgerView, question: Question, state: str, by: str, at:
         query=question.id.hex(),
         round=question.admitted.asked.first_round,
         attempt=max(question.made, default=(0, 0))[1],
-        status=state,  # type: ignore[arg-type]
+        status="failed" if state == "refused" else state,  # type: ignore[arg-type]
         binding=None,
         values=None,
         answered=(),

@@ -13,9 +13,10 @@ import numpy as np
 import structlog
 
 from audit_ledger.errors import LedgerError
+from audit_ledger.view import LedgerView, QuestionFacts
 from coordinator.admission import Admitted, admit, admitted_of
 from coordinator.errors import CoordinatorError
-from coordinator.gathering import Complete, Gathering, Timing, wait_any
+from coordinator.gathering import Complete, Gathering, Timing, reason_of, wait_any
 from coordinator.ledger import CityLedger
 from coordinator.members import Members
 from coordinator.opening import Auditor, OpeningRefused
@@ -203,6 +204,8 @@ class Rounds:
         try:
             while self._ledger.view.refusals_of_approval(facts, self._clock()):
                 self.gathering.require_open(question, unix(question.query.valid_until))
+                if reasons := rejection_of(self._ledger.view, facts):
+                    raise Ended("refused", reasons)
                 news.clear()
                 await wait_any(1.0, news.wait())
         finally:
@@ -253,3 +256,12 @@ class Rounds:
             if (member := self._members.get(uri)) is not None:
                 member.catch_up(self._ledger)
                 member.send(frame)
+
+
+def rejection_of(view: LedgerView, facts: QuestionFacts) -> list[Refusal]:
+    """Why the auditor refused this question by a signed statement; empty if it did not."""
+    root = view.authority.root
+    rejected = facts.refusals.get(root.auditor) if root else None
+    if rejected is None:
+        return []
+    return [Refusal(reason_of(each.code), each.expected, each.got, rejected[1].by) for each in rejected[1].reasons]

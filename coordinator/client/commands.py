@@ -1,31 +1,33 @@
 """The commands' arguments and what each does with them; words come from `texts`, by the ids that stand here as help."""
 
-import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import date
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from audit_ledger.errors import MalformedPolicy
 from audit_ledger.party.enrol import Invitation, enrol, key_request
 from audit_ledger.party.home import Home
-from audit_ledger.policy import TrustFile
-from coordinator.client import export, render, training
-from coordinator.client.city import DAY_S, Answer, City, Plan, Request, noise_of
-from coordinator.client.desk import State, Step
-from coordinator.client.errors import BadUsage, NotGiven, Unreachable, Unverified
+from coordinator.client import render, training
+from coordinator.client.arguments import day_of, names_of, price_text, seconds_of, trust_bytes
+from coordinator.client.city import Request, noise_of
+from coordinator.client.errors import BadUsage
 from coordinator.client.question import read_question
-from coordinator.client.session import Session, Waiting
+from coordinator.client.session import Session
 from coordinator.client.settings import Settings
-from protocols.clock import stamp, unix
+from coordinator.client.showing import (
+    detached,
+    is_fit,
+    list_answers,
+    plan_json,
+    present,
+    require_files,
+    show_fit,
+    show_when_fitted,
+    watching,
+)
+from protocols.clock import stamp
 from protocols.contract import CONTRACT
-from protocols.errors import MalformedBytes
 from protocols.identity import Identity, fingerprint
 from protocols.statements import Licence
 
@@ -53,7 +55,6 @@ ChartFile = Annotated[Path | None, typer.Option("--chart", help="opt.chart")]
 ShowAll = Annotated[bool, typer.Option("--all", help="opt.all")]
 
 DEFAULT_HOME = Path.home() / ".kapok"
-_SPANS = {"m": 60, "h": 3_600, "d": DAY_S}
 
 
 @app.command("init", help="help.init")
@@ -73,7 +74,7 @@ def init(
     invited = Identity.parse(invitation.uri)
     if name not in {None, invited.name}:
         raise BadUsage("error.name_differs", invited=invited, name=name)
-    trusted = _trust_bytes(trust) if trust else None
+    trusted = trust_bytes(trust) if trust else None
     _enrol(place, invitation, Licence(legal_name=legal_name, number=licence), outbreak=outbreak)
     if trusted:
         place.write("trust.policy", trusted)
@@ -124,7 +125,7 @@ def add_program(
     lang: LangName = None,
     as_json: AsJson = False,
 ) -> None:
-    session, price, last = _session(ctx, lang), _price_text(max_price), _day(until)
+    session, price, last = _session(ctx, lang), price_text(max_price), day_of(until)
     with session.connect(home) as city:
         id_, index = city.add_programme(title, purpose, table, price, last)
     if as_json:
@@ -149,7 +150,7 @@ def preview(
     as_json: AsJson = False,
 ) -> None:
     session, noise = _session(ctx, lang), noise_of(sd, epsilon, price)
-    request = Request(read_question(question, cells_per_patient, clamp), noise, programme, purpose, _names(hospitals))
+    request = Request(read_question(question, cells_per_patient, clamp), noise, programme, purpose, names_of(hospitals))
     with session.connect(home) as city:
         plan = city.plan(request)
     if as_json:
@@ -179,18 +180,18 @@ def query(
     as_json: AsJson = False,
 ) -> None:
     session, spec = _session(ctx, lang), read_question(question, cells_per_patient, clamp)
-    _require_files(out, chart_file)
+    require_files(out, chart_file)
     if chart_file:
         from coordinator.client import chart  # half a second of import that only charts need
 
         chart.require_series(spec.grid().axes)
-    noise, valid_s = noise_of(sd, epsilon, price), _seconds(valid)
-    request = Request(spec, noise, programme, purpose, _names(hospitals), floor, valid_s)
+    noise, valid_s = noise_of(sd, epsilon, price), seconds_of(valid)
+    request = Request(spec, noise, programme, purpose, names_of(hospitals), floor, valid_s)
     with session.connect(home) as city:
         id_, envelope = city.sign(city.plan(request))
-        with _waiting(session, id_, is_quiet=as_json) as waiting:
+        with watching(session, id_, is_quiet=as_json) as waiting:
             answer = city.send(id_, envelope, waiting.watch)
-    _present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
+    present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
 
 
 @app.command("train", help="help.train")
@@ -208,42 +209,8 @@ def train(
     with session.connect(home) as city:
         id_, envelope = city.sign_statement(training.fit_statement(city, spec, rounds, sd))
         if detach:
-            return _detached(session, city, id_, envelope, as_json=as_json)
-        return _fitted(session, city, id_, city.steps(id_, envelope), as_json=as_json)
-
-
-def _detached(session: Session, city: City, id_: str, envelope: bytes, *, as_json: bool) -> None:
-    for step in city.steps(id_, envelope):
-        if step.is_last:
-            raise NotGiven(f"ended.{step.state}", reasons=step.reasons, id=id_)
-        if step.state is not State.SUBMITTED:
-            break
-    if as_json:
-        return session.show_json({"query": id_, "state": "logged"})
-    return session.show(session.say("fit.detached", id=id_))
-
-
-def _fitted(session: Session, city: City, id_: str, steps: Iterator[Step], *, as_json: bool) -> None:
-    with _waiting(session, id_, is_quiet=as_json) as waiting:
-        raw = city.released(steps, id_, waiting.watch)
-    try:
-        fitted = training.fitted(raw, id_, city)
-    except Unverified:
-        city.shelf.keep_evidence(id_, raw)
-        raise
-    city.shelf.keep_answer(id_, raw)
-    _show_fit(session, fitted, as_json=as_json)
-
-
-def _show_fit(session: Session, fitted: training.Fitted, *, as_json: bool) -> None:
-    if as_json:
-        return session.show_json(fitted.to_json())
-    return session.show(render.fitted(fitted, session.say))
-
-
-def _is_fit(city: City, id_: str) -> bool:
-    asked = city.shelf.question(id_)
-    return asked is not None and training.is_fit_question(asked)
+            return detached(session, city, id_, envelope, as_json=as_json)
+        return show_when_fitted(session, city, id_, city.steps(id_, envelope), as_json=as_json)
 
 
 @app.command("answers", help="help.answers")
@@ -258,15 +225,15 @@ def answers(
     as_json: AsJson = False,
 ) -> None:
     session = _session(ctx, lang)
-    _require_files(out, chart_file)
+    require_files(out, chart_file)
     with session.connect(home) as city:
         if start is None:
-            return _list_answers(session, city, as_json=as_json)
+            return list_answers(session, city, as_json=as_json)
         id_ = city.shelf.full_id(start)
-        if _is_fit(city, id_) and id_ in city.shelf.answers():
-            return _show_fit(session, training.fitted(city.shelf.answer(id_), id_, city), as_json=as_json)
+        if is_fit(city, id_) and id_ in city.shelf.answers():
+            return show_fit(session, training.fitted(city.shelf.answer(id_), id_, city), as_json=as_json)
         answer = city.answer(id_)
-    return _present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
+    return present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
 
 
 @app.command("resume", help="help.resume")
@@ -281,15 +248,15 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     session = _session(ctx, lang)
-    _require_files(out, chart_file)
+    require_files(out, chart_file)
     with session.connect(home) as city:
         id_ = city.shelf.full_id(start)
-        if _is_fit(city, id_):
-            _fitted(session, city, id_, city.steps(id_), as_json=as_json)
+        if is_fit(city, id_):
+            show_when_fitted(session, city, id_, city.steps(id_), as_json=as_json)
             return
-        with _waiting(session, id_, is_quiet=as_json) as waiting:
+        with watching(session, id_, is_quiet=as_json) as waiting:
             answer = city.resume(id_, waiting.watch)
-    _present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
+    present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
 
 
 @app.command("cancel", help="help.cancel")
@@ -304,104 +271,11 @@ def cancel(ctx: typer.Context, start: Id, home: HomeFolder = DEFAULT_HOME, lang:
     return session.show(session.say(text_id, id=id_, state=session.say(f"state.{step.state}")))
 
 
-def plan_json(plan: Plan) -> dict[str, Any]:
-    """A preview for machines: exact numbers as decimal strings, half-widths in the measures' own units."""
-    cast = plan.forecast
-    segments = zip(cast.layout.segments, cast.variances, cast.total_variances, cast.half_widths, strict=True)
-    return {
-        "spec": plan.request.spec.to_json(),
-        "purpose": plan.purpose,
-        "programme": plan.programme,
-        "hospitals": list(plan.audience),
-        "colluders": cast.colluders,
-        "cells": cast.layout.grid.size,
-        "blocks": list(cast.blocks),
-        "order": cast.order,
-        "price": render.decimal(cast.price.one, 9),
-        "price_two_hospitals": render.decimal(cast.price.two, 9),
-        "noise": [
-            {
-                "part": part.part,
-                "variance": float(asked) / part.scale**2,
-                "noise_sd": float(total) ** 0.5 / part.scale,
-                "half_width": half / part.scale,
-            }
-            for part, asked, total, half in segments
-        ],
-        "statements": [
-            {
-                "who": each.case.value,
-                "epsilon": render.decimal(each.epsilon),
-                "delta": f"{float(each.delta + each.sampler_delta):.6g}",
-            }
-            for each in cast.statements
-        ],
-        "budgets": [
-            {name: value if value is None or isinstance(value, str) else float(value) for name, value in asdict(each).items()}
-            | {"fits": each.fits(cast.price.one)}
-            for each in plan.catalog.budgets(plan.audience, plan.purpose, cast.blocks)
-        ],
-    }
-
-
 def _session(ctx: typer.Context, lang: str | None) -> Session:
     if lang not in {None, "zh", "en"}:
         raise BadUsage("error.lang")
     session: Session = ctx.obj
     return session
-
-
-@contextmanager
-def _waiting(session: Session, id_: str, *, is_quiet: bool) -> Iterator[Waiting]:
-    """Ctrl-C stops waiting, not the question: hospitals may have paid for it already. A broken connection is told the same way."""
-    if not is_quiet:
-        session.note("progress.asked", id=id_)  # whoever has to wait for an approval names it to the auditor
-    try:
-        with Waiting(session, is_quiet) as waiting:
-            yield waiting
-    except KeyboardInterrupt:
-        session.note("interrupted", id=id_)
-        raise typer.Exit(3) from None
-    except Unreachable:
-        session.note("resume.hint", id=id_)
-        raise
-
-
-def _present(session: Session, answer: Answer, out: Path | None, chart_file: Path | None, *, is_whole: bool, as_json: bool) -> None:
-    given = answer.verified
-    if as_json:
-        session.show_json(export.as_json(given))
-    else:
-        session.show(render.answer(given, session.say, is_whole=is_whole))
-    if out:
-        export.write(given, out, session.say)
-        session.note("answer.written", path=out)
-    if chart_file:
-        from coordinator.client import chart
-
-        if not chart.draw(given, chart_file, session.say):
-            session.note("chart.no_font")
-        session.note("answer.written", path=chart_file)
-
-
-def _list_answers(session: Session, city: City, *, as_json: bool) -> None:
-    done, waiting = city.shelf.answers(), city.shelf.open_questions()
-    if as_json:
-        return session.show_json({"answers": done, "unanswered": waiting})
-    for id_ in done:
-        session.show(id_)
-    for id_ in waiting:
-        session.show(f"{id_}  {session.say('answers.open')}")
-    if not done and not waiting:
-        session.note("answers.none")
-    return None
-
-
-def _require_files(out: Path | None, chart_file: Path | None) -> None:
-    if out:
-        export.require_format(out, export.FORMATS)
-    if chart_file:
-        export.require_format(chart_file, export.CHART_FORMATS)
 
 
 def _enrol(place: Home, invitation: Invitation, licence: Licence, *, outbreak: bool) -> None:
@@ -411,44 +285,3 @@ def _enrol(place: Home, invitation: Invitation, licence: Licence, *, outbreak: b
     now = stamp(int(time.time()))
     enrol(place, invitation, key_request(place, invitation.origin, invitation.uri, now, licence, outbreak))
     Settings(invitation.uri, invitation.origin, invitation.coordinator, invitation.link_address).write(place)
-
-
-def _trust_bytes(path: Path) -> bytes:
-    try:
-        raw = path.read_bytes()
-        TrustFile.parse(raw)
-    except (OSError, MalformedPolicy) as error:
-        raise BadUsage("error.trust", path=path, why=getattr(error, "strerror", None) or error) from None
-    return raw
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(each.strip() for each in text.split(",") if each.strip())
-
-
-def _seconds(text: str | None) -> int | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"([1-9][0-9]{0,5})([mhd])", text)
-    seconds = int(found[1]) * _SPANS[found[2]] if found else 0
-    if not 0 < seconds <= CONTRACT.valid_days * DAY_S:
-        raise BadUsage("error.valid")
-    return seconds
-
-
-def _price_text(text: str) -> str:
-    try:
-        price = Decimal(text)
-        if not (price.is_finite() and 0 < price < 1_000) or price != round(price, 9):
-            raise InvalidOperation
-    except InvalidOperation:
-        raise BadUsage("error.max_price") from None
-    return f"{price:.9f}"
-
-
-def _day(text: str) -> str:
-    """A day, or a time as statements write it."""
-    try:
-        return stamp(unix(text)) if "T" in text else f"{date.fromisoformat(text).isoformat()}T00:00:00Z"
-    except (ValueError, MalformedBytes):
-        raise BadUsage("error.until") from None

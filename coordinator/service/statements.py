@@ -19,6 +19,7 @@ from protocols.statements import (
     Policy,
     Programme,
     Ready,
+    Refused,
     Review,
     Revocation,
     Statement,
@@ -27,7 +28,7 @@ from protocols.statements import (
 from protocols.v1 import link_pb2
 
 Kinds = tuple[type[Statement], ...]
-OPEN_KINDS: Kinds = (Approval, Dataset, Hold, Incident, KeyAdd, KeyRevoke, Policy, Programme, Review, Revocation)
+OPEN_KINDS: Kinds = (Approval, Dataset, Hold, Incident, KeyAdd, KeyRevoke, Policy, Programme, Refused, Review, Revocation)
 
 # A hospital re-sends Readys that it promised and does not find in the ledger: they stand in its account.
 HOSPITAL_KINDS: Kinds = (*OPEN_KINDS, Ready)

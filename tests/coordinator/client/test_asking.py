@@ -9,10 +9,10 @@ import pytest
 import typer
 
 from coordinator.client.city import Request
-from coordinator.client.commands import _waiting
 from coordinator.client.desk import State, Step
 from coordinator.client.forecast import BySd
 from coordinator.client.session import Session
+from coordinator.client.showing import watching
 from coordinator.client.texts import ENGLISH
 from protocols import statements as st
 from protocols.query import QuerySpec, parse_sql
@@ -168,7 +168,7 @@ def test_interrupting_leaves_the_question_and_tells_how_to_resume(bureau: Bureau
 
     session, plan = Session(ENGLISH, bureau.connect), city.plan(Request(parse_sql(QUESTION), BySd(Fraction(20)), programme="ILI"))
     id_, envelope = city.sign(plan)
-    with pytest.raises(typer.Exit) as stopped, city, _waiting(session, id_, is_quiet=False):
+    with pytest.raises(typer.Exit) as stopped, city, watching(session, id_, is_quiet=False):
         city.send(id_, envelope, interrupted)
     assert stopped.value.exit_code == 3
     assert f"kapok resume {id_}" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import pytest
 
 from coordinator.client.city import City
 from coordinator.client.errors import Unverified
+from coordinator.client.showing import is_fit
 from coordinator.client.training import _coefficients, fitted
 from coordinator.training import next_weights, trained_values
 from privacy.pricing import price
@@ -149,17 +150,13 @@ def test_the_question_that_is_sent_is_a_fit_for_the_auditor_to_approve(bureau: B
 
 
 @pytest.mark.wire
-def test_a_stored_fit_is_shown_again_as_a_fit(bureau: Bureau, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shown as a question's answer it would be told to be malformed: evidence where there is none."""
+def test_a_question_of_this_home_that_asked_for_a_fit_is_read_as_one(bureau: Bureau, tmp_path: Path) -> None:
+    """Read as a table's answer it would be told to be malformed: evidence where there is none."""
     bureau.desk.asked = lambda envelope: [link_pb2.Progress(query=st.parse(envelope).id, state="logged")]
     assert bureau("train", _file(tmp_path), "--rounds", "4", "--sd", "18", "--detach") == 0
-    id_ = st.parse(bureau.desk.envelopes[0]).hex_id
-    bureau.home.write(f"answers/{id_}.json", b"{}")
-    read: list[str] = []
-    monkeypatch.setattr("coordinator.client.commands.training.fitted", lambda raw, id_, city: read.append(id_))
-    monkeypatch.setattr("coordinator.client.commands._show_fit", lambda session, fitted, as_json: None)
-    assert bureau("answers", id_) == 0
-    assert read == [id_]
+    with bureau.connect() as city:
+        assert is_fit(city, st.parse(bureau.desk.envelopes[0]).hex_id)
+        assert not is_fit(city, "ab" * 32)
 
 
 @pytest.mark.wire

@@ -1,0 +1,142 @@
+"""What the commands show and how they wait: the live line, answers and fits, files beside them, plans for machines."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from coordinator.client import export, render, training
+from coordinator.client.city import Answer, City, Plan
+from coordinator.client.desk import State, Step
+from coordinator.client.errors import NotGiven, Unreachable, Unverified
+from coordinator.client.session import Session, Waiting
+
+
+def detached(session: Session, city: City, id_: str, envelope: bytes, *, as_json: bool) -> None:
+    for step in city.steps(id_, envelope):
+        if step.is_last:
+            raise NotGiven(f"ended.{step.state}", reasons=step.reasons, id=id_)
+        if step.state is not State.SUBMITTED:
+            break
+    if as_json:
+        return session.show_json({"query": id_, "state": "logged"})
+    return session.show(session.say("fit.detached", id=id_))
+
+
+def show_when_fitted(session: Session, city: City, id_: str, steps: Iterator[Step], *, as_json: bool) -> None:
+    with watching(session, id_, is_quiet=as_json) as waiting:
+        raw = city.released(steps, id_, waiting.watch)
+    try:
+        fitted = training.fitted(raw, id_, city)
+    except Unverified:
+        city.shelf.keep_evidence(id_, raw)
+        raise
+    city.shelf.keep_answer(id_, raw)
+    show_fit(session, fitted, as_json=as_json)
+
+
+def show_fit(session: Session, fitted: training.Fitted, *, as_json: bool) -> None:
+    if as_json:
+        return session.show_json(fitted.to_json())
+    return session.show(render.fitted(fitted, session.say))
+
+
+def is_fit(city: City, id_: str) -> bool:
+    asked = city.shelf.question(id_)
+    return asked is not None and training.is_fit_question(asked)
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """A preview for machines: exact numbers as decimal strings, half-widths in the measures' own units."""
+    cast = plan.forecast
+    segments = zip(cast.layout.segments, cast.variances, cast.total_variances, cast.half_widths, strict=True)
+    return {
+        "spec": plan.request.spec.to_json(),
+        "purpose": plan.purpose,
+        "programme": plan.programme,
+        "hospitals": list(plan.audience),
+        "colluders": cast.colluders,
+        "cells": cast.layout.grid.size,
+        "blocks": list(cast.blocks),
+        "order": cast.order,
+        "price": render.decimal(cast.price.one, 9),
+        "price_two_hospitals": render.decimal(cast.price.two, 9),
+        "noise": [
+            {
+                "part": part.part,
+                "variance": float(asked) / part.scale**2,
+                "noise_sd": float(total) ** 0.5 / part.scale,
+                "half_width": half / part.scale,
+            }
+            for part, asked, total, half in segments
+        ],
+        "statements": [
+            {
+                "who": each.case.value,
+                "epsilon": render.decimal(each.epsilon),
+                "delta": f"{float(each.delta + each.sampler_delta):.6g}",
+            }
+            for each in cast.statements
+        ],
+        "budgets": [
+            {name: value if value is None or isinstance(value, str) else float(value) for name, value in asdict(each).items()}
+            | {"fits": each.fits(cast.price.one)}
+            for each in plan.catalog.budgets(plan.audience, plan.purpose, cast.blocks)
+        ],
+    }
+
+
+@contextmanager
+def watching(session: Session, id_: str, *, is_quiet: bool) -> Iterator[Waiting]:
+    """Ctrl-C stops waiting, not the question: hospitals may have paid for it already. A broken connection is told the same way."""
+    if not is_quiet:
+        session.note("progress.asked", id=id_)  # whoever has to wait for an approval names it to the auditor
+    try:
+        with Waiting(session, is_quiet) as waiting:
+            yield waiting
+    except KeyboardInterrupt:
+        session.note("interrupted", id=id_)
+        raise typer.Exit(3) from None
+    except Unreachable:
+        session.note("resume.hint", id=id_)
+        raise
+
+
+def present(session: Session, answer: Answer, out: Path | None, chart_file: Path | None, *, is_whole: bool, as_json: bool) -> None:
+    given = answer.verified
+    if as_json:
+        session.show_json(export.as_json(given))
+    else:
+        session.show(render.answer(given, session.say, is_whole=is_whole))
+    if out:
+        export.write(given, out, session.say)
+        session.note("answer.written", path=out)
+    if chart_file:
+        from coordinator.client import chart
+
+        if not chart.draw(given, chart_file, session.say):
+            session.note("chart.no_font")
+        session.note("answer.written", path=chart_file)
+
+
+def list_answers(session: Session, city: City, *, as_json: bool) -> None:
+    done, waiting = city.shelf.answers(), city.shelf.open_questions()
+    if as_json:
+        return session.show_json({"answers": done, "unanswered": waiting})
+    for id_ in done:
+        session.show(id_)
+    for id_ in waiting:
+        session.show(f"{id_}  {session.say('answers.open')}")
+    if not done and not waiting:
+        session.note("answers.none")
+    return None
+
+
+def require_files(out: Path | None, chart_file: Path | None) -> None:
+    if out:
+        export.require_format(out, export.FORMATS)
+    if chart_file:
+        export.require_format(chart_file, export.CHART_FORMATS)
