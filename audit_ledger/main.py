@@ -23,7 +23,7 @@ from audit_ledger.init import BadDraft, BadShares, Share, combine, create_audito
 from audit_ledger.init import found as found_entries
 from audit_ledger.party.enrol import Invitation, enrol
 from audit_ledger.party.home import Home, HomeError
-from audit_ledger.screen import EVIDENCE, UNCHECKED, USAGE, VERIFIED, HomeOption, command, complain, fail, out, print_json, say
+from audit_ledger.screen import UNCHECKED, USAGE, VERIFIED, HomeOption, command, complain, fail, out, print_json, say
 from audit_ledger.serve import serve as serve_forever
 from audit_ledger.verify import exit_code
 from protocols.errors import ProtocolError
@@ -161,7 +161,7 @@ def _code(error: LedgerError | ProtocolError) -> int:
     if isinstance(error, _USAGE):
         return USAGE
     if isinstance(error, NotAnAnswer):
-        return EVIDENCE
+        return UNCHECKED  # a broken download is no evidence of tampering
     return exit_code(error) if isinstance(error, LedgerError) else UNCHECKED
 
 

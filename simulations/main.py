@@ -4,6 +4,7 @@ Exit codes: 0 the auditor's verdict is clean, 1 it is not, 2 usage, 3 a program 
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -46,6 +47,7 @@ def demo(
     year: Annotated[int | None, typer.Option(help="Asked about; 2025, or the busiest year of --fhir. / 所问年份")] = None,
 ) -> None:
     """Founds a city of real processes, asks, trains, audits. / 建城、提问、训练、审计。"""
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         raise typer.Exit(Demo(out.resolve(), hospitals, fhir, seed, year, visits, slot_ms).run(keep))
     except (UnreadableSource, OSError) as error:
@@ -54,6 +56,11 @@ def demo(
     except CommandFailed as failed:
         Console(stderr=True).print(f"[red]✗[/] {failed}", highlight=False)
         raise typer.Exit(3) from None
+
+
+def _interrupt(*_: object) -> None:
+    """SIGTERM ends the city as Ctrl-C does: every program of it is stopped on the way out."""
+    raise KeyboardInterrupt
 
 
 def main() -> None:

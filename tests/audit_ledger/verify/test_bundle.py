@@ -122,8 +122,8 @@ def test_a_release_of_other_values_is_evidence(tmp_path: Path) -> None:
     city.close()
 
 
-def test_a_file_that_is_no_answer_is_evidence_and_another_trust_file_too(disk: OnDisk, tmp_path: Path) -> None:
+def test_a_file_that_is_no_answer_could_not_be_checked_and_another_trust_file_is_evidence(disk: OnDisk, tmp_path: Path) -> None:
     (tmp_path / "no.json").write_text('{"version": 1}')
-    assert run(["verify", str(tmp_path / "no.json"), "--trust", str(disk.trust)]) == 1
+    assert run(["verify", str(tmp_path / "no.json"), "--trust", str(disk.trust)]) == 3
     other = TrustFile(TrustFile.parse(disk.trust.read_bytes()).policy, bytes(32))
     assert verify_answer(disk.answer.read_bytes(), other, disk.now).problems
