@@ -25,9 +25,7 @@ def train(town: Town, spec: FitSpec, tell: Tell, console: Console) -> dict[str, 
     tell("a researcher asks for a model; the auditor approves this one question; the rounds run / 联合训练")
     path = town.root / "fit.json"
     path.write_text(json.dumps(spec.to_json()))
-    submitted = json.loads(
-        run("kapok", "train", path, "--home", town.bureau, "--rounds", ROUNDS, "--sd", "8", "--detach", "--json")
-    )
+    submitted = json.loads(run("kapok", "train", path, "--home", town.bureau, "--rounds", ROUNDS, "--sd", SD, "--detach", "--json"))
     run("kapok-audit", "approve", submitted["query"], "--home", town.auditor, "--until", town.until)
     fitted = json.loads(run("kapok", "resume", submitted["query"], "--home", town.bureau, "--json"))
     pooled = pooled_fit(town, spec)
