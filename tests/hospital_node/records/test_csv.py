@@ -170,7 +170,7 @@ def test_a_mapping_of_another_form_is_refused_by_key(text: str, message: str) ->
 
 
 def test_files_that_cannot_be_read_are_named(node: Node) -> None:
-    with pytest.raises(InvalidMapping, match="cannot be read as UTF-8 text"):
+    with pytest.raises(InvalidMapping, match="No such file or directory; --example-mapping prints one"):
         read_mapping(node.root / "nowhere.toml")
     with pytest.raises(NoSuchSource, match="no such file"):
         node.ingest.csv(node.root / "nowhere.csv", _mapping())
