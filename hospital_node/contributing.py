@@ -32,7 +32,7 @@ from privacy.rdp import share_variance
 from privacy.sampler import draw
 from privacy.tables import skellam_table
 from protocols.asked import Asked
-from protocols.canonical import framed, unb64
+from protocols.canonical import unb64
 from protocols.clock import stamp
 from protocols.errors import BadSignature, MalformedBytes
 from protocols.identity import Signer
@@ -42,7 +42,7 @@ from protocols.secagg.binding import Binding
 from protocols.secagg.masks import mask, vector_hash
 from protocols.secagg.member import Expected, binding_refusals
 from protocols.secagg.ring import Integers, ring_bits
-from protocols.secagg.sealing import query_context, round_seed, seal, segment_context
+from protocols.secagg.sealing import chained, query_context, round_message, round_seed, seal, segment_context
 from protocols.statements import Incident, Ready, Receipt, parse
 
 Random = Callable[[int], bytes]
@@ -63,11 +63,6 @@ class Segment:
         for _, (sealed, masked) in sorted(self.sent.items()):
             heads = (chained(heads[0], sealed), chained(heads[1], masked))
         return heads
-
-
-def chained(head: bytes, digest: bytes) -> bytes:
-    """The next head of a segment's hash chain; the first head is 32 zero bytes."""
-    return sha256(framed(b"kapok/v1/chain", head, digest)).digest()
 
 
 @dataclass(slots=True)
@@ -305,7 +300,7 @@ class Contributing:
         """Receipt and round signature. A segment's receipt signs the chain up to this round; the last one goes into the ledger."""
         sealed_hash, masked_hash, signature = sha256(sealed).digest(), masked, b""
         if is_segment(attempt.ready):
-            message = framed(b"kapok/v1/round", attempt.value, self.me.encode(), sealed_hash, masked)
+            message = round_message(attempt.value, self.me, sealed_hash, masked)
             signature = self.identity.sign(message)
             segment = self._segments[attempt.query]
             segment.sent[attempt.binding.round] = (sealed_hash, masked)

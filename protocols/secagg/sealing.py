@@ -96,6 +96,6 @@ def round_message(binding_value: bytes, uri: str, sealed_sha256: bytes, masked_s
     return framed(b"kapok/v1/round", binding_value, uri.encode(), sealed_sha256, masked_sha256)
 
 
-def chained(head: bytes, masked_sha256: bytes) -> bytes:
-    """The hash chain over a segment's masked vectors that its one receipt signs; the first head is 32 zero bytes."""
-    return hashlib.sha256(head + masked_sha256).digest()
+def chained(head: bytes, digest: bytes) -> bytes:
+    """The next head of a segment's hash chain, which its one receipt signs; the first head is 32 zero bytes."""
+    return hashlib.sha256(framed(b"kapok/v1/chain", head, digest)).digest()
