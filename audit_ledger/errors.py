@@ -207,6 +207,12 @@ class WitnessAhead(WitnessError):
     code = "ledger.witness_ahead"
 
 
+class QuorumMissing(WitnessError):
+    """Too few witnesses cosigned; the message gives the reason of each that did not."""
+
+    code = "ledger.quorum_missing"
+
+
 class Superseded(WitnessError):
     """A larger checkpoint was cosigned meanwhile; use that one."""
 

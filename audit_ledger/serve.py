@@ -32,11 +32,11 @@ class _Witness(uvicorn.Server):
 
 
 def open_witness(home: Home) -> WitnessStore:
-    """The witness's memory, trusting the logs of the trust file."""
+    """The witness's memory, trusting the logs of the trust file if there is one, and those it was told to trust before."""
     key = home.key("witness")
     name = str(home.config().get("name", ""))
     store = WitnessStore(home.path / "witness.sqlite", WitnessKey(witness_key(name, key)), key, wall_clock)
-    for log in home.trust().policy.logs:
+    for log in home.trust().policy.logs if home.has("trust.policy") else ():
         store.trust(log.key)
     return store
 
@@ -45,17 +45,41 @@ def open_core(home: Home) -> OpenerCore:
     return OpenerCore(home.trust(), OpenerStore(home.path / "opener.sqlite"), SealingKeys(home), home.key("service"))
 
 
+async def serve_witness(store: WitnessStore, listen: str, ready: Callable[[str], None]) -> None:
+    """A witness alone, until a signal."""
+    listener = _listener(listen)
+    web = _web(store)
+    task = asyncio.create_task(web.serve([listener]))
+    try:
+        await _started(web, task)
+        ready("{}:{}".format(*listener.getsockname()[:2]))
+        await _until_signal_or_end([task])
+    finally:
+        web.should_exit = True
+        await asyncio.gather(task, return_exceptions=True)
+        store.close()
+
+
+def _web(store: WitnessStore) -> _Witness:
+    return _Witness(uvicorn.Config(witness_app(store), log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S))
+
+
+async def _started(web: _Witness, task: "asyncio.Task[None]") -> None:
+    while not web.started and not task.done():
+        await asyncio.sleep(0.01)
+
+
 async def serve(home: Home, listen: str, witness_listen: str, ready: Callable[[str, str], None]) -> None:
     """Until a signal. `ready` is told both addresses once requests are answered."""
     _require_certificate(home)
+    home.trust()  # what is not there is said before the first port is bound
     service, witness = OpenerService(lambda: open_core(home)), open_witness(home)
     listener = _listener(witness_listen)
-    web = _Witness(uvicorn.Config(witness_app(witness), log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S))
+    web = _web(witness)
     server, port = await start_opener(service, home, listen)
     tasks = [asyncio.create_task(web.serve([listener])), asyncio.create_task(service.sweep_forever())]
     try:
-        while not web.started and not tasks[0].done():
-            await asyncio.sleep(0.01)
+        await _started(web, tasks[0])
         ready(f"{listen.rpartition(':')[0]}:{port}", "{}:{}".format(*listener.getsockname()[:2]))
         await _until_signal_or_end(tasks)
     finally:

@@ -104,7 +104,8 @@ class WitnessClient:
             raise WitnessBehind(
                 f"witness {self._key.name!r} says it last cosigned size {theirs}, but we hold its cosignature of size"
                 f" {self._cosigned_size}: its database was restored or replaced. Do not go on by hand: the auditor compares"
-                f" the published checkpoint with the witness's records and pins the witness at size {self._cosigned_size}"
+                f" the published checkpoint with the witness's records, then `kapok-audit pin` puts the witness at size"
+                f" {self._cosigned_size}"
             )
         if theirs > size:
             raise WitnessAhead(

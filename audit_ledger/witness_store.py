@@ -71,6 +71,9 @@ class WitnessStore:
     def add_checkpoint(self, body: bytes) -> Answer:
         """The answer to a POST; a 200 means that the checkpoint is durably the latest. Raises WitnessStopped."""
         admitted = admit(body, self._logs)
+        if isinstance(admitted, Answer) and admitted.status == HTTPStatus.NOT_FOUND:
+            self._reload()  # trusted meanwhile by another process (`kapok-audit pin --log`)
+            admitted = admit(body, self._logs)
         if isinstance(admitted, Answer):
             return admitted
         with self._turn:
@@ -93,6 +96,16 @@ class WitnessStore:
             row = self._database.execute("SELECT note FROM latest WHERE origin_hash = ?", (origin_hash,)).fetchone()
         return None if row is None else row[0]
 
+    @property
+    def vkey(self) -> str:
+        """This witness's verifier key, as a policy line has it."""
+        return self._key.vkey.encode()
+
+    def logs(self) -> list[LogKey]:
+        """Every key that is trusted for some log."""
+        with self._turn:
+            return [key for keys in self._load_logs().values() for key in keys]
+
     def latest(self, origin: str) -> Checkpoint | None:
         """What was cosigned last (or pinned) for a log."""
         with self._turn:
@@ -102,6 +115,10 @@ class WitnessStore:
         """Let go of the file."""
         with self._turn:
             self._database.close()
+
+    def _reload(self) -> None:
+        with self._turn:
+            self._logs = self._load_logs()
 
     def _cosign(self, admitted: Admitted) -> Answer:
         refusal = extend(self._latest(admitted.checkpoint.origin), admitted)

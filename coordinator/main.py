@@ -34,6 +34,7 @@ from coordinator.founding import accept_founding, draft_root
 from coordinator.register import Register
 from coordinator.serve import open_log, serve
 from coordinator.transport_ca import CertificateAuthority
+from coordinator.witnesses import add_witnesses
 from protocols.errors import ProtocolError
 from protocols.identity import Identity
 
@@ -132,6 +133,31 @@ def enroll(
     out.write_text(invitation.model_dump_json(indent=2))
     out.chmod(0o600)
     _done(SAY(f"invitation for {uri} in {out}", f"{uri} 的邀请文件：{out}"))
+
+
+@app.command(epilog="Example: kapok-coordinator witnesses --home C --add 'union VKEY https://w.union.example' --quorum 2")
+@explained
+def witnesses(
+    home: HomeOption,
+    add: Annotated[list[str] | None, typer.Option(help="One more witness: 'NAME VKEY URL' / 新增见证方：'名称 公钥 网址'")] = None,
+    quorum: Annotated[int, typer.Option(help="How many must cosign / 至少几个见证方签名")] = 0,
+    json_: JsonOption = False,
+) -> None:
+    """Lists the witnesses and the quorum, or adds witnesses; everybody then pins the new trust file. / 见证方与门限。"""
+    place = Home(home)
+    if add or quorum:
+        path = add_witnesses(place, add or [], quorum)
+        _done(SAY(f"restart, and give {path} to everybody; they compare it", f"请重启，并将 {path} 交给各方核对并启用"))
+        return
+    policy = place.trust().policy
+    rows = [{"name": each.name, "vkey": each.key.vkey.encode(), "url": each.url or ""} for each in policy.witnesses]
+    groups = {each.name: f"{each.threshold} / {len(each.members)}" for each in policy.groups}
+    if json_:
+        print(json.dumps({"witnesses": rows, "quorum": policy.quorum, "groups": groups}))
+        return
+    for row in rows:
+        print(f"{row['name']}  {row['url']}\n  {row['vkey']}")
+    print(SAY("quorum", "门限") + f": {groups.get(policy.quorum, policy.quorum)}")
 
 
 @app.command(epilog="Example: kapok-coordinator run --home C")

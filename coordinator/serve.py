@@ -20,8 +20,6 @@ from audit_ledger.note import LogKey
 from audit_ledger.party.channel import OPTIONS, server_credentials
 from audit_ledger.party.home import Home
 from audit_ledger.party.interceptor import Discreet
-from audit_ledger.policy import TrustFile
-from audit_ledger.witness_client import WitnessClient
 from coordinator.config import Config
 from coordinator.errors import CoordinatorError, NotFounded
 from coordinator.ledger import CityLedger
@@ -33,6 +31,7 @@ from coordinator.service.desk import Desk
 from coordinator.service.enrolment import Enrolment
 from coordinator.service.link import Link
 from coordinator.transport_ca import CertificateAuthority
+from coordinator.witnesses import open_witnesses
 from protocols.contract import CONTRACT
 from protocols.identity import SigningKey
 from protocols.v1 import link_pb2, link_pb2_grpc
@@ -62,12 +61,6 @@ def open_log(home: Home, config: Config) -> LogStore:
     return LogStore(home.path / "log.sqlite", home.path / "ledger", vkey, key)
 
 
-def _witness(config: Config, trust: TrustFile, store: LogStore, home: Home) -> WitnessClient:
-    witness = trust.policy.witnesses[0]
-    published = home.path / "ledger" / "checkpoint"
-    return WitnessClient(config.witness_url, witness.key, store.published_size if published.exists() else 0)
-
-
 async def serve(home: Home, is_ready: Callable[[str], None], clock: Callable[[], int] = lambda: int(time.time())) -> None:
     """Runs until SIGTERM or SIGINT. `is_ready` is called once with the address of the link."""
     config = Config.read(home)
@@ -94,7 +87,7 @@ async def serve(home: Home, is_ready: Callable[[str], None], clock: Callable[[],
 async def _start(home: Home, config: Config, clock: Callable[[], int]) -> Coordinator:
     trust = home.trust()
     store = await asyncio.to_thread(open_log, home, config)
-    ledger = CityLedger(store, _witness(config, trust, store, home), trust, clock)
+    ledger = CityLedger(store, open_witnesses(config, trust, store, home), trust, clock)
     await _found(home, ledger)
     register, members = Register(home.path / "register.sqlite"), Members()
     auditor = Auditor(home, config.opener_address, ledger.view.authority.root.auditor if ledger.view.authority.root else "")
