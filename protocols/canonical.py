@@ -6,10 +6,10 @@ writes and nothing else, so that two byte strings never mean one fact (RFC 8785;
 
 import base64
 import binascii
-import json
 from collections.abc import Iterable
 from typing import Any
 
+import orjson
 import rfc8785
 
 from protocols.errors import MalformedBytes
@@ -21,59 +21,59 @@ MAX_DIGITS = 40
 
 def encode_json(value: Any) -> bytes:
     """RFC 8785 bytes of a JSON value. Raises MalformedBytes for floats, numbers beyond 2^53 - 1 and deep nesting."""
-    _require_plain(value, 0)
+    require_plain(value)
     try:
-        return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+        raw = orjson.dumps(value, option=_QUICK)
+        return raw if _has_one_order(raw) else rfc8785.dumps(value)
+    except (orjson.JSONEncodeError, rfc8785.CanonicalizationError) as error:
         raise MalformedBytes(f"no canonical JSON: {type(error).__name__}") from None
 
 
 def decode_json(raw: bytes) -> Any:
     """The JSON value, if `raw` is its RFC 8785 spelling; raises MalformedBytes for anything else."""
     try:
-        value = _DECODER.decode(raw.decode("utf-8"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
         raise MalformedBytes(f"not canonical JSON: {type(error).__name__}") from None
-    if not _is_spelled(value, raw):
+    if encode_json(value) != raw:
         raise MalformedBytes("not canonical JSON: another spelling of the same value")
     return value
 
 
-def _is_spelled(value: Any, raw: bytes) -> bool:
-    _require_plain(value, 0)
-    # The quick encoder sorts keys by code point, RFC 8785 by UTF-16 unit: the same but for astral keys, so it may decide only
-    # where no character lies outside the basic plane (a byte of 0xF0 or above begins one).
-    if raw.isascii() or max(raw) < 0xF0:
-        return _ENCODER.encode(value).encode("utf-8", "replace") == raw
-    return encode_json(value) == raw
+def is_plainly_canonical(raw: bytes) -> bool:
+    """Whether these bytes are RFC 8785, if they hold no float and no large number: that the reader knows. False decides nothing."""
+    try:
+        return _has_one_order(raw) and orjson.dumps(orjson.loads(raw), option=_QUICK) == raw
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return False
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("duplicate key")
-    return found
+# orjson writes what RFC 8785 does, but for two things: a float as its own shortest form, and keys sorted by code point instead of
+# UTF-16 unit. The two orders differ only where a character lies outside the basic plane (a byte of 0xF0 or above begins one).
+_QUICK = orjson.OPT_SORT_KEYS
 
 
-def _no_float(_: str) -> Any:
-    raise ValueError("number with a fraction")
+def _has_one_order(raw: bytes) -> bool:
+    return raw.isascii() or max(raw) < 0xF0
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float)
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def _require_plain(value: Any, depth: int) -> None:
-    if depth > MAX_DEPTH or isinstance(value, float):
-        raise MalformedBytes("a statement holds no floats and no deep nesting")
-    if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise MalformedBytes("a statement holds no number beyond 2^53 - 1: not every reader can tell it from its neighbours")
-    if isinstance(value, dict):
+def require_plain(value: Any, depth: int = 0) -> None:
+    """Raises MalformedBytes unless `value` is what a statement may hold: no float, no number beyond 2^53 - 1, no deep nesting."""
+    if depth > MAX_DEPTH:
+        raise MalformedBytes("a statement holds no deep nesting")
+    if value is None or isinstance(value, str):
+        return
+    if isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise MalformedBytes("a statement holds no number beyond 2^53 - 1: not every reader can tell it from its neighbours")
+    elif isinstance(value, dict):
         for each in value.values():
-            _require_plain(each, depth + 1)
+            require_plain(each, depth + 1)
     elif isinstance(value, (list, tuple)):
         for each in value:
-            _require_plain(each, depth + 1)
+            require_plain(each, depth + 1)
+    else:
+        raise MalformedBytes(f"a statement holds no {type(value).__name__}")
 
 
 def b64(raw: bytes) -> str:
@@ -84,10 +84,10 @@ def b64(raw: bytes) -> str:
 def unb64(text: str, length: int | None = None) -> bytes:
     """Strict inverse of `b64`: no other alphabet, no missing padding, no non-zero trailing bits; `length` in bytes if known."""
     try:
-        raw = base64.b64decode(text.encode("ascii"), validate=True)
-    except (UnicodeEncodeError, binascii.Error):
+        raw = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:  # binascii.Error, or a character that is not ASCII
         raise MalformedBytes("not base64") from None
-    if b64(raw) != text:
+    if binascii.b2a_base64(raw, newline=False) != text.encode("ascii"):
         raise MalformedBytes("not canonical base64")
     if length is not None and len(raw) != length:
         raise MalformedBytes(f"expected {length} bytes in base64, got {len(raw)}")

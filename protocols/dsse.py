@@ -55,11 +55,15 @@ class Envelope:
         return any(each.keyid == keyid and verifies(public, each.value, message) for each in self.signatures)
 
     def encode(self) -> bytes:
+        signatures = [(each.keyid, b64(each.value)) for each in self.signatures]
+        text = _written(b64(self.payload), self.payload_type, signatures)
+        if _is_plain(self.payload_type, *(keyid for keyid, _ in signatures)):
+            return text.encode("ascii")
         return encode_json(
             {
                 "payload": b64(self.payload),
                 "payloadType": self.payload_type,
-                "signatures": [{"keyid": each.keyid, "sig": b64(each.value)} for each in self.signatures],
+                "signatures": [{"keyid": keyid, "sig": sig} for keyid, sig in signatures],
             }
         )
 
@@ -67,12 +71,44 @@ class Envelope:
     def decode(cls, raw: bytes) -> Self:
         if len(raw) > MAX_ENTRY_BYTES:
             raise MalformedBytes(f"an entry has at most {MAX_ENTRY_BYTES} bytes, got {len(raw)}")
-        match decode_json(raw):
+        found = _plainly(raw)
+        return cls(*found) if found else cls._of_json(decode_json(raw))
+
+    @classmethod
+    def _of_json(cls, value: Any) -> Self:
+        match value:
             case {"payload": str(payload), "payloadType": str(kind), "signatures": list(found), **rest} if not rest:
                 if not 1 <= len(found) <= MAX_SIGNATURES:
                     raise MalformedBytes(f"an envelope has 1 to {MAX_SIGNATURES} signatures, got {len(found)}")
                 return cls(kind, unb64(payload), tuple(_signature(each) for each in found))
         raise MalformedBytes("not an envelope: expected payload, payloadType and signatures")
+
+
+def _plainly(raw: bytes) -> tuple[str, bytes, tuple[Signature, ...]] | None:
+    """The parts of an envelope whose strings need no escape: their places are fixed, and no JSON reader is needed.
+
+    None decides nothing: the JSON reader then says what the bytes are.
+    """
+    parts = raw.split(b'"')
+    count, rest = divmod(len(parts) - 11, 8)
+    if rest or not 1 <= count <= MAX_SIGNATURES or not raw.isascii():
+        return None
+    payload, kind = parts[3].decode(), parts[7].decode()
+    found = [(parts[at].decode(), parts[at + 4].decode()) for at in range(13, 13 + 8 * count, 8)]
+    if not _is_plain(kind, *(keyid for keyid, _ in found)) or _written(payload, kind, found).encode() != raw:
+        return None
+    return kind, unb64(payload), tuple(Signature(keyid, unb64(sig, 64)) for keyid, sig in found)
+
+
+def _is_plain(*texts: str) -> bool:
+    """Whether JSON writes these as they are."""
+    text = "".join(texts)
+    return text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+
+
+def _written(payload: str, kind: str, signatures: Sequence[tuple[str, str]]) -> str:
+    listed = ",".join([f'{{"keyid":"{keyid}","sig":"{sig}"}}' for keyid, sig in signatures])
+    return f'{{"payload":"{payload}","payloadType":"{kind}","signatures":[{listed}]}}'
 
 
 def _signature(value: Any) -> Signature:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Protocol, Self
 
 from cryptography.exceptions import InvalidSignature
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from protocols.errors import MalformedBytes
 
+KEYS_KEPT = 4096
 _P = 2**255 - 19
 _ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 _SMALL_ORDER_Y = frozenset({0, 1, _P - 1, _ORDER_8, _P - _ORDER_8})
@@ -95,15 +97,22 @@ def is_small_order(public: bytes) -> bool:
 
 def verifies(public: bytes, signature: bytes, message: bytes) -> bool:
     """Whether `signature` is this key's over `message`. A malformed key or signature, and a key of small order, is simply False."""
-    if is_small_order(public):
-        return False
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+        key = _verifying(public)
+        if key is not None:
+            key.verify(signature, message)
     except (InvalidSignature, ValueError):
         return False
-    return True
+    return key is not None
 
 
+@lru_cache(KEYS_KEPT)
+def _verifying(public: bytes) -> Ed25519PublicKey | None:
+    """A city has few keys and many signatures. None for a key of small order; raises ValueError for what is no key."""
+    return None if is_small_order(public) else Ed25519PublicKey.from_public_bytes(public)
+
+
+@lru_cache(KEYS_KEPT)
 def fingerprint(public: bytes) -> str:
     """What a hospital reads out on the telephone: lower-case hex SHA-256 of the raw 32-byte key."""
     return hashlib.sha256(public).hexdigest()

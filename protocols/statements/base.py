@@ -6,13 +6,12 @@ that are not whole are decimal strings; whole ones are never negative. What peop
 that a terminal shows an auditor what was signed. No field may hold personal data, nor a hash of it.
 """
 
-import json
 from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from protocols.canonical import MAX_INTEGER, decode_json, encode_json, unb64
+from protocols.canonical import MAX_INTEGER, decode_json, encode_json, is_plainly_canonical, unb64
 from protocols.clock import unix
 from protocols.dsse import Envelope
 from protocols.errors import MalformedBytes
@@ -114,22 +113,10 @@ class Statement(Strict):
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(str(each) for each in first["loc"]) or "statement"
             raise MalformedBytes(f"{cls.kind} statement, {place}: {first['msg']}") from None
-        if not statement.is_plainly(payload):
+        # A field of a type of its own takes no float and no large number; a free `spec` may hold both.
+        if not (cls._is_typed and is_plainly_canonical(payload)):
             decode_json(payload)  # canonical or refused
         if statement.model_fields_set != set(cls.model_fields):
             missing = sorted(set(cls.model_fields) - statement.model_fields_set)
             raise MalformedBytes(f"{cls.kind} statement: fields are missing: {', '.join(missing)}")
         return statement
-
-    def is_plainly(self, payload: bytes) -> bool:
-        """Whether ASCII bytes are this statement's own spelling: then they are canonical, and need no second reading.
-
-        True only where every field has a type of its own, since a free `spec` may hold what canonical JSON does not. False decides
-        nothing.
-        """
-        if not self._is_typed or not payload.isascii():
-            return False
-        return (
-            json.dumps(self.model_dump(), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
-            == payload
-        )

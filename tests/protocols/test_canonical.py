@@ -14,6 +14,7 @@ from protocols.canonical import (
     decode_json,
     encode_json,
     framed,
+    is_plainly_canonical,
     number,
     numbers,
     unb64,
@@ -56,6 +57,57 @@ def test_any_bytes_are_read_as_their_one_spelling_or_refused(raw):
     assert encode_json(value) == raw
 
 
+def _no_float(_):
+    raise ValueError("a float")
+
+
+def _unique(pairs):
+    if len(dict(pairs)) != len(pairs):
+        raise ValueError("a key twice")
+    return dict(pairs)
+
+
+def _deepest(value):
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_deepest, inner)) if inner else 0
+
+
+def second_reader(raw):
+    """The definition, by the standard library's reader and rfc8785: strict JSON that is written back as it was."""
+    reader = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float)
+    try:
+        value = reader.decode(raw.decode("utf-8"))
+        return (value,) if rfc8785.dumps(value) == raw and _deepest(value) <= MAX_DEPTH else None
+    except (ValueError, rfc8785.CanonicalizationError):
+        return None
+
+
+def why_not(raw):
+    with pytest.raises(MalformedBytes) as caught:
+        decode_json(raw)
+    return caught.value
+
+
+ODD = st.sampled_from(
+    [b"1.0", b"1e3", b"-0", b"01", b"NaN", b'"\\u0041"', b'"\\u001f"', b'"\\/"', b" ", b'"a":1,', b"9007199254740993"]
+)
+
+
+@given(VALUES, st.booleans(), st.booleans(), ODD, st.data())
+def test_both_readers_agree_on_any_spelling(value, is_ascii, sorts, odd, data):
+    raw = json.dumps(value, ensure_ascii=is_ascii, sort_keys=sorts, separators=(",", ":")).encode()
+    if data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(raw)))
+        raw = raw[:at] + odd + raw[at + data.draw(st.integers(0, 3)) :]
+    try:
+        read = (decode_json(raw),)
+    except MalformedBytes:
+        read = None
+    assert read == second_reader(raw)
+    if is_plainly_canonical(raw):
+        assert read is not None or "float" in str(why_not(raw)) or "number" in str(why_not(raw))
+
+
 OTHER_SPELLINGS = {
     "a key twice": b'{"a":1,"a":1}',
     "a key twice, nested": b'[{"b":{"a":1,"a":2}}]',
@@ -89,10 +141,20 @@ OTHER_SPELLINGS = {
 }
 
 
+@pytest.mark.parametrize("raw", [each for each in OTHER_SPELLINGS.values() if len(each) < 500])
+def test_the_second_reader_refuses_them_too(raw):
+    assert second_reader(raw) is None
+
+
 @pytest.mark.parametrize("raw", OTHER_SPELLINGS.values(), ids=OTHER_SPELLINGS)
 def test_other_spellings_are_refused(raw):
     with pytest.raises(MalformedBytes, match=r"canonical JSON|a statement holds no"):
         decode_json(raw)
+
+
+def test_the_quick_check_does_not_decide_on_astral_keys():
+    assert not is_plainly_canonical(OTHER_SPELLINGS["astral keys by code point"])
+    assert is_plainly_canonical('{"a":"木棉","\uffff":1}'.encode())
 
 
 def test_astral_keys_are_ordered_by_utf16_units():

@@ -3,10 +3,11 @@
 import hashlib
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.canonical import b64, encode_json
+from protocols.canonical import b64, decode_json, encode_json
 from protocols.dsse import MAX_ENTRY_BYTES, MAX_SIGNATURES, Envelope, Signature, pae
 from protocols.errors import MalformedBytes
 from protocols.identity import Identity, Role, SigningKey, fingerprint, is_small_order, verifies
@@ -64,6 +65,31 @@ def test_one_statement_has_one_id_however_it_is_signed():
 def test_envelopes_are_read_back(kind, payload, count):
     envelope = Envelope(kind, payload).signed([a_key(str(n)) for n in range(count)])
     assert Envelope.decode(envelope.encode()) == envelope
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), st.binary(max_size=9), st.integers(1, 3), st.data())
+def test_the_quick_reader_and_the_json_reader_agree(kind, payload, count, data):
+    """The quick one knows where an envelope's quotation marks stand; whatever is done to the bytes, both read one thing."""
+    raw = bytearray(Envelope(kind, payload).signed([a_key(str(n)) for n in range(count)]).encode())
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(raw) - 1))
+        raw[at : at + data.draw(st.integers(0, 2))] = data.draw(
+            st.sampled_from([b"", b'"', b"\\", b" ", b",", b"\x7f", b"=", b"A", b"\n"])
+        )
+    assert read(bytes(raw), Envelope.decode) == read(bytes(raw), lambda each: Envelope._of_json(decode_json(each)))
+
+
+def read(raw, reader):
+    try:
+        return reader(raw)
+    except MalformedBytes:
+        return None
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=9), st.text(st.characters(exclude_categories=["Cs"]), max_size=5))
+def test_an_envelope_is_written_as_canonical_json_writes_it(kind, keyid):
+    fields = {**envelope_fields(), "payloadType": kind, "signatures": [{"keyid": keyid, "sig": b64(bytes(64))}]}
+    assert Envelope(kind, b"fact", (Signature(keyid, bytes(64)),)).encode() == rfc8785.dumps(fields)
 
 
 @pytest.mark.parametrize("count", [0, MAX_SIGNATURES + 1])

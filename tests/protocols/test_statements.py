@@ -1,9 +1,11 @@
 """Statements: every kind is read back, and nothing that is not exactly one."""
 
+import json
 import re
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as hy
 
@@ -112,6 +114,37 @@ def test_a_payload_that_is_not_canonical_is_refused():
     payload = query().envelope().payload
     with pytest.raises(MalformedBytes, match="another spelling"):
         st.Query.from_payload(payload.replace(b'":', b'": ', 1))
+
+
+@given(hy.sampled_from(EXAMPLES), hy.data())
+def test_a_payload_is_read_only_in_the_one_spelling_that_the_definition_gives(statement, data):
+    """The quick check decides for typed fields alone; here the definition itself looks at what passed."""
+    raw = statement.envelope().payload
+    at = data.draw(hy.integers(0, len(raw) - 1))
+    odd = data.draw(hy.sampled_from([b".0", b"e0", b"-0", b"0", b" ", b"\\u0041", b"\\/", b'"', b",", b"\xf0\x90\x80\x80"]))
+    changed = raw[:at] + odd + raw[at + data.draw(hy.integers(0, 2)) :]
+    try:
+        type(statement).from_payload(changed)
+    except MalformedBytes:
+        return
+    assert rfc8785.dumps(json.loads(changed)) == changed
+
+
+@pytest.mark.parametrize("number", [b"1.5", b"9007199254740993", b"[" * 40 + b"]" * 40])
+def test_a_free_spec_holds_no_float_no_large_number_and_no_deep_nesting(number):
+    raw = query(spec={"any": 7}).envelope().payload
+    with pytest.raises(MalformedBytes, match="a statement holds no"):
+        st.Query.from_payload(raw.replace(b'{"any":7}', b'{"any":' + number + b"}"))
+
+
+@pytest.mark.parametrize(("kind", "name"), [("query", "floor"), ("ready", "sequence"), ("policy", "order"), ("query", "rounds")])
+@pytest.mark.parametrize("number", [b"4.0", b"4e0", b"-0", b"9007199254740993", b"18446744073709551616"])
+def test_a_whole_number_has_one_spelling(kind, name, number):
+    raw = BY_KIND[kind].envelope().payload
+    changed = re.sub(rb'"' + name.encode() + rb'":[0-9]+', b'"' + name.encode() + b'":' + number, raw)
+    assert changed != raw
+    with pytest.raises(MalformedBytes):
+        type(BY_KIND[kind]).from_payload(changed)
 
 
 def test_an_unknown_kind_and_another_version_are_refused():
