@@ -5,12 +5,8 @@ requests, running ones are finished within the grace.
 """
 
 import asyncio
-import contextlib
 import signal
-import socket
-from collections.abc import Callable, Iterator
-
-import uvicorn
+from collections.abc import Callable
 
 from audit_ledger.cosignature import WitnessKey
 from audit_ledger.init import witness_key
@@ -19,16 +15,9 @@ from audit_ledger.opener_keys import SealingKeys
 from audit_ledger.opener_service import OpenerService, start_opener, wall_clock
 from audit_ledger.opener_store import OpenerStore
 from audit_ledger.party.home import Home, HomeError
+from audit_ledger.party.web import GRACE_S, Web
 from audit_ledger.witness_http import witness_app
 from audit_ledger.witness_store import WitnessStore
-
-GRACE_S = 5
-
-
-class _Witness(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield  # signals are this process's, not uvicorn's
 
 
 def open_witness(home: Home) -> WitnessStore:
@@ -47,26 +36,14 @@ def open_core(home: Home) -> OpenerCore:
 
 async def serve_witness(store: WitnessStore, listen: str, ready: Callable[[str], None]) -> None:
     """A witness alone, until a signal."""
-    listener = _listener(listen)
-    web = _web(store)
-    task = asyncio.create_task(web.serve([listener]))
+    web = Web(witness_app(store), listen)
     try:
-        await _started(web, task)
-        ready("{}:{}".format(*listener.getsockname()[:2]))
+        task = await web.start()
+        ready(web.address)
         await _until_signal_or_end([task])
     finally:
-        web.should_exit = True
-        await asyncio.gather(task, return_exceptions=True)
+        await web.stop()
         store.close()
-
-
-def _web(store: WitnessStore) -> _Witness:
-    return _Witness(uvicorn.Config(witness_app(store), log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE_S))
-
-
-async def _started(web: _Witness, task: "asyncio.Task[None]") -> None:
-    while not web.started and not task.done():
-        await asyncio.sleep(0.01)
 
 
 async def serve(home: Home, listen: str, witness_listen: str, ready: Callable[[str, str], None]) -> None:
@@ -74,19 +51,18 @@ async def serve(home: Home, listen: str, witness_listen: str, ready: Callable[[s
     _require_certificate(home)
     home.trust()  # what is not there is said before the first port is bound
     service, witness = OpenerService(lambda: open_core(home)), open_witness(home)
-    listener = _listener(witness_listen)
-    web = _web(witness)
+    web = Web(witness_app(witness), witness_listen)
     server, port = await start_opener(service, home, listen)
-    tasks = [asyncio.create_task(web.serve([listener])), asyncio.create_task(service.sweep_forever())]
+    sweeper = asyncio.create_task(service.sweep_forever())
     try:
-        await _started(web, tasks[0])
-        ready(f"{listen.rpartition(':')[0]}:{port}", "{}:{}".format(*listener.getsockname()[:2]))
-        await _until_signal_or_end(tasks)
+        task = await web.start()
+        ready(f"{listen.rpartition(':')[0]}:{port}", web.address)
+        await _until_signal_or_end([task, sweeper])
     finally:
-        web.should_exit = True
-        tasks[1].cancel()
+        sweeper.cancel()
         await server.stop(GRACE_S)
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await web.stop()
+        await asyncio.gather(sweeper, return_exceptions=True)
         service.close()
         witness.close()
 
@@ -100,13 +76,6 @@ async def _until_signal_or_end(tasks: list["asyncio.Task[None]"]) -> None:
     waiting.cancel()
     for ended in done - {waiting}:
         ended.result()  # a server that ended by itself says why
-
-
-def _listener(address: str) -> socket.socket:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise HomeError(f"{address}: expected host:port, like 127.0.0.1:7446")
-    return socket.create_server((host, int(port)))
 
 
 def _require_certificate(home: Home) -> None:

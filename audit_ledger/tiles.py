@@ -11,6 +11,7 @@ What a reader returns is not verified by itself: hashes by the proof they end in
 `check_log` does the whole of it, from the bytes on disk.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ WIDTH = 256
 HEIGHT = 8
 MAX_ENTRY = 65_535
 CHECKPOINT_PATH = "checkpoint"
+
+_PATH = re.compile(r"tile/(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/){0,6}[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
 
 Fetch = Callable[[str], bytes]
 """Gives a file of the log by its path. Raises Unavailable."""
@@ -45,6 +48,19 @@ class Tile:
         name = "/".join([f"x{group}" for group in groups[:-1]] + groups[-1:])
         suffix = "" if self.width == WIDTH else f".p/{self.width}"
         return f"tile/{'entries' if self.level is None else self.level}/{name}{suffix}"
+
+    @classmethod
+    def parse(cls, path: str) -> "Tile":
+        """The inverse of `path`, in its one spelling. Raises MalformedTile."""
+        found = _PATH.fullmatch(path)
+        if found is None:
+            raise MalformedTile("not the path of a tile")
+        level, groups, width = found.groups()
+        index = int(groups.replace("x", "").replace("/", ""))
+        tile = cls(None if level == "entries" else int(level), index, int(width or WIDTH))
+        if tile.path != path or not 0 < tile.width <= WIDTH:
+            raise MalformedTile("not the one spelling of a tile's path")
+        return tile
 
     @property
     def full(self) -> "Tile":

@@ -8,7 +8,7 @@ single query's approval names its id and follows it; then `ready`, `opening`, `r
 ever. Running totals never fall, continue without a gap from the hospital's last Ready, and stay within the policy in force.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -49,9 +49,10 @@ from protocols.statements import (
     parse,
 )
 
-__all__ = ["ADVISORY", "ROOTS_KEPT", "Account", "LedgerView", "QuestionFacts"]
+__all__ = ["ROOTS_KEPT", "Account", "LedgerView", "QuestionFacts", "is_effective"]
 # Reported, but without effect on the statement: it is its author's own loss, and must not undo what others did after it.
 ADVISORY = frozenset({Rule.PRICE_DIFFERS})
+
 _AUTHORS: dict[type[Statement], tuple[Role, ...]] = {
     Policy: (Role.HOSPITAL,),
     Dataset: (Role.HOSPITAL,),
@@ -85,12 +86,17 @@ class LedgerView(LedgerFacts):
             self._grow(entry)
             return [Finding(index, Rule.MALFORMED, str(error))]
         found = self.findings_for(signed)
-        self._grow(entry)
-        if all(each.rule in ADVISORY for each in found):
+        self.admit(signed, found)
+        return found
+
+    def admit(self, signed: Signed, found: Sequence[Finding]) -> None:
+        """The second half of `apply`, for who has asked `findings_for` of this very statement as the next entry."""
+        index = self.size
+        self._grow(signed.entry)
+        if is_effective(found):
             # Only a statement that counts takes its id: a twin with a broken signature must not shut out the real one.
             self.seen_ids[signed.id] = index
             self._accept(index, signed)
-        return found
 
     def _grow(self, entry: bytes) -> None:
         self.range.append(leaf_hash(entry))
@@ -205,3 +211,8 @@ class LedgerView(LedgerFacts):
         for block, total, total_two in zip(charge.blocks, charge.totals, charge.totals_two, strict=True):
             account.totals[(charge.purpose, block)] = Decimal(total)
             account.totals_two[(charge.purpose, block)] = Decimal(total_two)
+
+
+def is_effective(found: Sequence[Finding]) -> bool:
+    """Whether a statement with these findings counts."""
+    return all(each.rule in ADVISORY for each in found)

@@ -18,7 +18,7 @@ class BadConfig(CoordinatorError):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Written by `init`, edited by the operator."""
+    """Written by `init`, edited by the operator. `http_listen` is where the log is served over HTTP; "" is nowhere."""
 
     uri: str
     origin: str
@@ -27,6 +27,7 @@ class Config:
     enrol_listen: str
     opener_address: str
     witness_url: str
+    http_listen: str = ""
     timing: Timing = field(default_factory=Timing)
 
     @classmethod
@@ -35,6 +36,7 @@ class Config:
         raw = home.config()
         timing = raw.pop("timing", {})
         known = set(cls.__dataclass_fields__) - {"timing"}
+        raw.setdefault("http_listen", "")  # a file of before the door was there
         if (wrong := set(raw) ^ known) or not all(isinstance(value, str) for value in raw.values()):
             raise BadConfig(f"{home.path / 'config.toml'}: check {', '.join(sorted(wrong)) or 'the values: all are texts'}")
         if not raw["witness_url"].startswith(("http://", "https://")):

@@ -31,13 +31,12 @@ class BadFounding(CoordinatorError):
     code = "coordinator.founding"
 
 
-def draft_root(home: Home, uri: str, origin: str, card: Path, addresses: tuple[str, str, str, str]) -> Config:
+def draft_root(home: Home, uri: str, origin: str, card: Path, addresses: tuple[str, str, str, str, str]) -> Config:
     """Keys, CA, config and founding/draft.json."""
     auditor = _card(card)
     identity, log_key = home.create_key("identity"), home.create_key("log")
     vkey = LogKey.of(origin, Ed25519PublicKey.from_public_bytes(log_key.public)).vkey.encode()
-    link, enrol, opener, witness = addresses
-    config = Config(uri, origin, vkey, link, enrol, opener, witness)
+    config = Config(uri, origin, vkey, *addresses)
     authority = CertificateAuthority.create(origin)
     authority.save(home)
     key, certificate = authority.issue_own(uri)

@@ -134,8 +134,9 @@ class Gathering:
         if not _fits(envelope, question, is_ready):
             log.warning("statement not taken", party=uri, rules=["another kind, or another price"])
             return
-        index, findings = await self._ledger.append_valid(envelope)
-        if index is None or parse(envelope).statement.by != uri:
+        signed = parse(envelope)
+        index, findings = await self._ledger.append_valid(signed)
+        if index is None or signed.statement.by != uri:
             log.warning("statement not taken", party=uri, rules=[str(each.rule) for each in findings])
             return
         if not question.is_gathered:  # one that is not cosigned yet must not get into a member set

@@ -1,12 +1,17 @@
 """The city's ledger as the coordinator runs it: append, have it cosigned, tell everybody.
 
-`append` puts statements into the log and into the coordinator's own view of the rules. `cosigned` waits until a checkpoint that
-covers all of them carries the quorum's cosignatures. One publisher task does the cosigning, so that calls that come together
+`append` puts statements into the log and into the coordinator's own view of the rules. A statement is judged, queued for the log
+and applied to the view in one step of the event loop, so that all who come together share one commit and the view has the order
+of the log. The view is ahead of the disk by what is queued; nothing is acknowledged, proved or cosigned before it is durable, and
+a log whose write failed has stopped for everybody. `cosigned` waits until a checkpoint that covers all that is durable carries the
+quorum's cosignatures. One publisher task does the cosigning, so that calls that come together
 share one round trip; then listeners (the links) get the news, and the cosigned note is published for the world.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from typing import Protocol
 
 import structlog
@@ -18,10 +23,11 @@ from audit_ledger.log.store import LogStore
 from audit_ledger.note import Note
 from audit_ledger.policy import TrustFile
 from audit_ledger.proof import TlogProof
-from audit_ledger.view import ADVISORY, LedgerView
+from audit_ledger.view import LedgerView, is_effective
 from coordinator.errors import AuditorAway
 from protocols.dsse import Envelope
-from protocols.statements import Signed, parse
+from protocols.errors import MalformedBytes
+from protocols.statements import Signed
 
 log = structlog.get_logger("coordinator.ledger")
 RETRY_S = 0.5
@@ -41,11 +47,11 @@ class CityLedger:
     def __init__(self, store: LogStore, witness: Witness, trust: TrustFile, clock: Callable[[], int]) -> None:
         self._store, self._witness, self._trust, self._clock = store, witness, trust, clock
         self.view = LedgerView(trust.entry0)
+        self._without_effect: dict[bytes, int] = {}
         for entry in store.entries(0, store.size):
-            self.view.apply(entry)
+            self._apply(entry)
         self.note = b""
         self.note_size = 0
-        self._appending = asyncio.Lock()
         self._wanted = asyncio.Event()
         self._news = asyncio.Condition()
         self._listeners: list[Callable[[], None]] = []
@@ -54,6 +60,7 @@ class CityLedger:
 
     @property
     def size(self) -> int:
+        """Entries of the view; the last of them may not be durable yet."""
         return self.view.size
 
     def listen(self, listener: Callable[[], None]) -> None:
@@ -64,40 +71,55 @@ class CityLedger:
         if listener in self._listeners:
             self._listeners.remove(listener)
 
-    def findings(self, entry: bytes) -> tuple[Signed, list[Finding]]:
-        """A statement from outside, and what the ledger would hold against it as the next entry."""
-        signed = parse(entry)
-        return signed, self.view.findings_for(signed)
+    async def append_valid(self, signed: Signed) -> tuple[int | None, list[Finding]]:
+        """Appends a statement from outside if no rule is against it; its durable position, or the rules it breaks.
 
-    async def append_valid(self, entry: bytes) -> tuple[int | None, list[Finding]]:
-        """Appends a statement from outside if no rule is against it; its position, or the rules it breaks.
-
-        Judged and appended under one lock, in the order of the calls: a hospital's Readys of two questions at once follow each
-        other without a gap. One that stands already keeps its place.
+        Judged in the order of the calls: a hospital's Readys of two questions at once follow each other without a gap. One that
+        stands already keeps its place. Raises Busy and LogStopped.
         """
-        async with self._appending:
-            signed, findings = self.findings(entry)
-            known = self.view.seen_ids.get(signed.id)
-            if known is not None or any(each.rule not in ADVISORY for each in findings):
-                return known, findings
-            return (await self._append([entry]))[0], []
+        findings = self.view.findings_for(signed)
+        known = self._place_of(signed.id)
+        if known is None and not is_effective(findings):
+            return None, findings
+        queued = self._store.append([(signed.id, signed.entry)])  # from here to `admit` nothing else runs on this loop
+        place = self.size if known is None else known
+        if known is None:
+            self.view.admit(signed, findings)
+        await self._durable(queued, [place])
+        return place, [] if known is None else findings
 
     async def append(self, entries: Sequence[bytes]) -> list[int]:
-        """Durable positions of these envelopes, in order; one that stands already keeps its place."""
-        async with self._appending:
-            return await self._append(entries)
-
-    async def _append(self, entries: Sequence[bytes]) -> list[int]:
+        """Durable positions of these envelopes, in order; one that stands already keeps its place. Raises Busy and LogStopped."""
         keyed = [(Envelope.decode(entry).statement_id(), entry) for entry in entries]
-        positions = await asyncio.wrap_future(self._store.append(keyed))
-        for position, entry in zip(positions, entries, strict=True):
-            if position == self.view.size:
-                self.view.apply(entry)
-        return positions
+        queued = self._store.append(keyed)  # from here to the last `_apply` nothing else runs on this loop
+        places = [self._apply(entry) if (known := self._place_of(key)) is None else known for key, entry in keyed]
+        await self._durable(queued, places)
+        return places
+
+    def _place_of(self, statement_id: bytes) -> int | None:
+        return self.view.seen_ids.get(statement_id, self._without_effect.get(statement_id))
+
+    def _apply(self, entry: bytes) -> int:
+        """Appends an entry to the view; its place. One without effect keeps its place in the log too, so it is remembered."""
+        place = self.size
+        if not is_effective(self.view.apply(entry)):
+            with contextlib.suppress(MalformedBytes):
+                self._without_effect.setdefault(Envelope.decode(entry).statement_id(), place)
+        return place
+
+    async def _durable(self, queued: "Future[list[int]]", places: list[int]) -> None:
+        """Until the log has them. Shielded: a caller who goes away must not take out of the log's queue what the view has."""
+        found = await asyncio.shield(asyncio.wrap_future(queued))
+        if found != places:
+            raise RuntimeError(f"the log gave positions {found}, the view {places}")
+
+    def want_cosigned(self) -> None:
+        """Has all that is durable cosigned soon; nobody waits."""
+        self._wanted.set()
 
     async def cosigned(self, timeout_s: float = 60.0, other_than: bytes = b"") -> bytes:
         """The cosigned note over at least all that is appended now, another one than `other_than`. Raises AuditorAway."""
-        size = self.view.size
+        size = self._store.size
         self._wanted.set()
         try:
             async with asyncio.timeout(timeout_s), self._news:
@@ -147,7 +169,7 @@ class CityLedger:
                 await asyncio.sleep(RETRY_S)
 
     async def _publish(self) -> None:
-        signed = await asyncio.wrap_future(self._store.request_checkpoint(self.view.size))
+        signed = await asyncio.wrap_future(self._store.request_checkpoint(self._store.size))
         note, checkpoint = Note.parse(signed), Checkpoint.parse(Note.parse(signed).text)
         lines = await asyncio.to_thread(self._witness.cosign, signed, self._store.consistency)
         cosigned = note.encode() + lines

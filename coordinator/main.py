@@ -83,6 +83,9 @@ def init(
     enrol_listen: Annotated[str, typer.Option(help="host:port for enrolment / 登记用 host:port")] = "127.0.0.1:7444",
     opener: Annotated[str, typer.Option(help="host:port of the auditor's opener / 审计方开启服务的 host:port")] = "127.0.0.1:7445",
     witness: Annotated[str, typer.Option(help="URL of the auditor's witness / 审计方见证服务的网址")] = "http://127.0.0.1:7446",
+    http_listen: Annotated[
+        str, typer.Option(help="host:port where the log is read and written over HTTP / 以 HTTP 提供账本的 host:port")
+    ] = "",
 ) -> None:
     """Makes keys, CA and the draft of entry 0; called again with --founding, accepts the countersigned one. / 初始化。"""
     place = Home(home)
@@ -96,7 +99,7 @@ def init(
             SAY("--origin and --auditor-card are needed, or --founding", "需要 --origin 与 --auditor-card，或 --founding")
         )
     uri = str(Identity.parse(f"kapok://coordinator/{name}"))
-    config = draft_root(place, uri, origin, auditor_card, (link_listen, enrol_listen, opener, witness))
+    config = draft_root(place, uri, origin, auditor_card, (link_listen, enrol_listen, opener, witness, http_listen))
     draft = home / "founding" / "draft.json"
     _done(
         SAY(

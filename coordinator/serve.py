@@ -16,10 +16,12 @@ import structlog
 
 from audit_ledger.errors import LedgerError
 from audit_ledger.log.store import LogStore
+from audit_ledger.log_http import log_app
 from audit_ledger.note import LogKey
 from audit_ledger.party.channel import OPTIONS, server_credentials
 from audit_ledger.party.home import Home
 from audit_ledger.party.interceptor import Discreet
+from audit_ledger.party.web import Web
 from coordinator.config import Config
 from coordinator.errors import CoordinatorError, NotFounded
 from coordinator.ledger import CityLedger
@@ -30,6 +32,7 @@ from coordinator.rounds import Rounds
 from coordinator.service.desk import Desk
 from coordinator.service.enrolment import Enrolment
 from coordinator.service.link import Link
+from coordinator.service.log_door import add_to
 from coordinator.transport_ca import CertificateAuthority
 from coordinator.witnesses import open_witnesses
 from protocols.contract import CONTRACT
@@ -52,6 +55,7 @@ class Coordinator:
     register: Register
     auditor: Auditor
     servers: list[grpc.aio.Server]
+    web: Web | None
 
 
 def open_log(home: Home, config: Config) -> LogStore:
@@ -95,7 +99,8 @@ async def _start(home: Home, config: Config, clock: Callable[[], int]) -> Coordi
     rounds = Rounds(ledger, members, auditor, register, identity, config.uri, clock, config.timing)
     await rounds.resume()  # before the doors open: nobody finds an open question unknown
     servers = await _open_doors(home, config, ledger, members, rounds, register)
-    return Coordinator(config, store, ledger, members, rounds, register, auditor, servers)
+    web = await _open_log_door(home, config, ledger)
+    return Coordinator(config, store, ledger, members, rounds, register, auditor, servers, web)
 
 
 async def _found(home: Home, ledger: CityLedger) -> None:
@@ -118,6 +123,14 @@ async def _open_doors(
     for server in (main, door):
         await server.start()
     return [main, door]
+
+
+async def _open_log_door(home: Home, config: Config, ledger: CityLedger) -> Web | None:
+    if not config.http_listen:
+        return None
+    web = Web(log_app(home.path / "ledger", add_to(ledger)), config.http_listen)
+    await web.start()
+    return web
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> None:
@@ -143,3 +156,5 @@ async def _drain(coordinator: Coordinator) -> None:
             member.send(frame)
             member.outbox.put_nowait(None)
     await asyncio.gather(*(server.stop(DRAIN_S) for server in coordinator.servers))
+    if coordinator.web is not None:
+        await coordinator.web.stop()

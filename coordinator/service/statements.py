@@ -37,14 +37,14 @@ HOSPITAL_KINDS: Kinds = (*OPEN_KINDS, Ready)
 async def append_statement(ledger: CityLedger, envelope: bytes, kinds: Kinds = OPEN_KINDS) -> link_pb2.Appended:
     """Its index and tlog-proof under a cosigned checkpoint, or the rules it breaks."""
     try:
-        statement = parse(envelope).statement
+        signed = parse(envelope)
     except ProtocolError as error:
         return link_pb2.Appended(refusals=[link_pb2.Reason(code=str(Reason.MALFORMED), expected="a statement", got=str(error))])
-    if not isinstance(statement, kinds):
-        reason = link_pb2.Reason(code=str(Reason.MALFORMED), expected="a statement for the desk", got=statement.kind)
+    if not isinstance(signed.statement, kinds):
+        reason = link_pb2.Reason(code=str(Reason.MALFORMED), expected="a statement for the desk", got=signed.statement.kind)
         return link_pb2.Appended(refusals=[reason])
     try:
-        index, findings = await ledger.append_valid(envelope)
+        index, findings = await ledger.append_valid(signed)
         if index is None:
             return link_pb2.Appended(refusals=[link_pb2.Reason(code=str(each.rule), expected=each.detail) for each in findings])
         await ledger.cosigned()

@@ -55,11 +55,11 @@ def test_a_twin_sent_first_is_not_appended_and_the_real_statement_takes_effect(c
     async def run() -> None:
         ledger = CityLedger(city.log, NoWitness(), city.trust, lambda: city.now)
         size = ledger.size
-        index, found = await ledger.append_valid(twin_of(honest))
+        index, found = await ledger.append_valid(st.parse(twin_of(honest)))
         assert (index, [each.rule for each in found]) == (None, [Rule.SIGNATURE])
         assert city.log.position_of(st.parse(honest).id) is None
-        assert await ledger.append_valid(honest) == (size, [])
-        again, findings = await ledger.append_valid(honest)
+        assert await ledger.append_valid(st.parse(honest)) == (size, [])
+        again, findings = await ledger.append_valid(st.parse(honest))
         assert (again, [each.rule for each in findings]) == (size, [Rule.DUPLICATE])
         assert city.log.entries(size, size + 1) == [honest]
         assert city.log.size == ledger.size == size + 1

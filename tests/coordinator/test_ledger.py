@@ -62,7 +62,7 @@ def test_a_statement_appended_twice_keeps_its_place(city: City) -> None:
 def test_a_statement_that_breaks_a_rule_is_named_and_not_appended(city: City) -> None:
     async def work(ledger: CityLedger, _: CityWitness) -> None:
         size = ledger.size
-        index, findings = await ledger.append_valid(query(city, audience=("kapok://hospital/h99",)))
+        index, findings = await ledger.append_valid(st.parse(query(city, audience=("kapok://hospital/h99",))))
         assert index is None
         assert findings
         assert ledger.size == size

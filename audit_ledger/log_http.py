@@ -1,0 +1,133 @@
+"""The log over HTTP: its tiles as static files, and one door through which statements come in. C2SP tlog-tiles 0.1.0.
+
+Rules
+- `GET /checkpoint`: `text/plain; charset=utf-8`, kept by caches for a second. `GET /tile/…`: `application/octet-stream`, immutable.
+- Only the one spelling of a tile's path names a file; whatever else is asked for is not there, and no cache keeps that. A partial
+  whose full tile is published goes away: the reader takes the full one.
+- `POST /add`: the body is one entry. Who may state what is the ledger's business (`Add`); here it is bounded: a body above 65,535
+  bytes is refused before it is read, and above `MAX_WAITING` statements at once the answer is 503 with Retry-After, below the log's
+  own bound, so that a crowd at this door does not shut out the rounds.
+- Refusals are JSON, `{"refusals": [{"code", "expected", "got"}]}`; what was taken is `{"index": n}`, and durable.
+
+Nobody is authenticated: a statement is worth its signatures, and the log is public among all who reach the door.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from audit_ledger.errors import Busy, EntryTooLarge, MalformedTile
+from audit_ledger.tiles import CHECKPOINT_PATH, MAX_ENTRY, Tile
+from protocols.canonical import encode_json
+
+MAX_WAITING = 192  # of the 256 that the log lets wait
+_CHECKPOINT = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "public, max-age=1"}
+_TILE = {"Content-Type": "application/octet-stream", "Cache-Control": "public, max-age=31536000, immutable"}
+_NOT_KEPT = {"Cache-Control": "no-store"}
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why an entry was not taken."""
+
+    status: HTTPStatus
+    refusals: tuple[dict[str, str], ...]
+
+
+Add = Callable[[bytes], Awaitable[int | Refused]]
+"""Takes one entry: its durable index, or why not."""
+
+
+def refused(status: HTTPStatus, code: str, expected: str = "", got: str = "") -> Refused:
+    return Refused(status, ({"code": code, "expected": expected, "got": got},))
+
+
+def log_app(folder: Path, add: Add | None = None) -> Starlette:
+    """The application over a published folder; without `add` it is for readers only."""
+
+    async def checkpoint(_: Request) -> Response:
+        return await _file(folder / CHECKPOINT_PATH, _CHECKPOINT)
+
+    async def tile(request: Request) -> Response:
+        try:
+            path = Tile.parse(f"tile/{request.path_params['path']}").path
+        except MalformedTile:
+            return _absent()
+        return await _file(folder / path, _TILE)
+
+    routes = [Route("/checkpoint", checkpoint), Route("/tile/{path:path}", tile)]
+    if add is not None:
+        routes.append(Route("/add", _Door(add).take, methods=["POST"]))
+    app = Starlette(routes=routes, exception_handlers={HTTPStatus.NOT_FOUND: _nowhere})
+    app.router.redirect_slashes = False
+    return app
+
+
+@dataclass(slots=True)
+class _Door:
+    """Counts who waits, so that it can say no before it reads."""
+
+    add: Add
+    waiting: int = field(default=0)
+
+    async def take(self, request: Request) -> Response:
+        if self.waiting >= MAX_WAITING:
+            return _answer(refused(HTTPStatus.SERVICE_UNAVAILABLE, Busy.code, f"at most {MAX_WAITING} waiting", str(self.waiting)))
+        self.waiting += 1
+        try:
+            body = await _body(request)
+            return _answer(_too_large() if body is None else await self.add(body))
+        except ClientDisconnect:
+            return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody reads it
+        finally:
+            self.waiting -= 1
+
+
+async def _body(request: Request) -> bytes | None:
+    """None where it is, or says it is, larger than an entry."""
+    if (stated := request.headers.get("content-length", "0")).isdecimal() and int(stated) > MAX_ENTRY:
+        return None
+    received = bytearray()
+    async for part in request.stream():
+        received += part
+        if len(received) > MAX_ENTRY:
+            return None
+    return bytes(received)
+
+
+async def _file(path: Path, headers: dict[str, str]) -> Response:
+    try:
+        return Response(await run_in_threadpool(path.read_bytes), headers=headers)
+    except FileNotFoundError:
+        return _absent()
+
+
+async def _nowhere(_: Request, __: Exception) -> Response:
+    return _absent()
+
+
+def _absent() -> Response:
+    return Response("not there\n", HTTPStatus.NOT_FOUND, headers=_NOT_KEPT, media_type="text/plain")
+
+
+def _too_large() -> Refused:
+    return refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, EntryTooLarge.code, f"at most {MAX_ENTRY} bytes", "more")
+
+
+def _answer(outcome: int | Refused) -> Response:
+    if isinstance(outcome, int):
+        return _json(HTTPStatus.OK, {"index": outcome})
+    is_busy = any(each["code"] == Busy.code for each in outcome.refusals)
+    return _json(outcome.status, {"refusals": list(outcome.refusals)}, {"Retry-After": "1"} if is_busy else {})
+
+
+def _json(status: HTTPStatus, content: Any, headers: dict[str, str] | None = None) -> Response:
+    return Response(encode_json(content), status, headers={**_NOT_KEPT, **(headers or {})}, media_type="application/json")

@@ -1,0 +1,58 @@
+"""An HTTP application served on an event loop that belongs to somebody else: no signal handlers, an orderly end."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+
+from audit_ledger.party.home import HomeError
+
+GRACE_S = 5
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals are this process's, not uvicorn's
+
+
+class Web:
+    """Bound on construction, so that a port in use is said before anything else starts."""
+
+    def __init__(self, app: Starlette, listen: str) -> None:
+        self._listener = _listener(listen)
+        self._server = _Server(
+            uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=GRACE_S)
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def address(self) -> str:
+        return "{}:{}".format(*self._listener.getsockname()[:2])
+
+    async def start(self) -> "asyncio.Task[None]":
+        """Returns when requests are answered, with the task that ends when they are no more."""
+        self._task = asyncio.create_task(self._server.serve([self._listener]))
+        while not self._server.started and not self._task.done():
+            await asyncio.sleep(0.01)
+        return self._task
+
+    async def stop(self) -> None:
+        """No new requests; running ones are finished within the grace."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._listener.close()
+
+
+def _listener(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise HomeError(f"{address}: expected host:port, like 127.0.0.1:7446")
+    try:
+        return socket.create_server((host, int(port)))
+    except OSError as error:
+        raise HomeError(f"{address}: cannot listen there: {error.strerror}") from None
