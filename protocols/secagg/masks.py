@@ -20,7 +20,8 @@ from protocols.secagg.agreement import PairKey
 from protocols.secagg.ring import Integers, Vector, dtype_of, from_ring, into_ring
 
 PIECE_BYTES = 256 * 1024
-_ZEROS = bytes(PIECE_BYTES)
+_ZEROS = memoryview(bytes(PIECE_BYTES))
+_ADD = {True: np.add, False: np.subtract}
 
 
 class MasksRemain(ProtocolError):
@@ -33,30 +34,31 @@ def _stream_key(secret: bytes, label: bytes, binding_value: bytes) -> bytes:
     return HKDFExpand(SHA256(), 32, framed(label, binding_value)).derive(secret)
 
 
-def _add_stream(total: Vector, key: bytes, adds: bool) -> None:
-    stream = Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor()
+def _add_streams(total: Vector, streams: Iterable[tuple[bytes, bool]]) -> None:
+    """Adds (or, where False, subtracts) the AES-256-CTR stream of each key, piece by piece: the sum stays in the cache."""
+    steps = [(Cipher(algorithms.AES256(key), modes.CTR(bytes(16))).encryptor().update_into, _ADD[adds]) for key, adds in streams]
     buffer = bytearray(PIECE_BYTES)
     words: np.ndarray[Any, Any] = np.frombuffer(buffer, dtype=total.dtype)
     for start in range(0, len(total), len(words)):
         piece = total[start : start + len(words)]
-        stream.update_into(_ZEROS[: piece.nbytes], buffer)
-        (np.add if adds else np.subtract)(piece, words[: len(piece)], out=piece)
+        zeros, stream = _ZEROS[: piece.nbytes], words[: len(piece)]
+        for write_into, combine in steps:
+            write_into(zeros, buffer)
+            combine(piece, stream, piece)
 
 
 def mask(exact_with_noise: Integers, bits: int, binding_value: bytes, seed: bytes, pairs: Iterable[PairKey]) -> Vector:
     """y_i of one member. `exact_with_noise` is x_i plus its noise share; `pairs` are its keys with all other members of U."""
     total = into_ring(exact_with_noise, bits)
-    _add_stream(total, _stream_key(seed, b"self", binding_value), adds=True)
-    for pair in pairs:
-        _add_stream(total, _stream_key(pair.secret, b"pair", binding_value), pair.adds)
+    between = ((_stream_key(pair.secret, b"pair", binding_value), pair.adds) for pair in pairs)
+    _add_streams(total, [(_stream_key(seed, b"self", binding_value), True), *between])
     return total
 
 
 def seed_stream_sum(seeds: Iterable[bytes], dimension: int, bits: int, binding_value: bytes) -> Vector:
     """What the auditor hands out: the sum of the members' PRG(s_i)."""
     total = np.zeros(dimension, dtype_of(bits))
-    for seed in seeds:
-        _add_stream(total, _stream_key(seed, b"self", binding_value), adds=True)
+    _add_streams(total, [(_stream_key(seed, b"self", binding_value), True) for seed in seeds])
     return total
 
 

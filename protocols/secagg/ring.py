@@ -30,9 +30,9 @@ def dtype_of(bits: int) -> np.dtype[Any]:
 
 def into_ring(values: Integers, bits: int) -> Vector:
     """Signed integers as ring elements (a fresh array)."""
-    return values.astype("<i8").view("<u8").astype(dtype_of(bits))
+    return values.astype("<i8", copy=False).view("<u8").astype(dtype_of(bits))
 
 
 def from_ring(elements: Vector, bits: int) -> Integers:
     """Ring elements as the signed integers nearest zero."""
-    return elements.astype(dtype_of(bits)).view(f"<i{bits // 8}").astype(np.int64)
+    return elements.astype(dtype_of(bits), copy=False).view(f"<i{bits // 8}").astype(np.int64)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from protocols.canonical import MAX_INTEGER, decode_json, encode_json, is_plainly_canonical, unb64
+from protocols.canonical import MAX_INTEGER, decode_json, encode_json, is_plainly_canonical
 from protocols.clock import unix
 from protocols.dsse import Envelope
 from protocols.errors import MalformedBytes
@@ -32,19 +32,9 @@ def _time(text: str) -> str:
     return text
 
 
-def _key(text: str) -> str:
-    unb64(text, 32)
-    return text
-
-
 def _printable(text: str) -> str:
     if not text.isprintable():
         raise MalformedBytes("a label holds no control or invisible character")
-    return text
-
-
-def _signature(text: str) -> str:
-    unb64(text, 64)
     return text
 
 
@@ -60,8 +50,9 @@ def _checked(check: Any) -> AfterValidator:
 
 IdentityUri = Annotated[str, _checked(_identity)]
 Time = Annotated[str, _checked(_time)]
-Key = Annotated[str, _checked(_key)]
-SignatureText = Annotated[str, _checked(_signature)]
+# Canonical base64 of 32 and of 64 bytes: the last letter's bits that belong to no byte are zero.
+Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$")]
+SignatureText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{85}[AQgw]==$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Decimal9 = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})\.[0-9]{9}$")]
 Decimal4 = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})\.[0-9]{4}$")]
@@ -86,6 +77,7 @@ class Statement(Strict):
 
     kind: ClassVar[str]
     _is_typed: ClassVar[bool] = False
+    _fields: ClassVar[frozenset[str]] = frozenset()
 
     log: Origin
     at: Time
@@ -93,6 +85,7 @@ class Statement(Strict):
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        cls._fields = frozenset(cls.model_fields)
         cls._is_typed = all(each.annotation != dict[str, Any] for each in cls.model_fields.values())
 
     @classmethod
@@ -116,7 +109,7 @@ class Statement(Strict):
         # A field of a type of its own takes no float and no large number; a free `spec` may hold both.
         if not (cls._is_typed and is_plainly_canonical(payload)):
             decode_json(payload)  # canonical or refused
-        if statement.model_fields_set != set(cls.model_fields):
-            missing = sorted(set(cls.model_fields) - statement.model_fields_set)
+        if statement.model_fields_set != cls._fields:
+            missing = sorted(cls._fields - statement.model_fields_set)
             raise MalformedBytes(f"{cls.kind} statement: fields are missing: {', '.join(missing)}")
         return statement

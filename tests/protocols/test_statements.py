@@ -8,13 +8,14 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as hy
+from pydantic import TypeAdapter, ValidationError
 
 from protocols import statements as st
-from protocols.canonical import encode_json
+from protocols.canonical import b64, encode_json, unb64
 from protocols.clock import month, stamp, unix
 from protocols.dsse import Envelope
 from protocols.errors import MalformedBytes
-from protocols.statements.base import MAX_ROUND
+from protocols.statements.base import MAX_ROUND, Key, SignatureText
 from tests.protocols.examples import NOW, every_kind, query, ready, seed, signing
 
 EXAMPLES = [statement for statement, _ in every_kind()]
@@ -230,6 +231,26 @@ def test_any_changed_byte_of_an_entry_is_refused_or_another_fact(statement, data
         or not signed.envelope.is_signed_by(signing("x").public)
     )
     assert signed.envelope.encode() == changed
+
+
+@given(hy.data(), hy.sampled_from([(Key, 32), (SignatureText, 64)]))
+def test_a_key_and_a_signature_have_the_one_base64_of_their_length(data, form):
+    annotated, length = form
+    adapter = TypeAdapter(annotated)
+    text = b64(data.draw(hy.binary(min_size=length, max_size=length)))
+    at = data.draw(hy.integers(0, len(text) - 1) | hy.just(-text.count("=") - 1))  # the last letter holds bits of no byte
+    letter, end = data.draw(hy.sampled_from("ABEQgw014/+=_\n ")), data.draw(hy.sampled_from(["", "\n", "="]))
+    changed = text[:at] + letter + text[at:][1:] + end
+    assert adapter.validate_python(text) == text
+    assert _is_read(unb64, changed, length) == _is_read(adapter.validate_python, changed)
+
+
+def _is_read(read_it: Any, *arguments: Any) -> bool:
+    try:
+        read_it(*arguments)
+    except (MalformedBytes, ValidationError):
+        return False
+    return True
 
 
 def test_statements_do_not_change():

@@ -1,13 +1,14 @@
 """A benchmark's row says what it was measured against, and never calls a missed bar kept."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from simulations.bench import __main__ as bench
-from simulations.bench import import_fhir
+from simulations.bench import import_fhir, turns
 from simulations.bench.rows import Row, passes
 from simulations.bench.turns import Turns
 
@@ -52,8 +53,27 @@ def test_the_import_s_rows_are_rows() -> None:
 
 def test_turns_compare_turn_with_turn() -> None:
     # A disturbance of one turn hits both sides; the ratio of the medians would be 1.
-    turns = Turns(ours=(1.0, 20.0, 3.0), reference=(1.0, 10.0, 1.0))
-    assert (turns.median, turns.median_reference, turns.ratio) == (3.0, 1.0, 2.0)
+    measured = Turns(ours=(1.0, 20.0, 3.0), reference=(1.0, 10.0, 1.0))
+    assert (measured.median, measured.median_reference, measured.ratio) == (3.0, 1.0, 2.0)
+
+
+def test_the_steps_of_two_sides_alternate_and_each_is_timed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    now = 0
+
+    def steps(side: str, count: int, cost: int) -> Iterator[None]:
+        nonlocal now
+        for _ in range(count):
+            order.append(side)
+            now += cost
+            yield
+        order.append(f"{side} ends")
+        now += cost
+
+    monkeypatch.setattr(turns, "_processor_seconds", lambda: now)
+    measured = turns.stepwise(lambda: steps("ours", 1, 100), lambda: steps("theirs", 3, 1), turns=2)
+    assert order == 3 * ["ours", "theirs", "ours ends", "theirs", "theirs", "theirs ends"]
+    assert (measured.ours, measured.reference, measured.ratio) == ((200, 200), (4, 4), 50)
 
 
 def _run(monkeypatch: pytest.MonkeyPatch, rows: list[Row] | Exception, *options: str) -> int:
