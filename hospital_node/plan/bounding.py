@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 from numpy.typing import NDArray
 
+from hospital_node.plan.packing import Int64s, above, runs
 from protocols.query import Axis, Grid
 
-Int64s = NDArray[np.int64]
 UInt64s = NDArray[np.uint64]
 Booleans = NDArray[np.bool_]
 SHORTEST_KEY = 16
@@ -62,19 +62,14 @@ class BoundingKey:
 
 def kept_cells(groups: Groups, grid: Grid, k: int, key: BoundingKey) -> Booleans:
     """True for the groups that count; at most k of each run of `patient_block`."""
-    starts = _run_starts(groups.patient_block)
-    lengths = np.diff(np.append(starts, len(groups.cell)))
-    if not (lengths > k).any():
-        return np.ones(len(groups.cell), dtype=np.bool_)
-    kept = np.repeat(lengths <= k, lengths)
-    above = np.flatnonzero(~kept)
-    rank = key.rank(groups.person_id[above], cell_tags(grid, groups.cell[above]))
-    run = groups.patient_block[above]
+    kept, too_many = np.ones(len(groups.cell), dtype=np.bool_), above(groups.patient_block, k)
+    rank = key.rank(groups.person_id[too_many], cell_tags(grid, groups.cell[too_many]))
+    run = groups.patient_block[too_many]
     in_order = np.lexsort((rank, run))
-    first_of_run = _run_starts(run)
+    first_of_run = runs(run)
     # The runs keep their places under the sort, so a place inside a run is the distance to the run's first entry.
     place = np.arange(len(run)) - np.repeat(first_of_run, np.diff(np.append(first_of_run, len(run))))
-    kept[above[in_order[place < k]]] = True
+    kept[too_many[in_order[place >= k]]] = False
     return kept
 
 
@@ -90,8 +85,3 @@ def cell_tags(grid: Grid, cells: Int64s) -> UInt64s:
 def _label_tags(axis: Axis) -> UInt64s:
     hashes = b"".join(sha256(f"{axis.key}={label}".encode()).digest()[:8] for label in axis.labels)
     return np.frombuffer(hashes, dtype="<u8").astype(np.uint64)
-
-
-def _run_starts(sorted_numbers: Int64s) -> Int64s:
-    changes = np.flatnonzero(sorted_numbers[1:] != sorted_numbers[:-1]) + 1
-    return np.concatenate(([0], changes)).astype(np.int64) if len(sorted_numbers) else np.empty(0, dtype=np.int64)

@@ -9,39 +9,50 @@ Rules
 - Integers from end to end. A row's value enters in millionths, cut to +-`MAX_CLAMP`; totals are rounded half up at the
   query's scale and clamped per (patient, block, cell), after the choice of cells.
 - One choice of cells serves all measures of a query. Persons are an OR over blocks, everything else a sum over blocks.
-- DuckDB filters rows and cuts codes; grouping and bounding sort packed 64-bit keys in numpy, twice as fast as SQL.
+- DuckDB filters rows and cuts codes; grouping and bounding sort packed 64-bit keys in numpy (`packing`), faster than SQL.
+- A patient's rows are judged together, whatever piece of the table they come in; the pieces only keep memory small.
 """
 
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from functools import lru_cache
 
 import duckdb
 import numpy as np
+from numpy.typing import NDArray
 
-from hospital_node.plan.bounding import Booleans, BoundingKey, Groups, Int64s, kept_cells
+from hospital_node.plan.bounding import Booleans, BoundingKey, Groups, kept_cells
 from hospital_node.plan.columns import RELATIONS
 from hospital_node.plan.compile import NO_VALUE, compile_plan
-from protocols.query import AgeBands, Axis, Layout, Part, QuerySpec, Segment, footprint
-from protocols.query.domains import MAX_AGE, month_label, week_label
+from hospital_node.plan.packing import Int64s, PackedRows, Packing, above, cell_bits, distinct, runs
+from protocols.query import AgeBands, Axis, Grid, Layout, Part, QuerySpec, Segment, footprint
+from protocols.query.domains import MAX_AGE
 from protocols.query.terms import MAX_CLAMP, UNITS, AgeBandKey
 
 _OUTSIDE = -1
 _LARGEST_ROW = MAX_CLAMP * UNITS
+_DAY_ZERO = date(1970, 1, 1).toordinal()
+Column = NDArray[np.integer]
+"""One integer a row, as wide as the statement made it."""
 
 
 def execute(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes) -> Int64s:
     """The exact vector of a query, its patients bounded. Reads the footprint's rows once, with one statement."""
     key, layout = BoundingKey(bounding_key), Layout.of(spec)
     plan = compile_plan(spec)
-    fetched = connection.execute(plan.sql, plan.parameters).fetchnumpy()
-    columns = {name: np.asarray(column).astype(np.int64, copy=False) for name, column in fetched.items()}
-    tally = _bounded(_tally(spec, layout, columns), layout, key)
-    return np.concatenate([_segment(segment, tally, layout.grid.size) for segment in layout.segments])
+    rows = _packed(spec, layout.grid, connection.execute(plan.sql, plan.parameters).fetchnumpy())
+    shared = _shared_cells(spec, layout.grid)
+    vector = np.zeros(layout.dimension, dtype=np.int64)
+    for keys, micro in rows.pieces():
+        tally = _bounded(_grouped(rows.packing, keys, micro), layout, key)
+        for segment in layout.segments:
+            _add(segment, tally, shared, vector[segment.offset : segment.offset + segment.length])
+    return vector
 
 
 def probe(spec: QuerySpec) -> Int64s:
@@ -62,97 +73,75 @@ def _empty_tables() -> duckdb.DuckDBPyConnection:
 
 @dataclass(frozen=True, slots=True)
 class _Tally:
-    """What each (patient, block, cell) holds: rows, rows with a value, and the total of the values in millionths.
+    """What each (patient, block, cell) holds: rows, and where values are asked the rows with one and their total in millionths.
 
-    `person` numbers the patients of this answer from 0.
+    `keys` are packed, in order, each once.
     """
 
-    groups: Groups
-    person: Int64s
+    packing: Packing
+    keys: Int64s
     rows: Int64s
     present: Int64s
     micro: Int64s
 
     def where(self, kept: Booleans) -> _Tally:
-        return _Tally(self.groups.where(kept), self.person[kept], self.rows[kept], self.present[kept], self.micro[kept])
+        return _Tally(self.packing, self.keys[kept], self.rows[kept], self.present[kept], self.micro[kept])
 
 
-def _tally(spec: QuerySpec, layout: Layout, columns: dict[str, Int64s]) -> _Tally:
-    block, cell = _places(spec, layout, columns)
-    inside = cell != _OUTSIDE
-    person_id, block, cell = columns["person"][inside], block[inside], cell[inside]
-    first, person = _numbered(person_id, len(footprint(spec)) * layout.grid.size)
-    patient_block = person * len(footprint(spec)) + block
-    packed = patient_block * layout.grid.size + cell
-    if "micro" in columns:
-        order = np.argsort(packed)
-        packed, micro = packed[order], columns["micro"][inside][order]
-    else:
-        packed, micro = np.sort(packed), None
-    return _grouped(packed, micro, first, layout.grid.size, len(footprint(spec)))
+def _packed(spec: QuerySpec, grid: Grid, columns: Mapping[str, Column]) -> PackedRows:
+    person = np.asarray(columns["person"], dtype=np.int64)
+    return PackedRows.of(person, _places(spec, grid, columns), columns.get("micro"), len(footprint(spec)), grid.size)
 
 
-def _grouped(packed: Int64s, micro: Int64s | None, first: Int64s | int, cells: int, blocks: int) -> _Tally:
-    starts = np.flatnonzero(np.concatenate(([True], packed[1:] != packed[:-1]))) if len(packed) else np.empty(0, dtype=np.int64)
-    rows = np.diff(np.append(starts, len(packed)))
-    patient_block, cell = np.divmod(packed[starts], cells)
-    person = patient_block // blocks
-    person_id = person + first if isinstance(first, int) else first[person]
-    present, total = np.zeros_like(rows), np.zeros_like(rows)
-    if micro is not None and len(starts):
-        has_value = micro != NO_VALUE
-        present = np.add.reduceat(has_value.astype(np.int64), starts)
-        total = np.add.reduceat(np.where(has_value, np.clip(micro, -_LARGEST_ROW, _LARGEST_ROW), 0), starts)
-    return _Tally(Groups(person_id, patient_block, cell), person, rows, present, total)
-
-
-def _numbered(person_id: Int64s, cells_and_blocks: int) -> tuple[Int64s | int, Int64s]:
-    """Patients as small numbers that leave room for block and cell in 64 bits, and how to get back."""
-    if not len(person_id):
-        return 0, person_id
-    low, high = int(person_id.min()), int(person_id.max())
-    if (high - low + 1) * cells_and_blocks < 2**63:
-        return low, person_id - low
-    known, person = np.unique(person_id, return_inverse=True)
-    return known, person
+def _grouped(packing: Packing, keys: Int64s, micro: Column | None) -> _Tally:
+    starts = runs(keys)
+    rows = np.diff(starts, append=len(keys))
+    if micro is None or not len(starts):
+        nothing = np.broadcast_to(np.int64(0), len(starts))
+        return _Tally(packing, keys[starts], rows, nothing, nothing)
+    has_value = micro != NO_VALUE
+    present = np.add.reduceat(has_value.astype(np.int64), starts)
+    total = np.add.reduceat(np.where(has_value, np.clip(micro, -_LARGEST_ROW, _LARGEST_ROW), 0), starts)
+    return _Tally(packing, keys[starts], rows, present, total)
 
 
 def _bounded(tally: _Tally, layout: Layout, key: BoundingKey) -> _Tally:
-    kept = kept_cells(tally.groups, layout.grid, layout.cells_kept, key)
-    return tally if kept.all() else tally.where(kept)
+    patient_block = tally.packing.patient_block(tally.keys)
+    too_many = above(patient_block, layout.cells_kept)
+    if not len(too_many):
+        return tally
+    keys = tally.keys[too_many]
+    groups = Groups(tally.packing.person_id(keys), patient_block[too_many], tally.packing.cell(keys))
+    kept = np.ones(len(tally.keys), dtype=np.bool_)
+    kept[too_many] = kept_cells(groups, layout.grid, layout.cells_kept, key)
+    return tally.where(kept)
 
 
-def _places(spec: QuerySpec, layout: Layout, columns: dict[str, Int64s]) -> tuple[Int64s, Int64s]:
-    """Block and cell of each row; the cell is `_OUTSIDE` where a value lies outside its domain."""
-    rows = len(columns["person"])
-    cell, outside = np.zeros(rows, dtype=np.int64), np.zeros(rows, dtype=np.bool_)
-    for axis in layout.grid.axes:
-        place = _place(spec, axis, columns)
-        cell = cell * len(axis.labels) + place
-        outside |= place == _OUTSIDE
-    block = np.zeros(rows, dtype=np.int64) if spec.period is None else _by_day(spec, footprint(spec), month_label)[columns["day"]]
-    return block, np.where(outside, _OUTSIDE, cell)
+def _places(spec: QuerySpec, grid: Grid, columns: Mapping[str, Column]) -> Int64s:
+    """Block and cell of each row as `PackedRows` takes them; block, week and month of a row are one look-up by its day."""
+    by_day, weight = _block_of_days(spec) << cell_bits(grid.size), grid.size
+    place, outside = np.zeros(len(columns["person"]), dtype=np.int64), []
+    for axis in grid.axes:
+        weight //= len(axis.labels)
+        if axis.key in {"iso_week", "month"}:
+            by_day = by_day + _place_of_days(spec, axis) * weight
+            continue
+        of_axis = _place(spec, axis, columns)
+        place += of_axis if weight == 1 else of_axis.astype(np.int64) * weight
+        outside.append(of_axis == _OUTSIDE)
+    if spec.period is not None:
+        place += by_day[columns["day"]]
+    for each in outside:
+        place[each] = grid.size
+    return place
 
 
-def _place(spec: QuerySpec, axis: Axis, columns: dict[str, Int64s]) -> Int64s:
-    if axis.key == "iso_week":
-        return _by_day(spec, axis.labels, week_label)[columns["day"]]
-    if axis.key == "month":
-        return _by_day(spec, axis.labels, month_label)[columns["day"]]
+def _place(spec: QuerySpec, axis: Axis, columns: Mapping[str, Column]) -> Column:
     if axis.key == "age_band":
         bands = next(key.bands for key in spec.keys if isinstance(key, AgeBandKey))
         age = columns["age"]
         return _by_age(bands)[np.where((age >= 0) & (age <= MAX_AGE), age, MAX_AGE + 1)]
     return columns[axis.key]
-
-
-def _by_day(spec: QuerySpec, labels: tuple[str, ...], label_of: Callable[[date], str]) -> Int64s:
-    """The place of each day of the period among the labels; weeks and months never fall outside."""
-    if spec.period is None:
-        raise AssertionError("a place by day needs a period")
-    number = {label: n for n, label in enumerate(labels)}
-    days = (spec.period.end - spec.period.start).days
-    return np.array([number[label_of(spec.period.start + timedelta(days=n))] for n in range(days)], dtype=np.int64)
 
 
 def _by_age(bands: AgeBands) -> Int64s:
@@ -163,19 +152,63 @@ def _by_age(bands: AgeBands) -> Int64s:
     return table
 
 
-def _segment(segment: Segment, tally: _Tally, cells: int) -> Int64s:
-    vector = np.zeros(cells, dtype=np.int64)
-    if segment.part is Part.PERSONS:
-        np.add.at(vector, _distinct(tally.person * cells + tally.groups.cell) % cells, 1)
+def _days(spec: QuerySpec) -> Int64s:
+    """The days of the period, counted from 1970-01-01."""
+    if spec.period is None:
+        raise AssertionError("a place by day needs a period")
+    first = spec.period.start.toordinal() - _DAY_ZERO
+    return np.arange(first, first + (spec.period.end - spec.period.start).days, dtype=np.int64)
+
+
+def _block_of_days(spec: QuerySpec) -> Int64s:
+    """The block of each day of the period, counted from the first; one block where there is no period."""
+    if spec.period is None:
+        return np.zeros(1, dtype=np.int64)
+    months = _days(spec).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    return months - months[:1]
+
+
+def _place_of_days(spec: QuerySpec, axis: Axis) -> Int64s:
+    """The place of each day of the period among the labels of a key of time."""
+    if axis.key == "month":
+        return _block_of_days(spec)
+    # Day zero is a Thursday: three days on, and the numbers of weeks change on Mondays.
+    weeks: Int64s = (_days(spec) + 3) // 7
+    return weeks - weeks[:1]
+
+
+def _shared_cells(spec: QuerySpec, grid: Grid) -> Booleans | None:
+    """The cells that a patient can reach in more than one block; None if there is no such cell."""
+    block, names = _block_of_days(spec), [axis.key for axis in grid.axes]
+    if block[-1] == 0 or "month" in names:
+        return None
+    if "iso_week" not in names:
+        return np.ones(grid.size, dtype=np.bool_)
+    at = names.index("iso_week")
+    week = _place_of_days(spec, grid.axes[at])
+    is_shared = np.zeros(grid.shape[at], dtype=np.bool_)
+    is_shared[week[1:][(week[1:] == week[:-1]) & (block[1:] != block[:-1])]] = True
+    return is_shared[np.arange(grid.size) // math.prod(grid.shape[at + 1 :]) % grid.shape[at]]
+
+
+def _add(segment: Segment, tally: _Tally, shared: Booleans | None, vector: Int64s) -> None:
+    cell = tally.packing.cell(tally.keys)
+    if segment.part is not Part.PERSONS:
+        np.add.at(vector, cell, np.clip(_amount(segment, tally), segment.lo, segment.hi))
+    elif shared is None:
+        _add_one(cell, vector)
     else:
-        np.add.at(vector, tally.groups.cell, np.clip(_amount(segment, tally), segment.lo, segment.hi))
-    return vector
+        # Only in a cell of several blocks can a patient stand twice, so only those are looked through.
+        is_shared = shared[cell]
+        _add_one(cell[~is_shared], vector)
+        _add_one(tally.packing.cell(distinct(tally.packing.patient_cell(tally.keys[is_shared]))), vector)
 
 
-def _distinct(numbers: Int64s) -> Int64s:
-    # Sorting beats the hash table of `np.unique` tenfold here: the numbers are nearly in order.
-    in_order = np.sort(numbers)
-    return in_order[np.concatenate(([True], in_order[1:] != in_order[:-1]))] if len(in_order) else in_order
+def _add_one(cell: Int64s, vector: Int64s) -> None:
+    if len(vector) <= len(cell):
+        vector += np.bincount(cell, minlength=len(vector))
+    else:
+        np.add.at(vector, cell, 1)
 
 
 def _amount(segment: Segment, tally: _Tally) -> Int64s:

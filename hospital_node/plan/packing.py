@@ -1,0 +1,142 @@
+"""Patient, block and cell of a row as one 64-bit number, so that a single sort groups and orders everything.
+
+Rules
+- The three stand side by side in bits, patient first: to take one out is a shift or a mask, ten times cheaper than a division.
+- Rows are gone through piece by piece, each of whole patients and small enough for a processor's cache. Rows that come in the
+  order of patients are sorted inside their piece only, others as a whole first. The numbers that come out are the same.
+- A row that lies in no cell has the number after the last cell, and is gone from its piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int64s = NDArray[np.int64]
+ROWS_IN_A_PIECE = 1 << 16
+_ROOM = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """Where the parts stand. Patients are numbered from 0: by the distance to the smallest id, or by their place among `ids`."""
+
+    block_bits: int
+    cell_bits: int
+    first: int
+    ids: Int64s | None = None
+
+    def person(self, packed: Int64s) -> Int64s:
+        """The number of the patient in this answer."""
+        return packed >> (self.block_bits + self.cell_bits)
+
+    def person_id(self, packed: Int64s) -> Int64s:
+        """The patient's own id."""
+        number = self.person(packed)
+        return number + self.first if self.ids is None else self.ids[number]
+
+    def patient_block(self, packed: Int64s) -> Int64s:
+        """A number that runs of one patient's one block share, in order of patient and block."""
+        return packed >> self.cell_bits
+
+    def cell(self, packed: Int64s) -> Int64s:
+        return packed & ((1 << self.cell_bits) - 1)
+
+    def patient_cell(self, packed: Int64s) -> Int64s:
+        """Patient and cell without the block between them."""
+        return (self.person(packed) << self.cell_bits) | self.cell(packed)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRows:
+    """One number for each row and, where values are asked, its value."""
+
+    packing: Packing
+    keys: Int64s
+    micro: NDArray[np.integer] | None
+    outside: int
+
+    @classmethod
+    def of(cls, person_id: Int64s, place: Int64s, micro: NDArray[np.integer] | None, blocks: int, cells: int) -> PackedRows:
+        """`place` is each row's `block << cell_bits(cells) | cell`, and `cells` where a row lies in none."""
+        block_bits, wide = (blocks - 1).bit_length(), cell_bits(cells)
+        first, ids, keys = _numbered(person_id, _ROOM - block_bits - wide)
+        keys <<= block_bits + wide
+        keys |= place
+        return cls(Packing(block_bits, wide, first, ids), keys, micro, cells)
+
+    def pieces(self) -> Iterator[tuple[Int64s, NDArray[np.integer] | None]]:
+        """The rows in order, a run of whole patients at a time. Uses the rows up."""
+        keys, micro = self.keys, self.micro
+        if len(keys) <= ROWS_IN_A_PIECE:
+            yield self._piece(keys, micro)
+            return
+        if not _is_rising(self.packing.person(keys)):
+            keys, micro = _in_order(keys, micro)
+        start, below_patient = 0, (1 << (self.packing.block_bits + self.packing.cell_bits)) - 1
+        while start < len(keys):
+            last = int(keys[min(start + ROWS_IN_A_PIECE, len(keys)) - 1])
+            # Patients rise along the rows, whatever the bits below them do: enough for a search by halves.
+            end = int(np.searchsorted(keys, last | below_patient, "right"))
+            yield self._piece(keys[start:end], None if micro is None else micro[start:end])
+            start = end
+
+    def _piece(self, keys: Int64s, micro: NDArray[np.integer] | None) -> tuple[Int64s, NDArray[np.integer] | None]:
+        keys, micro = _in_order(keys, micro)
+        inside = self.packing.cell(keys) != self.outside
+        return (keys, micro) if inside.all() else (keys[inside], None if micro is None else micro[inside])
+
+
+def cell_bits(cells: int) -> int:
+    """Room for every cell and one number more."""
+    return cells.bit_length()
+
+
+def runs(in_order: Int64s) -> Int64s:
+    """Where each run of equal numbers starts."""
+    is_first = np.ones(len(in_order), dtype=np.bool_)
+    np.not_equal(in_order[1:], in_order[:-1], out=is_first[1:])
+    return np.flatnonzero(is_first)
+
+
+def above(in_order: Int64s, most: int) -> Int64s:
+    """The places of all entries that stand in runs of more than `most` equal numbers."""
+    long = in_order[most:][in_order[most:] == in_order[:-most]]
+    long = long[runs(long)]
+    starts = np.searchsorted(in_order, long, "left")
+    lengths = np.searchsorted(in_order, long, "right") - starts
+    within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    places: Int64s = np.repeat(starts, lengths) + within
+    return places
+
+
+def distinct(numbers: Int64s) -> Int64s:
+    # Sorting beats the hash table of `np.unique` tenfold here.
+    in_order = np.sort(numbers)
+    return in_order[runs(in_order)]
+
+
+def _in_order(keys: Int64s, micro: NDArray[np.integer] | None) -> tuple[Int64s, NDArray[np.integer] | None]:
+    if micro is None:
+        keys.sort()
+        return keys, None
+    order = np.argsort(keys)
+    return keys[order], micro[order]
+
+
+def _is_rising(numbers: Int64s) -> bool:
+    return bool((numbers[1:] >= numbers[:-1]).all())
+
+
+def _numbered(person_id: Int64s, bits: int) -> tuple[int, Int64s | None, Int64s]:
+    """Patients as numbers of at most so many bits, in an array of their own, and how to get back."""
+    if not len(person_id):
+        return 0, None, person_id.copy()
+    first = int(person_id.min())
+    if int(person_id.max()) - first < 1 << bits:
+        return first, None, person_id - first
+    ids, number = np.unique(person_id, return_inverse=True)
+    return 0, ids, number.astype(np.int64, copy=False)

@@ -1,0 +1,82 @@
+"""Pieces of a table: the same numbers in whatever order the rows come, and no patient cut in two."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import numpy as np
+import pytest
+
+from hospital_node.plan import execute, packing
+from hospital_node.plan.packing import PackedRows, above, cell_bits, runs
+from protocols.query import QuerySpec, Table
+from tests.hospital_node.plan import oracle
+from tests.hospital_node.plan.records import Hospital, Records, Row
+
+KEY = b"the key of one period of a node!"
+MEASURES = [
+    {"kind": "count"},
+    {"kind": "count_distinct_person"},
+    {"kind": "avg", "column": "value", "lo": "0", "hi": "9", "scale": 10},
+]
+
+
+def rows_of(people: list[int]) -> tuple[Row, ...]:
+    """Many rows of few patients over three months and districts, some in none."""
+    districts = ("440103", "440106", "440118", "000000")
+    return tuple(
+        Row(person, date(2026, 1 + n % 3, 1 + n * 5 % 28), {"district": districts[n % 4], "value": n % 7})
+        for n, person in enumerate(people)
+    )
+
+
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_pieces_answer_as_the_reference_does_in_order_and_out_of_order(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "ROWS_IN_A_PIECE", size)
+    spec = QuerySpec.from_fields(
+        {
+            "table": "measurements",
+            "measures": MEASURES,
+            "keys": [{"key": "iso_week"}, {"key": "district"}],
+            "period": {"from": "2026-01-01", "to": "2026-04-01"},
+            "cells_per_patient": 2,
+        }
+    )
+    people = [5] * 40 + [6] * 3 + [9] * 60 + list(range(10, 60))
+    in_order = Records(Table.MEASUREMENTS, rows_of(people))
+    shuffled = np.random.default_rng(size).permutation(len(people))
+    mixed = Records(Table.MEASUREMENTS, tuple(in_order.rows[n] for n in shuffled))
+    expected = oracle.answer(spec, in_order, KEY)
+    assert list(execute(spec, Hospital().hold(in_order), KEY)) == expected
+    assert list(execute(spec, Hospital().hold(mixed), KEY)) == expected
+
+
+def test_a_piece_holds_whole_patients_in_order_and_nobody_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "ROWS_IN_A_PIECE", 10)
+    people = np.sort(np.random.default_rng(4).integers(-3, 9, 200))
+    rows = PackedRows.of(people, np.arange(200) % 5, None, blocks=1, cells=4)
+    pieces = [keys.copy() for keys, _ in rows.pieces()]
+    seen = [set(rows.packing.person_id(keys).tolist()) for keys in pieces]
+    assert len(pieces) > 5
+    assert sum(map(len, seen)) == len(set().union(*seen))
+    assert all((np.diff(keys) >= 0).all() for keys in pieces)
+    assert sum(map(len, pieces)) == 160  # the rows of "cell" 4 lie in no cell
+
+
+def test_the_ends_of_64_bits_are_told_apart_and_come_back() -> None:
+    ends = np.array([2**63 - 1, -(2**63), 0, -1])
+    place = np.full(4, 239 << cell_bits(1_000_000) | 999_999)
+    rows = PackedRows.of(ends, place, None, blocks=240, cells=1_000_000)
+    (keys, _), *more = rows.pieces()
+    assert not more
+    assert rows.packing.person_id(keys).tolist() == sorted(ends.tolist())
+    assert set(rows.packing.cell(keys).tolist()) == {999_999}
+
+
+def test_runs_and_their_excess() -> None:
+    numbers = np.array([1, 1, 2, 4, 4, 4, 9, 9])
+    assert runs(numbers).tolist() == [0, 2, 3, 6]
+    assert above(numbers, 1).tolist() == [0, 1, 3, 4, 5, 6, 7]
+    assert above(numbers, 2).tolist() == [3, 4, 5]
+    assert above(numbers, 3).tolist() == above(np.array([], dtype=np.int64), 1).tolist() == []
+    assert runs(np.array([], dtype=np.int64)).tolist() == []
