@@ -63,11 +63,17 @@ class Authority:
             if (each.subject, each.use, each.until) == (subject, use, None)
         )
 
+    def approvers(self, signed: Signed) -> int:
+        """How many of the auditor's active approval keys signed this entry."""
+        author = signed.statement.by
+        keys = [each for each in self.keys.values() if (each.subject, each.use, each.until) == (author, "approval", None)]
+        return sum(signed.envelope.is_signed_by(each.key) for each in keys)
+
     def speaks(self, signed: Signed) -> bool:
         """Whether the entry is signed by its claimed author, with the key its role signs such statements with."""
         author = Identity.parse(signed.statement.by)
         if author.role is Role.AUDITOR:
-            use = "service" if signed.statement.kind == "opening" else "approval"
+            use = {"opening": "service", "rule": "root"}.get(signed.statement.kind, "approval")
             return self.is_signed_by(signed, str(author), use)
         return self.is_signed_by(signed, str(author), "identity")
 

@@ -16,16 +16,17 @@ that nobody signed.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from pydantic import ValidationError
 
-from audit_ledger.authority import Authority
-from audit_ledger.errors import LedgerError, Malformed
+from audit_ledger.answer_report import AnswerReport, NotAnAnswer, Problem
+from audit_ledger.authority import AdmittedKey, Authority
+from audit_ledger.errors import LedgerError
 from audit_ledger.policy import TrustFile
 from audit_ledger.proof import TlogProof
 from protocols.answer import Answer, Proven
@@ -42,6 +43,7 @@ from protocols.secagg.masks import values_hash
 from protocols.secagg.sealing import require_sealing_key
 from protocols.statements import (
     Approval,
+    ApprovalRule,
     KeyAdd,
     KeyRevoke,
     Opening,
@@ -56,21 +58,8 @@ from protocols.statements import (
     parse,
 )
 
+__all__ = ["AnswerReport", "NotAnAnswer", "Problem", "verify_answer"]
 _S = TypeVar("_S", bound=Statement)
-
-
-class NotAnAnswer(Malformed):
-    """The file is no answer bundle of this version."""
-
-    code = "ledger.malformed_answer"
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something in the bundle that does not hold: where, and what was expected."""
-
-    place: str
-    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +69,6 @@ class Placed:
     index: int
     signed: Signed
     place: str
-
-
-@dataclass(slots=True)
-class AnswerReport:
-    """Verified if `problems` is empty. `not_shown` is what only the ledger itself, or its operator, can show."""
-
-    query: str = ""
-    size: int = 0
-    problems: list[Problem] = field(default_factory=list)
-    not_shown: list[str] = field(default_factory=list)
-
-    @property
-    def is_verified(self) -> bool:
-        return not self.problems
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "verdict": "verified" if self.is_verified else "evidence",
-            "query": self.query,
-            "size": self.size,
-            "problems": [{"place": each.place, "what": each.what} for each in self.problems],
-            "not_shown": self.not_shown,
-        }
 
 
 def verify_answer(raw: bytes, trust: TrustFile, now: int) -> AnswerReport:
@@ -198,8 +164,7 @@ class _Check:
     def _spoken(self, placed: Placed, role: Role, use: str = "identity") -> None:
         """Signed by a key of its author that the bundle shows admitted before it; for this log."""
         statement = placed.signed.statement
-        keys = [k for k in self.authority.keys.values() if (k.subject, k.use) == (statement.by, use) and k.since < placed.index]
-        counts = [k for k in keys if k.until is None or k.until > placed.index]
+        counts = self._counting(placed, statement.by, use)
         self._demand(Identity.parse(statement.by).role is role, placed.place, f"stated by {statement.by}, expected a {role}")
         self._demand(
             any(placed.signed.envelope.is_signed_by(k.key) for k in counts),
@@ -207,6 +172,11 @@ class _Check:
             f"not signed by an admitted key of {statement.by}",
         )
         self._demand(statement.log == self.authority.origin, placed.place, f"is for another log than {self.authority.origin}")
+
+    def _counting(self, placed: Placed, subject: str, use: str) -> list[AdmittedKey]:
+        """The keys of `subject` that the bundle shows in force at this place."""
+        keys = [k for k in self.authority.keys.values() if (k.subject, k.use) == (subject, use) and k.since < placed.index]
+        return [k for k in keys if k.until is None or k.until > placed.index]
 
     # -- the question ------------------------------------------------------------------------------------------------
 
@@ -216,29 +186,46 @@ class _Check:
 
     def _approvals(self, placed: Placed, query: Query, approvals: list[Placed]) -> None:
         target = query.programme if query.purpose == "surveillance" else placed.signed.hex_id
-        found = False
+        found, wanted = False, 1
         for each in approvals:
             match each.signed.statement:
+                case ApprovalRule() as rule:
+                    self._spoken(each, Role.AUDITOR, "root")
+                    wanted = rule.approvers.get(query.purpose, 1)
                 case Approval() as approval:
                     self._spoken(each, Role.AUDITOR, "approval")
+                    self._demand(self._approvers(each) >= wanted, each.place, f"signed by fewer than {wanted} approvers")
                     comes_first = each.index < placed.index
                     found |= approval.target == target and comes_first == (query.purpose == "surveillance")
                     self._demand(approval.target == target, each.place, "approves something else")
                     self._demand(unix(approval.until) > unix(query.at), each.place, "had ended before the query")
                 case Programme() as programme:
-                    self._spoken(each, Role.BUREAU)
-                    same = (each.signed.hex_id, programme.by, programme.purpose) == (query.programme, query.by, query.purpose)
-                    self._demand(
-                        same and query.spec.get("table") in programme.tables, each.place, "is not a programme of this query"
-                    )
-                    self._demand(unix(programme.until) > unix(query.at), each.place, "had ended before the query")
-                    is_within = Decimal(self.answer.price) <= Decimal(programme.max_price)
-                    self._demand(is_within, "price", f"the programme allows {programme.max_price} a query")
+                    self._programme(each, programme, query)
                 case statement:
                     self._demand(False, each.place, f"expected an approval or its programme, got {statement.kind}")
+        if query.purpose == "outbreak":
+            self._emergency(placed, query)
+            return
         self._demand(found, "approvals", f"no approval for {query.purpose} in its place")
         is_programme_there = any(isinstance(each.signed.statement, Programme) for each in approvals)
         self._demand(query.purpose != "surveillance" or is_programme_there, "approvals", "the programme is missing")
+
+    def _programme(self, placed: Placed, programme: Programme, query: Query) -> None:
+        self._spoken(placed, Role.BUREAU)
+        same = (placed.signed.hex_id, programme.by, programme.purpose) == (query.programme, query.by, query.purpose)
+        self._demand(same and query.spec.get("table") in programme.tables, placed.place, "is not a programme of this query")
+        self._demand(unix(programme.until) > unix(query.at), placed.place, "had ended before the query")
+        is_within = Decimal(self.answer.price) <= Decimal(programme.max_price)
+        self._demand(is_within, "price", f"the programme allows {programme.max_price} a query")
+
+    def _emergency(self, placed: Placed, query: Query) -> None:
+        """Answered without an approval: its asker is one who may break the glass."""
+        keys = self._counting(placed, query.by, "identity")
+        self._demand(any(each.may_break_glass for each in keys), "query", f"{query.by} may not break the glass")
+
+    def _approvers(self, placed: Placed) -> int:
+        keys = self._counting(placed, placed.signed.statement.by, "approval")
+        return sum(placed.signed.envelope.is_signed_by(each.key) for each in keys)
 
     def _binding(self, opening: tuple[Placed, Opening] | None) -> Binding | None:
         try:
@@ -365,7 +352,7 @@ class _Check:
 
     def _not_shown(self) -> None:
         say = self.report.not_shown.append
-        say("that no key, approval or programme was revoked in between, and no hold stood: verify the ledger itself")
+        say("that no key, approval or programme was revoked in between, no hold stood and no other rule: verify the ledger itself")
         say("half_widths beyond a plausibility check, spending and coverage.incomplete: no statement of the bundle signs them")
         if len(self.roots) > 1:
             say(f"that its checkpoints of sizes {', '.join(map(str, sorted(self.roots)))} are of one history")

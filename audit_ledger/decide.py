@@ -7,13 +7,18 @@ from typing import Annotated
 
 import typer
 
-from audit_ledger.desk import KeyRequest, Waiting, open_desk, waiting
+from audit_ledger.desk import Desk, KeyRequest, open_desk
 from audit_ledger.party.home import Home
-from audit_ledger.screen import USAGE, HomeOption, JsonOption, ReasonOption, command, err, fail, out, print_json, say
+from audit_ledger.screen import USAGE, HomeOption, JsonOption, ReasonOption, W, command, err, fail, out, print_json, say
+from audit_ledger.waiting import Waiting, find, lines, waiting
 from protocols.clock import stamp, unix
+from protocols.contract import CONTRACT
 from protocols.errors import MalformedBytes
+from protocols.query.words import Language
+from protocols.statements import Approval, parse
 
 app = typer.Typer()
+LANGUAGE = Language.ZH if W.is_chinese else Language.EN
 PURPOSES = {"surveillance": ("surveillance", "监测"), "research": ("research", "研究"), "outbreak": ("outbreak", "疫情应急")}
 
 
@@ -67,21 +72,80 @@ def is_read_out(said: str, fingerprint: str) -> bool:
 @command(app, "approve", "kapok-audit approve 3f2a… --home A --until 2026-12-31")
 def approve(
     home: HomeOption,
-    target: Annotated[str, typer.Argument(metavar="ID", help=say("A query's id.", "问题编号"))] = "",
+    target: Annotated[str, typer.Argument(metavar="ID", help=say("A query's or programme's id.", "问题或方案编号"))] = "",
     programme: Annotated[str, typer.Option("--programme", help=say("A programme's id.", "方案编号"))] = "",
     until: Annotated[str, typer.Option("--until", help=say("Last day, YYYY-MM-DD (default: 30 days).", "截止日，默认 30 天"))] = "",
+    countersign: Annotated[
+        Path | None, typer.Option("--countersign", help=say("Another approver's file: sign it too.", "另一位批准人的文件：加签"))
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", help=say("Do not log it: a file for the next approver.", "不入账，写成文件交下一位批准人")),
+    ] = None,
 ) -> None:
     """Approve one query, or a programme and the queries under it. / 批准一个问题或一个方案。"""
-    id_, last = _id(target or programme), _last(until)
     with open_desk(Home(home)) as desk:
-        _logged(desk.approve(id_, last))
+        if countersign is None:
+            envelope = desk.approval(_id(target or programme), _last(until))
+        else:
+            envelope = desk.countersign(countersign.read_bytes())
+        entry = envelope.encode()
+        _require_approvers(desk, entry, output is not None)
+        if output is None:
+            _logged(desk.append(entry))
+            return
+        output.write_bytes(entry)
+        out.print(say(f"signed; give {output} to the next approver", f"已签名；请将 {output} 交给下一位批准人"))
+
+
+def _require_approvers(desk: Desk, entry: bytes, is_for_another: bool) -> None:
+    """Shows what the signature is for, and stops where the ledger would refuse it for want of approvers."""
+    signed, view = parse(entry), desk.view()
+    approval = signed.statement
+    found = find(view, approval.target, LANGUAGE) if isinstance(approval, Approval) else None
+    if found is None:
+        fail(USAGE, say("no query or programme of this id is logged", "账本中没有此编号的问题或方案"))
+    _show_item(found, to_stderr=True)
+    signers = view.authority.approvers(signed)
+    if not is_for_another and signers < found.approvers:
+        wanted = found.approvers
+        fail(
+            USAGE,
+            say(
+                f"{wanted} approvers have to sign, this has {signers}: write it with --out, and let another --countersign it",
+                f"需要 {wanted} 位批准人，现有 {signers} 位：请用 --out 写成文件，由另一位用 --countersign 加签",
+            ),
+        )
 
 
 @command(app, "reject", "kapok-audit reject 3f2a… --home A --reason 'purpose unclear'")
-def reject(home: HomeOption, target: Annotated[str, typer.Argument(metavar="ID")], reason: ReasonOption) -> None:
-    """Refuse a query by a signed statement. / 以签名声明拒绝一个问题。"""
+def reject(
+    home: HomeOption,
+    target: Annotated[
+        str, typer.Argument(metavar="ID", help=say("A query's, programme's or key request's id.", "问题、方案或密钥申请的编号"))
+    ],
+    reason: ReasonOption,
+) -> None:
+    """Refuse a query, a programme or a key request by a signed statement. / 以签名声明拒绝问题、方案或密钥申请。"""
     with open_desk(Home(home)) as desk:
         _logged(desk.reject(_id(target), reason))
+
+
+@command(app, "rule", "kapok-audit rule --research 2 --outbreak-a-day 2 --review-hours 48 --home A")
+def rule(
+    home: HomeOption,
+    surveillance: Annotated[int, typer.Option(min=1, help=say("Approvers of a programme.", "监测方案的批准人数"))] = 1,
+    research: Annotated[int, typer.Option(min=1, help=say("Approvers of a research query.", "研究问题的批准人数"))] = 1,
+    outbreak_a_day: Annotated[
+        int, typer.Option(min=0, help=say("Emergency queries in 24 hours.", "24 小时内应急提问数"))
+    ] = CONTRACT.outbreak_a_day,
+    review_hours: Annotated[
+        int, typer.Option(min=1, help=say("Hours until an emergency is reviewed.", "应急提问的复核时限（小时）"))
+    ] = CONTRACT.review_hours,
+) -> None:
+    """State the city's rule for approvals; the root key signs it. / 规定批准规则；由根密钥签署。"""
+    with open_desk(Home(home)) as desk:
+        _logged(desk.state_rule({"surveillance": surveillance, "research": research}, outbreak_a_day, review_hours))
 
 
 @command(app, "revoke", "kapok-audit revoke 3f2a… --home A --reason 'programme ended'")
@@ -98,6 +162,21 @@ def revoke(
         _logged(desk.revoke(target if target.startswith("kapok://") else _id(target), reason))
 
 
+@command(app, "end", "kapok-audit end kapok://hospital/h01 --home A --reason 'licence withdrawn'")
+def end(
+    home: HomeOption,
+    party: Annotated[str, typer.Argument(metavar="URI", help=say("A hospital or bureau.", "医院或主管部门"))],
+    reason: ReasonOption,
+) -> None:
+    """End a hospital's or bureau's admission; a new admission lets it back in. / 终止准入；重新准入即恢复。"""
+    if not party.startswith(("kapok://hospital/", "kapok://bureau/")):
+        fail(
+            USAGE, say("expected kapok://hospital/NAME or kapok://bureau/NAME", "应为 kapok://hospital/名称 或 kapok://bureau/名称")
+        )
+    with open_desk(Home(home)) as desk:
+        _logged(desk.revoke(party, reason))
+
+
 @command(app, "hold", "kapok-audit hold --on --home A --reason 'inspection'")
 def hold(
     home: HomeOption,
@@ -110,31 +189,58 @@ def hold(
 
 
 @command(app, "review", "kapok-audit review --home A")
-def review(home: HomeOption, as_json: JsonOption = False) -> None:
-    """List what waits for a decision. / 列出待办事项。"""
+def review(
+    home: HomeOption,
+    target: Annotated[str, typer.Argument(metavar="ID", help=say("An emergency to close.", "要复核的应急提问编号"))] = "",
+    verdict: Annotated[
+        str,
+        typer.Option("--verdict", help=say("in_order or not_in_order: signs the review.", "in_order 或 not_in_order：签署复核")),
+    ] = "",
+    note: Annotated[str, typer.Option("--note", help=say("Stands in the ledger.", "写入账本的说明"))] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List what waits for a decision, or sign the review of an emergency. / 列出待办事项，或签署应急复核。"""
+    if target:
+        _review(home, target, verdict, note)
+        return
     with open_desk(Home(home)) as desk:
-        requests, items = desk.requests(), waiting(desk.view(), desk.now)
+        requests, items = desk.requests(), waiting(desk.view(), desk.now, LANGUAGE)
     if as_json:
-        print_json({"keys": [each.to_json() for each in requests], "statements": [_waiting(each) for each in items]})
+        print_json({"keys": [each.to_json() for each in requests], "statements": [each.to_json() for each in items]})
         return
     if not requests and not items:
         out.print(say("nothing waits for a decision", "没有待办事项"))
     for request in requests:
-        _show(say("key", "密钥"), request.fingerprint, request.add.subject, request.add.at, str(request.to_json()["legal_name"]))
+        _show_key(request)
     for each in items:
-        kind = {"query": say("query", "问题"), "programme": say("programme", "方案")}[each.kind]
-        purpose = PURPOSES.get(each.purpose, (each.purpose, each.purpose))
-        _show(kind, each.id, each.by, each.at, f"{say(*purpose)}: {each.title}")
+        _show_item(each)
 
 
-def _show(kind: str, id_: str, by: str, at: str, what: str) -> None:
+def _review(home: Path, target: str, verdict: str, note: str) -> None:
+    if verdict not in ("in_order", "not_in_order") or not note:
+        fail(USAGE, say("--verdict in_order|not_in_order and --note are needed", "需要 --verdict in_order|not_in_order 与 --note"))
+    with open_desk(Home(home)) as desk:
+        _logged(desk.review(_id(target), verdict == "in_order", note))
+
+
+def _show_key(request: KeyRequest) -> None:
     """Not a table: an id has to be copied whole, also from a narrow terminal."""
-    out.print(f"{kind}  {id_}", style="bold", markup=False)
-    out.print(f"  {by}  {at}\n  {what}", markup=False)
+    shown = request.to_json()
+    out.print(f"{say('key', '密钥')}  {request.signed.hex_id}", style="bold", markup=False)
+    out.print(f"  {request.add.subject}  {request.add.at}  {shown['legal_name']}  {shown['licence']}", markup=False)
+    out.print(f"  {say('fingerprint', '指纹')} {request.fingerprint}", markup=False)
+    if request.add.outbreak:
+        out.print(f"  {say('asks to break the glass in an outbreak', '申请疫情应急权限')}", markup=False)
 
 
-def _waiting(each: Waiting) -> dict[str, str]:
-    return {name: getattr(each, name) for name in ("kind", "id", "by", "at", "purpose", "title")}
+def _show_item(each: Waiting, to_stderr: bool = False) -> None:
+    screen = err if to_stderr else out
+    kinds = {"query": say("query", "问题"), "programme": say("programme", "方案"), "review": say("review", "复核")}
+    purpose = say(*PURPOSES.get(each.purpose, (each.purpose, each.purpose)))
+    screen.print(f"{kinds[each.kind]}  {each.id}", style="bold", markup=False)
+    screen.print(f"  {purpose}  {each.by}  {each.at}", markup=False)
+    for line in lines(each, say):
+        screen.print(f"  {line}", markup=False)
 
 
 def _last(until: str) -> str:

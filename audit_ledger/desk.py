@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 
@@ -16,20 +16,22 @@ from audit_ledger.errors import LedgerError, Unavailable
 from audit_ledger.follower import Follower
 from audit_ledger.party.channel import open_blocking_channel
 from audit_ledger.party.home import Home
-from audit_ledger.view import LedgerView, QuestionFacts
+from audit_ledger.view import LedgerView
 from protocols.canonical import b64, unb64
 from protocols.clock import stamp
+from protocols.dsse import Envelope
 from protocols.errors import MalformedBytes
 from protocols.identity import Identity, Role, fingerprint
 from protocols.refusal import Reason
 from protocols.statements import (
     Approval,
+    ApprovalRule,
     Hold,
     KeyAdd,
     KeyRevoke,
-    Programme,
     Reasoned,
     Refused,
+    Review,
     Revocation,
     Signed,
     Statement,
@@ -86,6 +88,7 @@ class KeyRequest:
             "legal_name": licence.legal_name if licence else "",
             "licence": licence.number if licence else "",
             "outbreak": self.add.outbreak,
+            "id": self.signed.hex_id,
             "fingerprint": self.fingerprint,
         }
 
@@ -99,7 +102,10 @@ class Desk:
     now: int = field(default_factory=lambda: int(time.time()))
 
     def requests(self) -> list[KeyRequest]:
-        return [KeyRequest.parse(each) for each in self.stub.Requests(link_pb2.RequestsRequest(), timeout=TIMEOUT_S).envelopes]
+        """What waits at the coordinator; a request that the auditor rejected in the ledger waits no more."""
+        found = [KeyRequest.parse(each) for each in self.stub.Requests(link_pb2.RequestsRequest(), timeout=TIMEOUT_S).envelopes]
+        rejected = self.view().reviews if found else {}
+        return [each for each in found if each.signed.hex_id not in rejected]
 
     def view(self) -> LedgerView:
         """The ledger, followed from its beginning under the newest cosigned checkpoint. Raises LedgerError."""
@@ -122,8 +128,29 @@ class Desk:
     def admit(self, request: KeyRequest) -> int:
         return self.append(request.signed.envelope.signed([self.home.key("approval")]).encode())
 
-    def approve(self, target: str, until: str) -> int:
-        return self._state(Approval(**self._head(), target=target, until=until))
+    def approval(self, target: str, until: str) -> Envelope:
+        """The auditor's yes with this approver's signature, not yet logged."""
+        return self._signed(Approval(**self._head(), target=target, until=until))
+
+    def countersign(self, envelope: bytes) -> Envelope:
+        """The same approval with this approver's signature too. Raises BadRequest."""
+        try:
+            signed = parse(envelope.strip())
+        except MalformedBytes as error:
+            raise BadRequest(f"approval: {error}") from None
+        if not isinstance(signed.statement, Approval):
+            raise BadRequest(f"approval: expected an approval, got {signed.statement.kind}")
+        return signed.envelope.signed([self.home.key("approval")])
+
+    def state_rule(self, approvers: dict[str, int], outbreak_a_day: int, review_hours: int) -> int:
+        """Needs the root key: restore it, state the rule, take it away again."""
+        rule = ApprovalRule(**self._head(), approvers=approvers, outbreak_a_day=outbreak_a_day, review_hours=review_hours)
+        return self.append(rule.envelope().signed([self.home.key("root")]).encode())
+
+    def review(self, target: str, is_in_order: bool, note: str) -> int:
+        """The auditor has looked at it. It closes an emergency's due review, and turns a programme or key request down."""
+        verdict: Literal["in_order", "not_in_order"] = "in_order" if is_in_order else "not_in_order"
+        return self._state(Review(**self._head(), target=target, verdict=verdict, note=note))
 
     def revoke(self, target: str, reason: str) -> int:
         """An approval by its target's id, or a party's active key by its URI."""
@@ -134,9 +161,12 @@ class Desk:
             raise BadRequest(f"{target}: has no active key in the ledger")
         return self._state(KeyRevoke(**self._head(), subject=target, key=b64(active.key), reason=reason))
 
-    def reject(self, query: str, reason: str) -> int:
+    def reject(self, target: str, reason: str) -> int:
+        """A query by a refusal; a programme or a key request by a review that finds it not in order."""
+        if target not in self.view().questions:
+            return self.review(target, False, reason)
         said = Reasoned(code=str(Reason.NOT_APPROVED), expected="the auditor's approval", got=reason, subject="")
-        return self._state(Refused(**self._head(), query=query, reasons=(said,)))
+        return self._state(Refused(**self._head(), query=target, reasons=(said,)))
 
     def hold(self, is_held: bool, reason: str) -> int:
         return self._state(Hold(**self._head(), is_held=is_held, reason=reason))
@@ -148,8 +178,11 @@ class Desk:
             "by": str(self.home.config().get("uri", "")),
         }
 
+    def _signed(self, statement: Statement) -> Envelope:
+        return statement.envelope().signed([self.home.key("approval")])
+
     def _state(self, statement: Statement) -> int:
-        return self.append(statement.envelope().signed([self.home.key("approval")]).encode())
+        return self.append(self._signed(statement).encode())
 
 
 @contextmanager
@@ -165,39 +198,3 @@ def open_desk(home: Home) -> Iterator[Desk]:
         code = getattr(error, "code", None)
         said = code().name.lower() if callable(code) else "unknown"
         raise Unavailable(f"coordinator at {config['link_address']}: {said}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Something that waits for the auditor's decision."""
-
-    kind: str
-    id: str
-    by: str
-    at: str
-    purpose: str
-    title: str
-
-
-def waiting(view: LedgerView, now: int) -> list[Waiting]:
-    """Programmes and queries without an approval that have not ended, oldest first."""
-    programmes = [
-        (index, _programme(id_, programme)) for id_, (index, programme) in view.programmes.items() if id_ not in view.approvals
-    ]
-    queries = [(facts.index, _query(id_, facts)) for id_, facts in view.questions.items() if _waits(view, facts, now)]
-    return [each for _, each in sorted([*programmes, *queries], key=lambda pair: pair[0])]
-
-
-def _waits(view: LedgerView, facts: QuestionFacts, now: int) -> bool:
-    has_ended = facts.release is not None or facts.query.valid_until <= stamp(now)
-    refused = any(Identity.parse(uri).role is Role.AUDITOR for uri in facts.refusals)
-    return not has_ended and not refused and facts.query.purpose != "surveillance" and bool(view.refusals_of_approval(facts, now))
-
-
-def _programme(id_: str, programme: Programme) -> Waiting:
-    return Waiting("programme", id_, programme.by, programme.at, programme.purpose, programme.title)
-
-
-def _query(id_: str, facts: QuestionFacts) -> Waiting:
-    table = str(facts.query.spec.get("table", ""))
-    return Waiting("query", id_, facts.query.by, facts.query.at, facts.query.purpose, table)

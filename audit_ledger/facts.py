@@ -4,17 +4,34 @@ No rule and no parsing: `view` fills this, the rules (`rules_question`, `rules_r
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from audit_ledger.authority import Authority
 from audit_ledger.tree import CompactRange
 from protocols.clock import unix
+from protocols.contract import CONTRACT
+from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding
 from protocols.secagg.member import LoggedReady
-from protocols.statements import Approval, Dataset, Opening, Policy, Programme, Query, Receipt, Refused, Release, Seen
+from protocols.statements import (
+    Approval,
+    ApprovalRule,
+    Dataset,
+    Opening,
+    Policy,
+    Programme,
+    Query,
+    Receipt,
+    Refused,
+    Release,
+    Review,
+    Seen,
+)
 
 ROOTS_KEPT = 65_536
+DAY_S = 86_400
 
 
 @dataclass(slots=True)
@@ -44,7 +61,11 @@ class Account:
 
 @dataclass(slots=True)
 class LedgerFacts:
-    """`size` entries have been applied; `range` has their root."""
+    """`size` entries have been applied; `range` has their root.
+
+    `emergencies`: when each outbreak query was first opened; `reviews`: the auditor's last look at a statement, of an emergency
+    only one after its opening; `rules`: where the auditor's root stated an approval rule, the last of them in force.
+    """
 
     entry0: bytes
     authority: Authority = field(init=False)
@@ -57,6 +78,10 @@ class LedgerFacts:
     policies: dict[str, Policy] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
+    rule: ApprovalRule | None = None
+    rules: list[int] = field(default_factory=list)
+    emergencies: dict[str, int] = field(default_factory=dict)
+    reviews: dict[str, tuple[int, Review]] = field(default_factory=dict)
     is_held: bool = False
     is_closed: bool = False
 
@@ -71,26 +96,65 @@ class LedgerFacts:
         """Whether this ledger had that root at that size (of the last ROOTS_KEPT sizes; older ones are taken from the tiles)."""
         return self.roots.get(seen.size) == bytes.fromhex(seen.root)
 
-    def refusals_of_approval(self, facts: QuestionFacts, now: int) -> list[str]:
+    def approvers(self, purpose: str) -> int:
+        """How many approvers sign an approval of this purpose."""
+        return self.rule.approvers.get(purpose, 1) if self.rule else 1
+
+    def refusals_of_approval(self, facts: QuestionFacts, now: int) -> list[Refusal]:
         """Why the query's purpose is not approved at the replayed size; empty if it is.
 
-        `surveillance`: an approved programme of the asker that covers the table. `research` and `outbreak`: the auditor's
-        approval of this very query, after it.
+        `surveillance`: an approved programme of the asker that covers the table. `research`: the auditor's approval of this very
+        query, after it. `outbreak`: nobody is waited for, see `refusals_of_emergency`.
         """
+        query = facts.query
+        if query.purpose == "outbreak":
+            return list(self.refusals_of_emergency(facts.id.hex(), query.by, now))
+        return [Refusal(Reason.NOT_APPROVED, f"an approval for {query.purpose}", why) for why in self._unapproved(facts, now)]
+
+    def _unapproved(self, facts: QuestionFacts, now: int) -> Iterator[str]:
         query = facts.query
         target = query.programme if query.purpose == "surveillance" else facts.id.hex()
         approval = self.approvals.get(target) if target else None
         if approval is None:
-            return ["no approval in force"]
-        if unix(approval[1].until) <= now:
-            return ["the approval has ended"]
-        if query.purpose == "surveillance" and target is not None:
+            yield "no approval in force"
+        elif unix(approval[1].until) <= now:
+            yield "the approval has ended"
+        elif query.purpose == "surveillance" and target is not None:
             programme = self.programmes[target][1]
             if unix(programme.until) <= now:
-                return ["the programme has ended"]
-            if query.spec.get("table") not in programme.tables or approval[0] > facts.index:
-                return ["the programme covers other tables, or was approved after the query"]
-        return []
+                yield "the programme has ended"
+            elif query.spec.get("table") not in programme.tables or approval[0] > facts.index:
+                yield "the programme covers other tables, or was approved after the query"
+
+    def refusals_of_emergency(self, id_: str, asker: str, now: int) -> Iterator[Refusal]:
+        """Why the glass may not be broken for this query: another asker, the day's number, a review that is overdue."""
+        active = self.authority.active(asker)
+        if active is None or not active.may_break_glass:
+            yield Refusal(Reason.BREAK_GLASS, "an asker who may break the glass", "another", asker)
+        opened = self.emergencies_of_the_day(now) - {id_}
+        if len(opened) >= self.outbreak_cap:
+            yield Refusal(Reason.OUTBREAK_CAP, f"{self.outbreak_cap} outbreak queries in 24 hours", str(len(opened)))
+        for overdue in self.overdue_reviews(now):
+            if overdue != id_:
+                yield Refusal(Reason.REVIEW_OVERDUE, "a review by the auditor within its time", "none", overdue)
+
+    @property
+    def outbreak_cap(self) -> int:
+        """How many emergencies may open in 24 hours."""
+        return self.rule.outbreak_a_day if self.rule else CONTRACT.outbreak_a_day
+
+    def emergencies_of_the_day(self, now: int) -> set[str]:
+        """Outbreak queries that were opened in the last 24 hours."""
+        return {id_ for id_, at in self.emergencies.items() if at > now - DAY_S}
+
+    def review_due(self, id_: str) -> int:
+        """When the review of this emergency is due."""
+        return self.emergencies[id_] + 3600 * (self.rule.review_hours if self.rule else CONTRACT.review_hours)
+
+    def overdue_reviews(self, now: int) -> list[str]:
+        """Emergencies whose review is due and not there, oldest first."""
+        waiting = (each for each in self.emergencies if each not in self.reviews)
+        return sorted((each for each in waiting if self.review_due(each) <= now), key=self.emergencies.__getitem__)
 
     def price_cap(self, query: Query) -> Decimal | None:
         """What the query's programme allows one query to charge; None where there is no programme."""

@@ -9,7 +9,8 @@
    so the whole tail has been followed up to the proof's checkpoint).
 5. Audience: the query names this hospital, this log, and is still valid.
 6. Unanswered: no release or earlier answer under another window.
-7. Approvals, and their revocations up to the followed checkpoint; no hold by the auditor.
+7. Approvals, and their revocations up to the followed checkpoint; for an emergency its asker's right, the day's number and the
+   reviews that are due; no hold by the auditor.
 """
 
 from collections.abc import Iterator
@@ -114,8 +115,7 @@ class Gate:
             yield Refusal(Reason.ASKER_UNKNOWN, "an admitted asker", "none", facts.query.by)
         if facts.release is not None:
             yield Refusal(Reason.ALREADY_ANSWERED, "no end in the ledger", facts.release[1].status)
-        for why in self.follower.view.refusals_of_approval(facts, now):
-            yield Refusal(Reason.NOT_APPROVED, f"an approval for {facts.query.purpose}", why)
+        yield from self.follower.view.refusals_of_approval(facts, now)
 
 
 def reason_of(error: LedgerError) -> Reason:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from audit_ledger.errors import LedgerError
+from audit_ledger.facts import DAY_S
 from audit_ledger.follower import Follower
 from audit_ledger.gate import Gate, reason_of
 from audit_ledger.member_sets import differing_refusals
@@ -35,7 +36,6 @@ from protocols.secagg.masks import seed_stream_sum, vector_hash
 from protocols.statements import Opening, Sealing, Seen, parse
 
 _NO_SUM = "0" * 64
-_DAY_S = 86_400
 _log = structlog.get_logger("opener")
 
 
@@ -107,7 +107,11 @@ class OpenerCore:
         kept = self.store.opened(binding.query, binding.round)
         if kept is not None and kept.request == request.digest():
             return Reply(kept.query, kept.round, kept.opening, tuple(self._resumed(kept, binding, now)))
-        found = [*self._used(request, binding, kept), *refusals(request, binding, self.gate, now)]
+        found = [
+            *self._used(request, binding, kept),
+            *self._emergencies(binding, now),
+            *refusals(request, binding, self.gate, now),
+        ]
         facts = self.gate.follower.view.questions.get(binding.query.hex())
         if facts is None or found:
             return _refused(found)
@@ -140,6 +144,18 @@ class OpenerCore:
             yield Refusal(Reason.OPENED_BEFORE, "a segment opened by this process", "none", f"round {request.first_round}")
         elif not set(binding.members) <= set(logged[1].members):
             yield Refusal(Reason.SET_DIFFERS, f"members within those of entry {logged[0]}", "others")
+
+    def _emergencies(self, binding: Binding, now: int) -> Iterator[Refusal]:
+        """The day's number also counts sets that are bound and whose openings are still on their way into the ledger."""
+        view = self.gate.follower.view
+        asked, cap = view.questions.get(binding.query.hex()), view.outbreak_cap
+        if asked is None or asked.query.purpose != "outbreak":
+            return
+        bound = {each.hex() for each in self.store.bound_since(now - DAY_S)}
+        bound = {each for each in bound if each in view.questions and view.questions[each].query.purpose == "outbreak"}
+        opened = (bound | view.emergencies_of_the_day(now)) - {binding.query.hex()}
+        if len(opened) >= cap:
+            yield Refusal(Reason.OUTBREAK_CAP, f"{cap} outbreak queries in 24 hours", str(len(opened)))
 
     def _bind(self, request: OpenRequest, binding: Binding, seeds: list[bytes], now: int) -> Reply:
         total = seed_stream_sum(seeds, binding.dimension, binding.ring, binding.value)
@@ -198,7 +214,7 @@ class OpenerCore:
 
     def sweep(self, now: int) -> None:
         """Deletes sums after 35 days, and sealing keys whose windows are over."""
-        self.store.delete_sums(now - CONTRACT.keep_days * _DAY_S)
+        self.store.delete_sums(now - CONTRACT.keep_days * DAY_S)
         windows: dict[str, int] = {}
         for facts in self.gate.follower.view.questions.values():
             for ready in facts.readys.values():

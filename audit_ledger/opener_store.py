@@ -99,6 +99,10 @@ class OpenerStore:
                 ),
             )
 
+    def bound_since(self, time: int) -> set[bytes]:
+        """Queries of which a set was bound after `time`, whether or not its opening is logged yet."""
+        return {row[0] for row in self._db.execute("SELECT query FROM opened WHERE at > ?", (time,))}
+
     def mark_released(self, query: bytes, round_: int) -> None:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")

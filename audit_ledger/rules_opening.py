@@ -37,6 +37,9 @@ def opening_findings(ledger: LedgerFacts, index: int, opening: Opening) -> Itera
         yield Finding(index, Rule.MEMBER, f"floor {facts.query.floor}, counting {len(binding.counting)}")
     if unix(opening.at) >= binding.not_after:
         yield Finding(index, Rule.WINDOW, "opened after the window closed")
+    if facts.query.purpose == "outbreak":
+        for each in ledger.refusals_of_emergency(opening.query, facts.query.by, unix(opening.at)):
+            yield Finding(index, Rule.OUTBREAK, f"{each.reason}: expected {each.expected}, got {each.got}")
     if ledger.is_held:
         yield Finding(index, Rule.HELD, "opened while the auditor held the opener")
 

@@ -37,7 +37,8 @@ def ready_findings(ledger: LedgerFacts, index: int, ready: Ready) -> Iterator[Fi
         yield Finding(index, Rule.SEQUENCE, "a Ready precedes opening and release of its query")
     if (cap := ledger.price_cap(facts.query)) is not None and Decimal(ready.charge.price) > cap:
         yield Finding(index, Rule.OVERSPENT, f"the programme allows {cap} a query")
-    if ledger.refusals_of_approval(facts, unix(ready.at)):
+    # An emergency's day and reviews are counted where it opens: a Ready may cross another emergency's opening on its way here.
+    if facts.query.purpose != "outbreak" and ledger.refusals_of_approval(facts, unix(ready.at)):
         yield Finding(index, Rule.APPROVAL_MISSING, "the query's purpose needs an approval in force")
     yield from _account(ledger, index, ready)
     prices = {each.statement.charge.price for each in facts.readys.values()}

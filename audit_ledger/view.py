@@ -26,6 +26,7 @@ from protocols.secagg.binding import Binding
 from protocols.secagg.member import LoggedReady
 from protocols.statements import (
     Approval,
+    ApprovalRule,
     Close,
     Dataset,
     Hold,
@@ -59,6 +60,7 @@ _AUTHORS: dict[type[Statement], tuple[Role, ...]] = {
     Programme: (Role.BUREAU,),
     Query: (Role.BUREAU,),
     Approval: (Role.AUDITOR,),
+    ApprovalRule: (Role.AUDITOR,),
     Revocation: (Role.AUDITOR,),
     Hold: (Role.AUDITOR,),
     Review: (Role.AUDITOR,),
@@ -132,11 +134,8 @@ class LedgerView(LedgerFacts):
         match signed.statement:
             case Query() as query:
                 yield from self._query(index, query)
-            case Approval(target=target) | Revocation(target=target):
-                is_revocation = isinstance(signed.statement, Revocation)
-                is_known = target in self.approvals if is_revocation else target in self.programmes or target in self.questions
-                if not is_known:
-                    yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged statement")
+            case Approval() | Revocation() | Review():
+                yield from self._target(index, signed)
             case Ready() as ready:
                 yield from ready_findings(self, index, ready)
             case Opening() as opening:
@@ -149,7 +148,30 @@ class LedgerView(LedgerFacts):
                 if query_id not in self.questions:
                     yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged query")
 
+    def _target(self, index: int, signed: Signed) -> Iterator[Finding]:
+        match signed.statement:
+            case Revocation(target=target):
+                is_known = target in self.approvals
+            case Review(target=target, verdict=verdict):
+                # What is turned down need not be logged: a key request never was.
+                is_known = verdict == "not_in_order" or bytes.fromhex(target) in self.seen_ids
+            case Approval(target=target):
+                is_known = target in self.programmes or target in self.questions
+                if is_known:
+                    yield from self._approvers(index, signed, target)
+        if not is_known:
+            yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged statement")
+
+    def _approvers(self, index: int, signed: Signed, target: str) -> Iterator[Finding]:
+        programme = self.programmes.get(target)
+        wanted = self.approvers(programme[1].purpose if programme else self.questions[target].query.purpose)
+        if (signers := self.authority.approvers(signed)) < wanted:
+            yield Finding(index, Rule.APPROVERS, f"expected {wanted}, got {signers}")
+
     def _query(self, index: int, query: Query) -> Iterator[Finding]:
+        asker = self.authority.active(query.by)
+        if asker is not None and asker.may_break_glass != (query.purpose == "outbreak"):
+            yield Finding(index, Rule.BREAK_GLASS, "outbreak is asked by a key for emergencies, and nothing else is")
         if list(query.audience) != sorted(set(query.audience)) or not set(query.audience) <= set(self.authority.hospitals()):
             yield Finding(index, Rule.AUDIENCE, "admitted hospitals, sorted, each once")
         if not 0 < unix(query.valid_until) - unix(query.at) <= CONTRACT.valid_days * 86_400:
@@ -167,20 +189,33 @@ class LedgerView(LedgerFacts):
                 self.questions[signed.hex_id] = QuestionFacts(index, signed.id, query, signed.entry)
             case Programme() as programme:
                 self.programmes[signed.hex_id] = (index, programme)
-            case Approval() as approval:
-                self.approvals[approval.target] = (index, approval)
-            case Revocation(target=target):
-                del self.approvals[target]
             case Policy() as policy:
                 self.policies[policy.by] = policy
             case Dataset() as dataset:
                 self.datasets[dataset.by] = dataset
-            case Hold(is_held=is_held):
-                self.is_held = is_held
             case Close():
                 self.is_closed = True
+            case Approval() | Revocation() | ApprovalRule() | Review() | Hold():
+                self._accept_decision(index, signed.statement)
             case _:
                 self._accept_in_question(index, signed)
+
+    def _accept_decision(self, index: int, decision: Statement) -> None:
+        match decision:
+            case Approval(target=target) as approval:
+                self.approvals[target] = (index, approval)
+            case Revocation(target=target):
+                del self.approvals[target]
+            case ApprovalRule() as rule:
+                self.rule = rule
+                self.rules.append(index)
+            case Review(target=target) as review:
+                asked = self.questions.get(target)
+                is_early = asked is not None and asked.query.purpose == "outbreak" and target not in self.emergencies
+                if not is_early:
+                    self.reviews[target] = (index, review)
+            case Hold(is_held=is_held):
+                self.is_held = is_held
 
     def _accept_in_question(self, index: int, signed: Signed) -> None:
         match signed.statement:
@@ -191,6 +226,8 @@ class LedgerView(LedgerFacts):
                 self.questions[ready.query].readys[ready.by] = logged
             case Opening() as opening:
                 binding = Binding.decode(unb64(opening.preimage))
+                if self.questions[opening.query].query.purpose == "outbreak":
+                    self.emergencies.setdefault(opening.query, unix(opening.at))
                 for round_ in range(opening.first_round, opening.last_round + 1):
                     self.questions[opening.query].openings[round_] = (index, binding, opening)
             case Receipt() as receipt:
@@ -202,7 +239,7 @@ class LedgerView(LedgerFacts):
             case Incident() as incident:
                 self.questions[incident.query].incidents.append((index, incident.by))
             case _:
-                pass  # a review or model card changes nothing that a gate decides
+                pass  # a model card changes nothing that a gate decides
 
     def _charge(self, ready: Ready) -> None:
         account = self.accounts.setdefault(ready.by, Account())

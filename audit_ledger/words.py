@@ -54,6 +54,12 @@ _RULES: dict[Rule, tuple[str, str]] = {
     Rule.PURPOSE: ("has no programme of its asker and purpose", "没有该提问方该目的的方案"),
     Rule.VALIDITY: ("is valid for longer than allowed", "有效期超过规定"),
     Rule.APPROVAL_MISSING: ("was answered without an approval in force", "没有有效批准"),
+    Rule.APPROVERS: ("is signed by fewer approvers than the auditor's rule demands", "批准人少于审计方规定的人数"),
+    Rule.BREAK_GLASS: ("is asked for an emergency by a routine asker, or the reverse", "应急与日常的提问方混用"),
+    Rule.OUTBREAK: (
+        "opens for an emergency above the day's number, or with a review overdue",
+        "应急开启超过当日次数，或有逾期未复核",
+    ),
     Rule.SEQUENCE: ("does not continue its hospital's sequence", "与该医院的序号不连续"),
     Rule.TOTALS: ("does not continue its hospital's running totals", "与该医院的累计消耗不衔接"),
     Rule.OVERSPENT: ("spends more than the policy allows", "消耗超过政策上限"),

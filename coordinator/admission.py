@@ -27,6 +27,7 @@ _REASONS = {
     Rule.ROLE: Reason.ASKER_UNKNOWN,
     Rule.AUDIENCE: Reason.NOT_ADMITTED,
     Rule.PURPOSE: Reason.PROGRAMME_UNKNOWN,
+    Rule.BREAK_GLASS: Reason.BREAK_GLASS,
     Rule.VALIDITY: Reason.VALID_TOO_LONG,
     Rule.DUPLICATE: Reason.ALREADY_ANSWERED,
 }
@@ -69,6 +70,7 @@ def admit(entry: bytes, asker: str, view: LedgerView, now: int) -> Admitted | li
         *_ledger(signed, view),
         *_asker(query, asker, now),
         *_programme(query, cost, view),
+        *_emergency(signed, query, view, now),
         *_audience(query, asked, cost, view),
     ]
     return refusals or Admitted(signed, asked, cost)
@@ -101,6 +103,11 @@ def _programme(query: Query, cost: Price, view: LedgerView) -> Iterator[Refusal]
         yield Refusal(Reason.NOT_APPROVED, "an approved programme", "no approval in force")
     if cost.one > Fraction(found[1].max_price):
         yield Refusal(Reason.BUDGET_EXHAUSTED, f"at most {found[1].max_price} a query", str(float(cost.one)), "programme")
+
+
+def _emergency(signed: Signed, query: Query, view: LedgerView, now: int) -> Iterator[Refusal]:
+    if query.purpose == "outbreak":
+        yield from view.refusals_of_emergency(signed.hex_id, query.by, now)
 
 
 def _audience(query: Query, asked: Asked, cost: Price, view: LedgerView) -> Iterator[Refusal]:

@@ -178,7 +178,12 @@ def _key_indexes(view: LedgerView, binding: Binding, asker: str) -> list[int]:
 
 
 def _approval_indexes(view: LedgerView, question: Question) -> list[int]:
+    """The approval with its programme, and the rule that says how many sign it; an emergency has none."""
     query = question.query
     target = query.programme if query.purpose == "surveillance" and query.programme else question.id.hex()
     programme = [view.programmes[target][0]] if target in view.programmes else []
-    return [*programme, view.approvals[target][0]]
+    if query.purpose == "outbreak":
+        return programme
+    approval = view.approvals[target][0]
+    rule = [each for each in view.rules if each < approval][-1:]
+    return [*rule, *programme, approval]

@@ -202,7 +202,9 @@ class Rounds:
         news = asyncio.Event()
         self._ledger.listen(news.set)
         try:
-            while self._ledger.view.refusals_of_approval(facts, self._clock()):
+            while refusals := self._ledger.view.refusals_of_approval(facts, self._clock()):
+                if question.query.purpose == "outbreak":
+                    raise Ended("refused", refusals)  # nobody's approval is on its way: it is answered at once or not at all
                 self.gathering.require_open(question, unix(question.query.valid_until))
                 if reasons := rejection_of(self._ledger.view, facts):
                     raise Ended("refused", reasons)

@@ -3,7 +3,7 @@
 Rules, in order (each a pure function of query, ledger, policy, journal and clock; none reads a record)
  1. The gate: proof, freshness, no rollback, bytes, audience, approvals, no hold (`audit_ledger.gate`).
  2. The question parses into a shape this node can answer; its price is recomputed here at the policy's order.
- 3. The policy file; the break-glass right of an outbreak's asker.
+ 3. The policy file (an emergency's asker is judged by the gate).
  4. The account: not behind the ledger, no Ready of ours in the ledger that the journal does not know, the price within
     the programme's cap, every block within its limit (the smaller of the file's and of the one stated in the ledger).
  5. The auditor's sealing key: signed by the service key in force, of the month in which the window opened.
@@ -114,7 +114,6 @@ class Offering:
         found = [*passage.refusals, *found]
         if asked is not None and passage.facts is not None:
             found += policy_refusals(asked, self.policy)
-            found += self._break_glass(asked)
             found += self._account(passage.facts, asked, cost, standing)
         certificate, wrong = self._sealing(sealing, month_of(passage))
         generation, missing = self._records()
@@ -137,11 +136,6 @@ class Offering:
             return asked, price(self.policy.order, asked.pieces, asked.query.rounds), wrong
         except PrivacyError as error:
             return asked, None, [Refusal(Reason.UNPRICEABLE, f"a price at order {self.policy.order}", error.code), *wrong]
-
-    def _break_glass(self, asked: Asked) -> Iterator[Refusal]:
-        asker = self.gate.follower.view.authority.active(asked.query.by)
-        if asked.query.purpose == "outbreak" and not (asker and asker.may_break_glass):
-            yield Refusal(Reason.BREAK_GLASS, "an asker who may break the glass", "another", asked.query.by)
 
     # -- the account
 

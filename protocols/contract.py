@@ -30,6 +30,8 @@ class Contract:
     max_cells: int = 1_000_000
     segment_rounds: int = 50
     keep_days: int = 35
+    outbreak_a_day: int = 4
+    review_hours: int = 72
 
     def limit(self, purpose: str) -> Fraction:
         return self.budget * dict(self.shares)[purpose]

@@ -42,6 +42,8 @@ class Reason(StrEnum):
     PROGRAMME_UNKNOWN = "authority.programme"
     ON_HOLD = "authority.hold"
     BREAK_GLASS = "authority.break_glass"
+    OUTBREAK_CAP = "authority.outbreak_cap"
+    REVIEW_OVERDUE = "authority.review_overdue"
     # the round
     WINDOW_CLOSED = "round.window_closed"
     ATTEMPTS_EXHAUSTED = "round.attempts"

@@ -33,6 +33,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "reason.authority.programme": ("监测项目不存在或不覆盖此表", "the programme is unknown or does not cover this"),
     "reason.authority.hold": ("审计方已暂停开启", "the auditor holds all openings"),
     "reason.authority.break_glass": ("不符合应急条件", "the conditions of an emergency are not met"),
+    "reason.authority.outbreak_cap": ("24 小时内应急提问已满", "the day's number of emergency questions is used up"),
+    "reason.authority.review_overdue": ("有应急提问逾期未复核", "an earlier emergency question awaits the auditor's review"),
     "reason.round.window_closed": ("答复窗口已关闭", "the window has closed"),
     "reason.round.attempts": ("尝试次数已用完", "no attempts are left"),
     "reason.round.attempt": ("此次尝试已进行过", "the attempt was made before"),

@@ -13,7 +13,7 @@ from coordinator.question import reason_message
 from coordinator.register import QuestionRow, Register
 from coordinator.rounds import Rounds
 from coordinator.service.statements import append_statement
-from protocols.statements import KeyAdd, parse
+from protocols.statements import KeyAdd, Review, Statement, parse
 from protocols.v1 import link_pb2, link_pb2_grpc
 
 Context = grpc.aio.ServicerContext
@@ -29,9 +29,18 @@ class Desk(link_pb2_grpc.DeskServicer):
         """Anyone with a certificate: the signatures decide."""
         peer_of(context)
         appended = await append_statement(self._ledger, request.envelope)
-        if not appended.refusals and isinstance(statement := parse(request.envelope).statement, KeyAdd):
-            self._register.drop_key_request(statement.subject)
+        if not appended.refusals:
+            self._drop_decided(parse(request.envelope).statement)
         return appended
+
+    def _drop_decided(self, statement: Statement) -> None:
+        """A key request waits no more once it was admitted, or turned down by the auditor's review of it."""
+        if isinstance(statement, KeyAdd):
+            self._register.drop_key_request(statement.subject)
+        elif isinstance(statement, Review) and statement.verdict == "not_in_order":
+            for each in map(parse, self._register.key_requests()):
+                if each.hex_id == statement.target and isinstance(each.statement, KeyAdd):
+                    self._register.drop_key_request(each.statement.subject)
 
     async def Ask(self, request: link_pb2.Statement, context: "Context[Any, Any]") -> AsyncIterator[link_pb2.Progress]:  # noqa: N802
         """The asker of the query itself; other callers are refused by admission."""

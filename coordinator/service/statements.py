@@ -11,6 +11,7 @@ from protocols.errors import ProtocolError
 from protocols.refusal import Reason
 from protocols.statements import (
     Approval,
+    ApprovalRule,
     Dataset,
     Hold,
     Incident,
@@ -28,7 +29,9 @@ from protocols.statements import (
 from protocols.v1 import link_pb2
 
 Kinds = tuple[type[Statement], ...]
-OPEN_KINDS: Kinds = (Approval, Dataset, Hold, Incident, KeyAdd, KeyRevoke, Policy, Programme, Refused, Review, Revocation)
+OPEN_KINDS: Kinds = (
+    Approval, ApprovalRule, Dataset, Hold, Incident, KeyAdd, KeyRevoke, Policy, Programme, Refused, Review, Revocation,
+)  # fmt: skip
 
 # A hospital re-sends Readys that it promised and does not find in the ledger: they stand in its account.
 HOSPITAL_KINDS: Kinds = (*OPEN_KINDS, Ready)

@@ -10,6 +10,7 @@ from protocols.dsse import Envelope
 from protocols.errors import MalformedBytes
 from protocols.statements.authority import (
     Approval,
+    ApprovalRule,
     Close,
     Dataset,
     Hold,
@@ -42,8 +43,8 @@ from protocols.statements.question import (
 )
 
 KINDS: tuple[type[Statement], ...] = (
-    Root, KeyAdd, KeyRevoke, Policy, Dataset, Programme, Query, Approval, Revocation, Hold, Refused, Ready, Receipt, Opening,
-    Release, Model, Review, Incident, Close,
+    Root, KeyAdd, KeyRevoke, Policy, Dataset, Programme, ApprovalRule, Query, Approval, Revocation, Hold, Refused, Ready, Receipt,
+    Opening, Release, Model, Review, Incident, Close,
 )  # fmt: skip
 _BY_TYPE = {kind.payload_type(): kind for kind in KINDS}
 
@@ -73,7 +74,7 @@ def parse(entry: bytes) -> Signed:
 
 
 __all__ = [
-    "KINDS", "Agreement", "Approval", "Charge", "Close", "Dataset", "Hold", "Incident", "KeyAdd", "KeyRevoke", "Licence", "Model",
-    "Opening", "Policy", "PreviousLog", "Programme", "Query", "Ready", "Reasoned", "Receipt", "Refused", "Release", "Review",
-    "Revocation", "Root", "Sealing", "Seen", "Signed", "Statement", "Table", "parse",
+    "KINDS", "Agreement", "Approval", "ApprovalRule", "Charge", "Close", "Dataset", "Hold", "Incident", "KeyAdd", "KeyRevoke",
+    "Licence", "Model", "Opening", "Policy", "PreviousLog", "Programme", "Query", "Ready", "Reasoned", "Receipt", "Refused",
+    "Release", "Review", "Revocation", "Root", "Sealing", "Seen", "Signed", "Statement", "Table", "parse",
 ]  # fmt: skip

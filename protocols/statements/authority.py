@@ -16,6 +16,7 @@ from protocols.statements.base import (
     Natural,
     NoteText,
     Origin,
+    Positive,
     Purpose,
     Statement,
     Strict,
@@ -123,8 +124,21 @@ class Programme(Statement):
     until: Time
 
 
+class ApprovalRule(Statement):
+    """What the auditor's root demands from here on: approvers by purpose, emergencies a day, and hours until their review is due.
+
+    A purpose that is not named takes one approver. The latest rule counts, for what is stated after it.
+    """
+
+    kind: ClassVar[str] = "rule"
+
+    approvers: dict[Purpose, Positive]
+    outbreak_a_day: Natural
+    review_hours: Positive
+
+
 class Approval(Statement):
-    """The auditor's yes to a programme or to one query, named by its statement id."""
+    """The auditor's yes to a programme or to one query, named by its statement id. It has as many signatures as the rule wants."""
 
     kind: ClassVar[str] = "approval"
 

@@ -62,6 +62,7 @@ Origin = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)*
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200), _checked(_printable)]
 NoteText = Annotated[str, StringConstraints(min_length=1, max_length=8192)]
 Natural = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
+Positive = Annotated[int, Field(ge=1, le=MAX_INTEGER)]
 Round = Annotated[int, Field(ge=0, le=MAX_ROUND)]
 Purpose = Annotated[str, StringConstraints(pattern=r"^(surveillance|research|outbreak)$")]
 

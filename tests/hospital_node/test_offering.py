@@ -49,7 +49,7 @@ def _charge(envelope: bytes) -> st.Charge:
     ("changes", "reason"),
     [
         ({"purpose": "research", "programme": None}, Reason.NOT_APPROVED),
-        ({"purpose": "outbreak", "programme": None}, Reason.BREAK_GLASS),
+        ({"purpose": "outbreak", "programme": None}, Reason.NOT_LOGGED),
         ({"floor": 3}, Reason.FLOOR_TOO_LOW),
         ({"variances": ("400.0000", "400.0000")}, Reason.MALFORMED),
         ({"variances": ("0.0000",)}, Reason.MALFORMED),

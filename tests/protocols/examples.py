@@ -160,6 +160,7 @@ def _of_authority() -> list[tuple[st.Statement, tuple[str, ...]]]:
         (policy, (uri,)),
         (dataset, (uri,)),
         (programme, ("bureau",)),
+        (st.ApprovalRule(**head(AUDITOR), approvers={"research": 2}, outbreak_a_day=4, review_hours=72), ("root",)),
         (st.Approval(**head(AUDITOR), target=digest("query"), until=stamp(NOW + 9)), ("approval",)),
         (st.Revocation(**head(AUDITOR), target=digest("query"), reason="withdrawn"), ("approval",)),
         (st.Hold(**head(AUDITOR), is_held=True, reason="a look first"), ("approval",)),

@@ -43,6 +43,7 @@ from protocols.secagg.sealing import query_context, seal
 ORIGIN = "ledger.kapok.test/2026"
 NOW = unix("2026-11-23T08:00:00Z")
 AUDITOR, COORDINATOR, BUREAU = "kapok://auditor/gz", "kapok://coordinator/gz", "kapok://bureau/cdc"
+EMERGENCY = "kapok://bureau/emergency"  # may break the glass; admitted with the first outbreak query
 PRICE = "0.010000000"
 DIMENSION = 6
 
@@ -75,6 +76,7 @@ class City:
     n: int = 5
     now: int = NOW
     programme: str = ""
+    has_emergency_bureau: bool = False
 
     def __post_init__(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -117,14 +119,25 @@ class City:
         added = [self.sign(self.key_add(AUDITOR, use, made), made, self.root) for use, made in keys]
         return [self.sign(root, self.coordinator, self.root), *added]
 
-    def key_add(self, subject: str, use: Any, made: SigningKey, licence: st.Licence | None = None) -> st.KeyAdd:
-        return st.KeyAdd(
-            **self.head(subject), action="add", subject=subject, use=use, key=b64(made.public), licence=licence, outbreak=False
-        )
+    def key_add(
+        self, subject: str, use: Any, made: SigningKey, licence: st.Licence | None = None, outbreak: bool = False
+    ) -> st.KeyAdd:
+        named: dict[str, Any] = {"action": "add", "subject": subject, "use": use, "key": b64(made.public)}
+        return st.KeyAdd(**self.head(subject), **named, licence=licence, outbreak=outbreak)
 
-    def admission(self, uri: str, made: SigningKey) -> bytes:
+    def admission(self, uri: str, made: SigningKey, outbreak: bool = False) -> bytes:
         licence = st.Licence(legal_name=f"legal name of {uri}", number=f"licence of {uri}")
-        return self.sign(self.key_add(uri, "identity", made, licence), made, self.approval)
+        return self.sign(self.key_add(uri, "identity", made, licence, outbreak), made, self.approval)
+
+    def asker(self, purpose: str) -> tuple[str, SigningKey]:
+        """Who asks for this purpose; the emergency bureau is admitted when it is first needed."""
+        if purpose != "outbreak":
+            return BUREAU, self.bureau
+        made = key("emergency")
+        if not self.has_emergency_bureau:
+            self.log_entry(self.admission(EMERGENCY, made, outbreak=True))
+            self.has_emergency_bureau = True
+        return EMERGENCY, made
 
     def policy_of(self, hospital: Hospital) -> st.Policy:
         peers = tuple(sorted(hashlib.sha256(each.identity.public).hexdigest() for each in self.hospitals.values()))
@@ -261,8 +274,9 @@ class Question:
 
     def __post_init__(self) -> None:
         city = self.city
+        asker, signer = city.asker(self.purpose)
         query = st.Query(
-            **city.head(BUREAU),
+            **city.head(asker),
             nonce=secrets.token_hex(32),
             purpose=self.purpose,
             programme=city.programme if self.purpose == "surveillance" else None,
@@ -273,7 +287,7 @@ class Question:
             spec={"table": "visits"},
             variances=("100.0000",),
         )
-        self.entry = city.sign(query, city.bureau)
+        self.entry = city.sign(query, signer)
         city.log_entry(self.entry)
         self.not_after = city.now + CONTRACT.window_s
 
@@ -424,6 +438,9 @@ class Question:
         total = len(binding.members) * math.ceil(binding.variances[0] / (binding.n - binding.c))
         target = self.query.programme or self.id.hex()
         approvals = [view.programmes[target][0]] if self.query.programme else []
+        if self.purpose != "outbreak":
+            approval = view.approvals[target][0]
+            approvals = [*[each for each in view.rules if each < approval][-1:], *approvals, approval]
 
         def proven(at: int) -> Proven:
             size = self.city.log.size
@@ -434,7 +451,7 @@ class Question:
             version=1,
             query=proven(facts.index),
             keys=tuple(proven(each) for each in sorted({key.since for key in view.authority.keys.values()})),
-            approvals=tuple(proven(each) for each in [*approvals, view.approvals[target][0]]),
+            approvals=tuple(proven(each) for each in approvals),
             readys=tuple(proven(view.seen_ids[each.ready]) for each in binding.members),
             opening=proven(index),
             receipts=tuple(proven(facts.receipts[(each.uri, 0)][0]) for each in binding.members),
@@ -451,7 +468,7 @@ class Question:
 
     def live(self, members: Iterable[str] = ()) -> np.ndarray[Any, Any]:
         """The whole life: approval if the purpose needs one, Readys, opening, receipts, release."""
-        if self.purpose != "surveillance":
+        if self.purpose == "research":
             self.city.approve(self.id.hex())
         self.all_ready(sorted(members))
         request = self.request()

@@ -1,23 +1,31 @@
 """The auditor's decisions over the wire: admit, approve, reject, revoke, hold, review; what is logged is what was decided."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from audit_ledger import cost
 from audit_ledger.decide import is_read_out
 from audit_ledger.main import run
 from audit_ledger.party.enrol import key_request
 from audit_ledger.party.home import Home
 from audit_ledger.view import LedgerView
+from audit_ledger.waiting import find, lines
 from protocols import statements as st
-from protocols.clock import stamp
-from protocols.identity import fingerprint
+from protocols.asked import Asked
+from protocols.clock import stamp, unix
+from protocols.contract import CONTRACT
+from protocols.identity import SigningKey, fingerprint
+from protocols.query.words import Language
+from tests.coordinator.support.asked import query as asked_query
 from tests.support.certificates import Authority
-from tests.support.city import AUDITOR, BUREAU, COORDINATOR, ORIGIN, City, Question
+from tests.support.city import AUDITOR, BUREAU, COORDINATOR, ORIGIN, City, Question, key
 from tests.support.desk import CityDesk, serve_desk
 
 pytestmark = pytest.mark.wire
@@ -140,6 +148,117 @@ def test_reject_revoke_and_hold_stand_in_the_ledger(office: Office) -> None:
     assert office.run("revoke", "kapok://hospital/h01", "--reason", "key lost") == 0
     assert "kapok://hospital/h01" not in office.view().authority.hospitals()
     assert office.city.findings() == []
+
+
+def real_query(office: Office, **changes: Any) -> str:
+    """A logged research query of the language, so that it can be told in words."""
+    entry = asked_query(office.city, **{"purpose": "research", "programme": None, **changes})
+    office.city.log_entry(entry)
+    return st.parse(entry).hex_id
+
+
+def test_review_tells_a_query_in_words_with_its_cost_audience_noise_and_rule(
+    office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = real_query(office)
+    assert office.run("review", "--json") == 0
+    (told,) = json.loads(capsys.readouterr().out)["statements"]
+    assert told["id"] == target
+    assert told["words"].splitlines()[0] == "Counted over visits: distinct patients (within each hospital)"
+    assert (told["approvers"], told["floor"], told["noise_sd"]) == (1, 4, ["20"])
+    assert (told["audience"], told["willing"], told["unwilling"]) == (sorted(office.city.hospitals),) * 2 + ([],)
+    query = office.view().questions[target].query
+    assert told["price"] == cost.price(Asked.of(query))
+    assert office.run("review") == 0
+    shown = capsys.readouterr().out
+    for fact in (target, told["price"], f"ε = {told['epsilon']}", "standard deviation 20", "kapok://hospital/h05", "5 of 5"):
+        assert fact in shown
+    chinese = lines(find(office.view(), target, Language.ZH) or pytest.fail("not there"), lambda _, zh: zh)
+    assert chinese[0] == "统计（就诊）：患者人数（每家医院内不重复）"
+    assert not any(line.isascii() for line in chinese)
+
+
+def test_two_approvers_sign_one_file_and_one_alone_is_told_what_is_missing(
+    office: Office, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second, place = key("approver two"), Home(tmp_path / "B")
+    office.city.log_entry(office.city.sign(office.city.key_add(AUDITOR, "approval", second), second, office.city.root))
+    target, half = real_query(office), tmp_path / "half.json"
+    assert office.run("rule", "--research", "2") == 2, "the root key is kept elsewhere"
+    Home(office.home).write_secret("keys/root.key", office.city.root.seed())
+    assert office.run("rule", "--research", "2") == 0
+    assert office.run("approve", target) == 2
+    assert "2 approvers have to sign, this has 1" in capsys.readouterr().err
+    assert office.run("approve", target, "--out", str(half)) == 0
+    assert target not in office.view().approvals
+    shutil.copytree(office.home / "tls", place.path / "tls")
+    shutil.copy(office.home / "config.toml", place.path)
+    shutil.copy(office.home / "trust.policy", place.path)
+    place.write_secret("keys/approval.key", second.seed())
+    assert run(["approve", "--countersign", str(half), "--home", str(place.path)]) == 0
+    assert "Counted over visits" in capsys.readouterr().err, "the second approver sees what it signs for"
+    assert target in office.view().approvals
+    assert office.city.findings() == []
+
+
+def test_a_programme_and_a_key_request_are_rejected_and_wait_no_more(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
+    city = office.city
+    programme = city.sign(
+        st.Programme(
+            **city.head(BUREAU), title="too wide", purpose="surveillance", tables=("visits",), max_price="1.000000000",
+            until=stamp(city.now + 86_400),
+        ),
+        city.bureau,
+    )  # fmt: skip
+    city.log_entry(programme)
+    envelope, _ = office.request()
+    office.desk.pending = [envelope]
+    assert office.run("review", "--json") == 0
+    waits = json.loads(capsys.readouterr().out)
+    assert [each["title"] for each in waits["statements"]] == ["too wide"]
+    assert [each["subject"] for each in waits["keys"]] == [NEW]
+    for each in (waits["statements"][0]["id"], waits["keys"][0]["id"]):
+        assert office.run("reject", each, "--reason", "not needed") == 0
+    capsys.readouterr()
+    assert office.run("review", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {"keys": [], "statements": []}
+    assert office.run("admit", "--pending", "--yes") == 0
+    assert NEW not in office.view().authority.hospitals(), "a lying coordinator may show it again: it is not admitted"
+    assert city.findings() == []
+
+
+def test_an_opened_emergency_waits_for_its_review_and_the_review_closes_it(
+    office: Office, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = Question(office.city, office.city.opener(), purpose="outbreak")
+    question.live()
+    capsys.readouterr()
+    assert office.run("review", "--json") == 0
+    (told,) = json.loads(capsys.readouterr().out)["statements"]
+    due = stamp(unix(told["opened"]) + CONTRACT.review_hours * 3600)
+    assert (told["kind"], told["id"], told["due"], told["is_overdue"]) == ("review", question.id.hex(), due, False)
+    assert office.run("review", question.id.hex(), "--verdict", "fine", "--note", "n") == 2
+    assert office.run("review", question.id.hex(), "--verdict", "in_order", "--note", "cholera in Haizhu") == 0
+    capsys.readouterr()
+    assert office.run("review") == 0
+    assert capsys.readouterr().out == "nothing waits for a decision\n"
+    assert office.city.findings() == []
+
+
+def test_a_hospital_s_admission_is_ended_and_given_again(office: Office, tmp_path: Path) -> None:
+    uri = "kapok://hospital/h01"
+    assert office.run("end", "kapok://auditor/gz", "--reason", "no") == 2
+    assert office.run("end", uri, "--reason", "merged") == 0
+    assert uri not in office.view().authority.hospitals()
+    (tmp_path / "again.json").write_bytes(request_of(office.city, uri, key("h01, new key")))
+    assert office.run("admit", str(tmp_path / "again.json"), "--yes") == 0
+    assert uri in office.view().authority.hospitals()
+    assert office.city.findings() == []
+
+
+def request_of(city: City, uri: str, made: SigningKey) -> bytes:
+    licence = st.Licence(legal_name=f"legal name of {uri}", number=f"licence of {uri}")
+    return city.sign(city.key_add(uri, "identity", made, licence), made)
 
 
 def test_what_the_ledger_refuses_or_nobody_can_reach_is_could_not_and_a_wrong_id_is_usage(office: Office, tmp_path: Path) -> None:

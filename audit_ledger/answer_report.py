@@ -1,0 +1,43 @@
+"""What the check of one answer file found, as people and machines read it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from audit_ledger.errors import Malformed
+
+
+class NotAnAnswer(Malformed):
+    """The file is no answer bundle of this version."""
+
+    code = "ledger.malformed_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something in the bundle that does not hold: where, and what was expected."""
+
+    place: str
+    what: str
+
+
+@dataclass(slots=True)
+class AnswerReport:
+    """Verified if `problems` is empty. `not_shown` is what only the ledger itself, or its operator, can show."""
+
+    query: str = ""
+    size: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    not_shown: list[str] = field(default_factory=list)
+
+    @property
+    def is_verified(self) -> bool:
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "verdict": "verified" if self.is_verified else "evidence",
+            "query": self.query,
+            "size": self.size,
+            "problems": [{"place": each.place, "what": each.what} for each in self.problems],
+            "not_shown": self.not_shown,
+        }

@@ -1,0 +1,38 @@
+"""The auditor's own arithmetic of what a query costs a patient, from the signed query alone.
+
+Written a second time on purpose: what an auditor is shown before it signs does not come from the code that charges. A test holds
+both to the same digits. Skellam noise at Rényi order a (Agarwal, Kairouz, Liu 2021, Corollary 3.6), converted to (ε, δ) by
+Canonne, Kamath, Steinke 2020, Proposition 12.
+"""
+
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+
+from protocols.asked import Asked, Piece
+from protocols.contract import CONTRACT
+
+CHARGE_GRID = 10**9
+ORDERS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+
+
+def price(asked: Asked, order: int = CONTRACT.order) -> str:
+    """What every footprint block pays, as a charge spells it: nine decimals, rounded up."""
+    steps = max(1, math.ceil(_divergence(asked.pieces, asked.query.rounds, order) * CHARGE_GRID))
+    return f"{steps // CHARGE_GRID}.{steps % CHARGE_GRID:09d}"
+
+
+def epsilon(asked: Asked, delta: Fraction = CONTRACT.delta) -> float:
+    """ε at this δ for a patient of one hospital, in one block: the best of several orders."""
+    spent = ((order, float(_divergence(asked.pieces, asked.query.rounds, order))) for order in ORDERS)
+    return min(rdp + math.log1p(-1 / order) - (math.log(delta) + math.log(order)) / (order - 1) for order, rdp in spent)
+
+
+def _divergence(pieces: Iterable[Piece], rounds: int, order: int) -> Fraction:
+    return rounds * sum((_skellam(order, each) for each in pieces), Fraction(0))
+
+
+def _skellam(order: int, piece: Piece) -> Fraction:
+    l1, l2, variance = min(piece.l1, piece.l2_squared), piece.l2_squared, piece.variance
+    near = Fraction((2 * order - 1) * l2 + 6 * l1) / (4 * variance**2)
+    return order * l2 / (2 * variance) + min(near, Fraction(3 * l1) / (2 * variance))

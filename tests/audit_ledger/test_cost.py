@@ -1,0 +1,49 @@
+"""The auditor's own arithmetic and the one that charges come to the same digits; else it is shown another price than is paid."""
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from audit_ledger import cost
+from privacy.filter import encode_charge
+from privacy.intervals import STATED_ORDERS, Case, statements
+from privacy.intervals import Release as Facts
+from privacy.intervals import ReleasedPiece as Released
+from privacy.pricing import price
+from privacy.sensitivity import Sensitivity
+from protocols import statements as st
+from protocols.asked import Asked
+from protocols.contract import CONTRACT
+from protocols.query import QuerySpec
+from tests.coordinator.support.asked import VISITS
+from tests.support.city import BUREAU, ORIGIN
+
+MEASURES: list[list[dict[str, Any]]] = [
+    [{"kind": "count_distinct_person"}],
+    [{"kind": "count", "hi": 3}],
+    [{"kind": "count", "hi": 1}, {"kind": "count_distinct_person"}],
+]
+
+
+def asked(measures: list[dict[str, Any]], variances: tuple[str, ...]) -> Asked:
+    spec = QuerySpec.from_fields({**VISITS, "measures": measures})
+    query = st.Query(
+        log=ORIGIN, at="2026-11-23T08:00:00Z", by=BUREAU, nonce="0" * 64, purpose="research", programme=None, audience=(),
+        floor=4, valid_until="2026-11-24T08:00:00Z", rounds=1, spec=spec.to_json(), variances=variances,
+    )  # fmt: skip
+    return Asked.of(query)
+
+
+@pytest.mark.parametrize("measures", MEASURES)
+@pytest.mark.parametrize("variance", ["1.0625", "400.0000", "99999.5000"])
+def test_the_auditor_is_shown_the_price_that_is_charged_and_the_epsilon_that_is_stated(
+    measures: list[dict[str, Any]], variance: str
+) -> None:
+    assert cost.ORDERS == STATED_ORDERS
+    one = asked(measures, (variance,) * len(measures))
+    assert cost.price(one) == encode_charge(price(CONTRACT.order, one.pieces).one)
+    pieces = tuple(Released(Sensitivity(each.l1, each.l2_squared), each.variance, each.length, Fraction(0)) for each in one.pieces)
+    release = Facts(order=CONTRACT.order, pieces=pieces, n=4, colluders=1, members=4, blocks=len(one.blocks))
+    stated = next(each for each in statements(release, [CONTRACT.delta]) if each.case is Case.ONE_HOSPITAL)
+    assert abs(cost.epsilon(one) - float(stated.epsilon)) <= 1.1e-6
