@@ -10,12 +10,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from audit_ledger.findings import Finding, Rule
 from audit_ledger.tree import leaf_hash
 from protocols.canonical import unb64
 from protocols.identity import Identity, Role, fingerprint
 from protocols.statements import KeyAdd, KeyRevoke, Licence, Root, Signed
+
+
+@lru_cache(4096)
+def role_of(uri: str) -> Role:
+    return Identity.parse(uri).role
 
 
 @dataclass(slots=True)
@@ -42,6 +48,8 @@ class Authority:
     entry0: bytes
     root: Root | None = None
     keys: dict[bytes, AdmittedKey] = field(default_factory=dict)
+    _unrevoked: dict[tuple[str, str], list[AdmittedKey]] = field(default_factory=dict, repr=False, compare=False)
+    """Asked for at every entry; forgotten at every key statement."""
 
     @property
     def origin(self) -> str:
@@ -49,19 +57,21 @@ class Authority:
 
     def active(self, subject: str, use: str = "identity") -> AdmittedKey | None:
         """The newest unrevoked key of `subject` for `use`."""
-        found = [each for each in self.keys.values() if (each.subject, each.use, each.until) == (subject, use, None)]
-        return max(found, key=lambda each: each.since, default=None)
+        return max(self._standing(subject, use), key=lambda each: each.since, default=None)
+
+    def _standing(self, subject: str, use: str) -> list[AdmittedKey]:
+        found = self._unrevoked.get((subject, use))
+        if found is None:
+            found = [each for each in self.keys.values() if (each.subject, each.use, each.until) == (subject, use, None)]
+            self._unrevoked[(subject, use)] = found
+        return found
 
     def hospitals(self) -> list[str]:
         return sorted({each.subject for each in self.keys.values() if _is_hospital(each) and each.until is None})
 
     def is_signed_by(self, signed: Signed, subject: str, use: str) -> bool:
         """Whether an active key of `subject` for `use` signed this entry."""
-        return any(
-            signed.envelope.is_signed_by(each.key)
-            for each in self.keys.values()
-            if (each.subject, each.use, each.until) == (subject, use, None)
-        )
+        return any(signed.envelope.is_signed_by(each.key) for each in self._standing(subject, use))
 
     def approvers(self, signed: Signed) -> int:
         """How many of the auditor's active approval keys signed this entry."""
@@ -71,11 +81,11 @@ class Authority:
 
     def speaks(self, signed: Signed) -> bool:
         """Whether the entry is signed by its claimed author, with the key its role signs such statements with."""
-        author = Identity.parse(signed.statement.by)
-        if author.role is Role.AUDITOR:
+        author = signed.statement.by
+        if role_of(author) is Role.AUDITOR:
             use = {"opening": "service", "rule": "root"}.get(signed.statement.kind, "approval")
-            return self.is_signed_by(signed, str(author), use)
-        return self.is_signed_by(signed, str(author), "identity")
+            return self.is_signed_by(signed, author, use)
+        return self.is_signed_by(signed, author, "identity")
 
     def findings_for(self, index: int, signed: Signed) -> list[Finding]:
         """Why a key statement at this index would have no effect; empty if it counts."""
@@ -97,6 +107,7 @@ class Authority:
                 self._accept(index, add)
             case KeyRevoke() as revoke:
                 self.keys[unb64(revoke.key, 32)].until = index
+        self._unrevoked.clear()
 
     def _root(self, index: int, signed: Signed, root: Root) -> Iterator[Finding]:
         if index != 0 or leaf_hash(signed.entry) != self.entry0:

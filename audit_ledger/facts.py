@@ -3,12 +3,12 @@
 No rule and no parsing: `view` fills this, the rules (`rules_question`, `rules_ready`, `rules_opening`) and every gate read it.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from audit_ledger.authority import Authority
+from audit_ledger.history import Digests, Roots
 from audit_ledger.tree import CompactRange
 from protocols.clock import unix
 from protocols.contract import CONTRACT
@@ -30,7 +30,6 @@ from protocols.statements import (
     Seen,
 )
 
-ROOTS_KEPT = 65_536
 DAY_S = 86_400
 
 
@@ -61,7 +60,7 @@ class Account:
 
 @dataclass(slots=True)
 class LedgerFacts:
-    """`size` entries have been applied; `range` has their root.
+    """`size` entries have been applied; `roots` has their tree.
 
     `emergencies`: when each outbreak query was first opened; `reviews`: the auditor's last look at a statement, of an emergency
     only one after its opening; `rules`: where the auditor's root stated an approval rule, the last of them in force.
@@ -69,9 +68,8 @@ class LedgerFacts:
 
     entry0: bytes
     authority: Authority = field(init=False)
-    range: CompactRange = field(default_factory=CompactRange)
-    roots: OrderedDict[int, bytes] = field(default_factory=OrderedDict)
-    seen_ids: dict[bytes, int] = field(default_factory=dict)
+    roots: Roots = field(default_factory=Roots)
+    seen_ids: Digests = field(default_factory=Digests)
     questions: dict[str, QuestionFacts] = field(default_factory=dict)
     programmes: dict[str, tuple[int, Programme]] = field(default_factory=dict)
     approvals: dict[str, tuple[int, Approval]] = field(default_factory=dict)
@@ -90,10 +88,15 @@ class LedgerFacts:
 
     @property
     def size(self) -> int:
-        return self.range.size
+        return self.roots.size
+
+    @property
+    def range(self) -> CompactRange:
+        """The tree head, to append to and to compare."""
+        return self.roots.range()
 
     def knows(self, seen: Seen) -> bool:
-        """Whether this ledger had that root at that size (of the last ROOTS_KEPT sizes; older ones are taken from the tiles)."""
+        """Whether this ledger had that root at that size (of the last ROOTS_KEPT sizes)."""
         return self.roots.get(seen.size) == bytes.fromhex(seen.root)
 
     def approvers(self, purpose: str) -> int:

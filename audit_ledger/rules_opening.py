@@ -21,7 +21,7 @@ def opening_findings(ledger: LedgerFacts, index: int, opening: Opening) -> Itera
         yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged query")
         return
     try:
-        binding = Binding.decode(unb64(opening.preimage))
+        binding = bound(opening.preimage)[0]
     except MalformedBytes as error:
         yield Finding(index, Rule.BINDING, str(error))
         return
@@ -60,10 +60,11 @@ def _bound(ledger: LedgerFacts, index: int, facts: QuestionFacts, opening: Openi
         yield Finding(index, Rule.FORKED, f"size {opening.seen.size} with another root")
 
 
-@lru_cache(64)
-def _value(binding: Binding) -> bytes:
-    """u, which every receipt of an opening is compared with."""
-    return binding.value
+@lru_cache(1024)
+def bound(preimage: str) -> tuple[Binding, str]:
+    """The binding in an opening, and u in hex, which every receipt is compared with. Raises MalformedBytes."""
+    binding = Binding.decode(unb64(preimage))
+    return binding, binding.value.hex()
 
 
 def receipt_findings(ledger: LedgerFacts, index: int, receipt: Receipt) -> Iterator[Finding]:
@@ -74,7 +75,7 @@ def receipt_findings(ledger: LedgerFacts, index: int, receipt: Receipt) -> Itera
         return
     binding = opened[1]
     is_plain = receipt.first_round == receipt.last_round
-    if binding.member(receipt.by) is None or (is_plain and receipt.binding != _value(binding).hex()):
+    if binding.member(receipt.by) is None or (is_plain and receipt.binding != bound(opened[2].preimage)[1]):
         yield Finding(index, Rule.RECEIPT, "a member's, under the opened binding")
     if (receipt.by, receipt.first_round) in facts.receipts:
         yield Finding(index, Rule.RECEIPT_TWICE, receipt.by)
@@ -90,7 +91,7 @@ def release_findings(ledger: LedgerFacts, index: int, release: Release) -> Itera
     if release.status != "released":
         return
     opened = facts.openings.get(release.round)
-    if opened is None or release.binding != _value(opened[1]).hex() or release.values is None:
+    if opened is None or release.binding != bound(opened[2].preimage)[1] or release.values is None:
         yield Finding(index, Rule.RELEASE, "released under the opened binding")
         return
     # Inside a training's segment the member set only shrinks: who vanished has no receipt, and is not among `answered`.

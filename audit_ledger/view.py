@@ -12,17 +12,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from audit_ledger.facts import ROOTS_KEPT, Account, LedgerFacts, QuestionFacts
+from audit_ledger.authority import role_of
+from audit_ledger.facts import Account, LedgerFacts, QuestionFacts
 from audit_ledger.findings import Finding, Rule
-from audit_ledger.rules_opening import opening_findings, receipt_findings, release_findings
+from audit_ledger.rules_opening import bound, opening_findings, receipt_findings, release_findings
 from audit_ledger.rules_ready import certified, ready_findings
 from audit_ledger.tree import leaf_hash
-from protocols.canonical import unb64
 from protocols.clock import unix
 from protocols.contract import CONTRACT
 from protocols.errors import MalformedBytes
-from protocols.identity import Identity, Role
-from protocols.secagg.binding import Binding
+from protocols.identity import Role
 from protocols.secagg.member import LoggedReady
 from protocols.statements import (
     Approval,
@@ -50,7 +49,7 @@ from protocols.statements import (
     parse,
 )
 
-__all__ = ["ROOTS_KEPT", "Account", "LedgerView", "QuestionFacts", "is_effective"]
+__all__ = ["Account", "LedgerView", "QuestionFacts", "is_effective"]
 # Reported, but without effect on the statement: it is its author's own loss, and must not undo what others did after it.
 ADVISORY = frozenset({Rule.PRICE_DIFFERS})
 
@@ -81,30 +80,30 @@ class LedgerView(LedgerFacts):
 
     def apply(self, entry: bytes) -> list[Finding]:
         """Appends one entry to the view; returns every rule it breaks (then it has no effect but its place in the tree)."""
-        index = self.range.size
         try:
-            signed = parse(entry)
+            read: Signed | MalformedBytes = parse(entry)
         except MalformedBytes as error:
-            self._grow(entry)
-            return [Finding(index, Rule.MALFORMED, str(error))]
+            read = error
+        return self.enter(leaf_hash(entry), read)
+
+    def enter(self, leaf: bytes, signed: Signed | MalformedBytes) -> list[Finding]:
+        """`apply` for an entry that was hashed and read before."""
+        index = self.size
+        if isinstance(signed, MalformedBytes):
+            self.roots.append(leaf)
+            return [Finding(index, Rule.MALFORMED, str(signed))]
         found = self.findings_for(signed)
-        self.admit(signed, found)
+        self.admit(signed, found, leaf)
         return found
 
-    def admit(self, signed: Signed, found: Sequence[Finding]) -> None:
+    def admit(self, signed: Signed, found: Sequence[Finding], leaf: bytes | None = None) -> None:
         """The second half of `apply`, for who has asked `findings_for` of this very statement as the next entry."""
         index = self.size
-        self._grow(signed.entry)
+        self.roots.append(leaf or leaf_hash(signed.entry))
         if is_effective(found):
             # Only a statement that counts takes its id: a twin with a broken signature must not shut out the real one.
-            self.seen_ids[signed.id] = index
+            self.seen_ids.add(signed.id, index)
             self._accept(index, signed)
-
-    def _grow(self, entry: bytes) -> None:
-        self.range.append(leaf_hash(entry))
-        self.roots[self.range.size] = self.range.root()
-        if len(self.roots) > ROOTS_KEPT:
-            self.roots.popitem(last=False)
 
     def findings_for(self, signed: Signed) -> list[Finding]:
         """What `apply` would find in this statement as the next entry. Changes nothing."""
@@ -125,7 +124,7 @@ class LedgerView(LedgerFacts):
 
     def _authorship(self, index: int, signed: Signed) -> Iterator[Finding]:
         roles = _AUTHORS[type(signed.statement)]
-        if Identity.parse(signed.statement.by).role not in roles:
+        if role_of(signed.statement.by) not in roles:
             yield Finding(index, Rule.ROLE, f"{signed.statement.kind} is stated by {', '.join(roles)}")
         elif not self.authority.speaks(signed):
             yield Finding(index, Rule.SIGNATURE, "signed by an admitted, unrevoked key of its author")
@@ -225,7 +224,7 @@ class LedgerView(LedgerFacts):
                 logged = LoggedReady(signed.id, ready, certified(self, ready) or b"", identity.fingerprint if identity else "")
                 self.questions[ready.query].readys[ready.by] = logged
             case Opening() as opening:
-                binding = Binding.decode(unb64(opening.preimage))
+                binding = bound(opening.preimage)[0]
                 if self.questions[opening.query].query.purpose == "outbreak":
                     self.emergencies.setdefault(opening.query, unix(opening.at))
                 for round_ in range(opening.first_round, opening.last_round + 1):

@@ -188,7 +188,7 @@ def ready_with(question: Question, **changes: Any) -> bytes:
         "agreement": hospital.agreement.certificate(ORIGIN, H1, hospital.identity),
         "sealing": question.opener.sealing("2026-11", city.now),
         "charge": charge(),
-        "seen": Seen(size=1, root=city.view().roots[1].hex()),
+        "seen": Seen(size=1, root=city.log._tree.root(1).hex()),
     }
     return city.sign(st.Ready(**city.head(H1), **{**honest, **changes}), hospital.identity)
 
