@@ -113,6 +113,11 @@ def test_answers_beside_the_truth_give_the_errors_that_the_summary_states(run: R
     assert row["cells"] == len(errors)
     assert row["rmse"] == pytest.approx(math.sqrt(sum(error**2 for error in errors) / len(errors)))
     assert row["coverage95"] == pytest.approx(sum(inside) / len(inside))
+    alone = [a - b for a, b in zip(answer["values"], exact["bounded"], strict=True)]
+    held = [abs(error) <= answer["half_widths"][at // size] for at, error in enumerate(alone)]
+    assert row["rmse_bounded"] == pytest.approx(math.sqrt(sum(error**2 for error in alone) / len(alone)))
+    assert row["coverage95_bounded"] == pytest.approx(sum(held) / len(held))
+    assert row["bounding_bias"] == pytest.approx((sum(alone) - sum(errors)) / -len(errors))
     assert exact["values"] == [value for segment in exact["segments"] for value in segment["values"]]
 
 
