@@ -18,7 +18,7 @@ from audit_ledger.errors import LedgerError
 from audit_ledger.log.store import LogStore
 from audit_ledger.log_http import log_app
 from audit_ledger.note import LogKey
-from audit_ledger.party.channel import OPTIONS, server_credentials
+from audit_ledger.party.channel import OPTIONS, require_tls_1_3, server_credentials
 from audit_ledger.party.home import Home
 from audit_ledger.party.interceptor import Discreet
 from audit_ledger.party.web import Web
@@ -118,6 +118,7 @@ async def _open_doors(
     _bind(main, config.link_listen, server_credentials(home))
     door = grpc.aio.server(interceptors=[Discreet()], options=OPTIONS)
     link_pb2_grpc.add_EnrolmentServicer_to_server(Enrolment(CertificateAuthority.load(home), register), door)
+    require_tls_1_3()
     key, certificate = ((home.path / "tls" / name).read_bytes() for name in ("key.pem", "cert.pem"))
     _bind(door, config.enrol_listen, grpc.ssl_server_credentials([(key, certificate)]))
     for server in (main, door):

@@ -1,4 +1,4 @@
-"""Channels and server credentials: TLS with certificates of the coordinator's CA on both sides; identity is the certificate's URI.
+"""Channels and server credentials: TLS 1.3 with certificates of the coordinator's CA on both sides; identity is their URI.
 
 The keepalive set was measured: without `ping_timeout` a frozen peer goes unnoticed for over a minute (grpc keepalive guide).
 """
@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from audit_ledger import BARS_OLD_TLS
 from audit_ledger.errors import LedgerError
 from audit_ledger.party.home import Home
 from protocols.errors import MalformedBytes
@@ -58,12 +59,19 @@ def open_blocking_channel(home: Home, address: str, peer: str) -> grpc.Channel:
 
 def server_credentials(home: Home) -> grpc.ServerCredentials:
     """Both sides show certificates of the CA. Certificates are read anew at each handshake, so rotation needs no restart."""
+    require_tls_1_3()
 
     def fetch() -> grpc.ServerCertificateConfiguration:
         ca, key, certificate = ((home.path / "tls" / name).read_bytes() for name in ("ca.pem", "key.pem", "cert.pem"))
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=ca)
 
     return grpc.dynamic_ssl_server_credentials(fetch(), fetch, require_client_authentication=True)
+
+
+def require_tls_1_3() -> None:
+    """For whoever opens a door: our own bug, never a user's, if gRPC was there first."""
+    if not BARS_OLD_TLS:
+        raise RuntimeError("gRPC was imported before audit_ledger: this door would accept TLS 1.2")
 
 
 def peer_of(context: "grpc.aio.ServicerContext[Any, Any]") -> Identity:

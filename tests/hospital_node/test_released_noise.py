@@ -79,7 +79,7 @@ def test_neighbouring_cells_do_not_share_their_noise(errors: tuple[Integers, Fra
 
 @pytest.mark.statistical
 def test_the_interval_of_a_release_covers_the_bounded_sum_as_often_as_it_says(errors: tuple[Integers, Fraction]) -> None:
-    # An integer interval covers at least 95 %, here at most 96.1 %; five standard errors of a binomial: a false alarm in 3·10^6 runs.
+    # An integer interval covers at least 95 %, here at most 96.1 %; five standard errors of a binomial: an alarm in 3·10^6 runs.
     found, variance = errors
     inside, error = (np.abs(found) <= half_width(variance)).mean(), math.sqrt(0.95 * 0.05 / len(found))
     assert 0.95 - 5 * error < inside < 0.961 + 5 * error
