@@ -15,7 +15,7 @@ import structlog
 import typer
 from pydantic import ValidationError
 
-from audit_ledger import decide, examine, watch
+from audit_ledger import decide, examine, tell, watch
 from audit_ledger.bundle import NotAnAnswer
 from audit_ledger.desk import BadRequest
 from audit_ledger.errors import LedgerError
@@ -134,6 +134,7 @@ def _log_to_stderr() -> None:
 
 app.add_typer(decide.app)
 app.add_typer(examine.app)
+app.add_typer(tell.app)
 app.add_typer(watch.app)
 
 

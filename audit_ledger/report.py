@@ -1,32 +1,61 @@
-"""What an auditor reads of a verified ledger: a period's report, and how to confirm one entry with openssl and sha256sum."""
+"""What a period's report says of a verified ledger, as plain data: `report_page` prints it, `audit_event` exports it.
 
-import hashlib
+Queries are those stated in [since, until). Totals of privacy are those at the ledger's end, since budgets run on.
+"""
+
+import csv
+import io
+import math
 from collections import Counter
-from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
-from audit_ledger.tree import FullTree, inclusion_proof, leaf_hash
 from audit_ledger.view import LedgerView, QuestionFacts
-from protocols.canonical import b64
-from protocols.identity import fingerprint
-from protocols.statements import Signed
+from protocols.clock import stamp, unix
+from protocols.contract import CONTRACT, PURPOSES
+
+COLUMNS = ("query", "entry", "at", "by", "purpose", "readys", "openings", "receipts", "price", "release", "ended")
 
 
-def period_report(view: LedgerView, since: str = "", until: str = "9999") -> dict[str, Any]:
-    """Queries stated in [since, until), as counts and lists that a machine reads; spent totals are those at the ledger's end."""
+def period_report(view: LedgerView, since: str = "", until: str = "9999", now: int = 0) -> dict[str, Any]:
+    """Counts and lists that a machine reads. `now` decides which reviews are overdue."""
     asked = [(id_, facts) for id_, facts in view.questions.items() if since <= facts.query.at < until]
     return {
         "origin": view.authority.origin,
         "size": view.size,
+        "root": view.range.root().hex(),
+        "made_at": stamp(now),
         "since": since,
         "until": until,
         "queries_by_purpose": dict(sorted(Counter(facts.query.purpose for _, facts in asked).items())),
+        "queries_by_asker": _by_asker(asked),
         "ended": dict(sorted(Counter(_ended(facts) for _, facts in asked).items())),
         "spent": _spent(view),
+        "epsilon": _epsilon(view),
+        "coverage": _coverage(view, asked),
         "refusals": [_refusal(id_, uri, facts) for id_, facts in asked for uri in sorted(facts.refusals)],
+        "reviews": [_review(view, id_, now) for id_, facts in asked if id_ in view.emergencies],
         "incidents": [{"query": id_, "entry": index, "by": by} for id_, facts in asked for index, by in facts.incidents],
         "queries": [_query(id_, facts) for id_, facts in asked],
     }
+
+
+def as_csv(report: dict[str, Any]) -> str:
+    """One row a query, for a spreadsheet."""
+    text = io.StringIO()
+    rows = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    rows.writeheader()
+    for each in report["queries"]:
+        rows.writerow({**each, "openings": " ".join(map(str, each["openings"])), "price": " ".join(each["price"])})
+    return text.getvalue()
+
+
+def _by_asker(asked: list[tuple[str, QuestionFacts]]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for _, facts in asked:
+        purposes = found.setdefault(facts.query.by, dict.fromkeys(PURPOSES, 0))
+        purposes[facts.query.purpose] += 1
+    return dict(sorted(found.items()))
 
 
 def _ended(facts: QuestionFacts) -> str:
@@ -42,9 +71,57 @@ def _spent(view: LedgerView) -> dict[str, dict[str, dict[str, str]]]:
     return found
 
 
+def _epsilon(view: LedgerView) -> dict[str, dict[str, dict[str, str]]]:
+    """hospital -> block -> what all purposes together have cost a patient: the Rényi total, of the budget, and as ε at δ."""
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for uri, account in sorted(view.accounts.items()):
+        policy, totals = view.policies.get(uri), dict[str, Decimal]()
+        for (_, block), total in account.totals.items():
+            totals[block] = totals.get(block, Decimal(0)) + total
+        budget = sum((Decimal(each) for each in policy.limits.values()), Decimal(0)) if policy else Decimal(0)
+        for block, whole in sorted(totals.items()):
+            told = {"spent": f"{whole:.9f}", "budget": f"{budget:.9f}", "epsilon": f"{epsilon_of(float(whole)):.4f}"}
+            found.setdefault(uri, {})[block] = told
+    return found
+
+
+def epsilon_of(spent: float) -> float:
+    """A running total at the contract's order, as ε at its δ (Canonne, Kamath, Steinke 2020, Proposition 12)."""
+    order, delta = CONTRACT.order, CONTRACT.delta
+    return max(0.0, spent + math.log1p(-1 / order) - (math.log(delta) + math.log(order)) / (order - 1)) if spent else 0.0
+
+
+def _coverage(view: LedgerView, asked: list[tuple[str, QuestionFacts]]) -> list[dict[str, Any]]:
+    """How each hospital took part in the queries that ended; one that was admitted and never asked is named too."""
+    found = {uri: {"asked": 0, "answered": 0, "refused": 0, "away": 0, "left_out": 0} for uri in view.authority.hospitals()}
+    for _, facts in asked:
+        if facts.release is None:
+            continue
+        for uri in facts.query.audience:
+            row = found.setdefault(uri, {"asked": 0, "answered": 0, "refused": 0, "away": 0, "left_out": 0})
+            row["asked"] += 1
+            for name in ("answered", "refused", "away", "left_out"):
+                row[name] += uri in getattr(facts.release[1], name)
+    return [{"hospital": uri, **row} for uri, row in sorted(found.items())]
+
+
 def _refusal(id_: str, uri: str, facts: QuestionFacts) -> dict[str, Any]:
     index, refused = facts.refusals[uri]
-    return {"query": id_, "entry": index, "by": uri, "codes": [each.code for each in refused.reasons]}
+    return {"query": id_, "entry": index, "at": refused.at, "by": uri, "codes": [each.code for each in refused.reasons]}
+
+
+def _review(view: LedgerView, id_: str, now: int) -> dict[str, Any]:
+    due, reviewed = view.review_due(id_), view.reviews.get(id_)
+    return {
+        "query": id_,
+        "opened": stamp(view.emergencies[id_]),
+        "due": stamp(due),
+        "entry": reviewed[0] if reviewed else None,
+        "verdict": reviewed[1].verdict if reviewed else None,
+        "note": reviewed[1].note if reviewed else "",
+        "is_overdue": reviewed is None and due <= now,
+        "was_late": reviewed is not None and unix(reviewed[1].at) > due,
+    }
 
 
 def _query(id_: str, facts: QuestionFacts) -> dict[str, Any]:
@@ -62,50 +139,3 @@ def _query(id_: str, facts: QuestionFacts) -> dict[str, Any]:
         "release": facts.release[0] if facts.release else None,
         "ended": _ended(facts),
     }
-
-
-def explain(index: int, signed: Signed, tree: FullTree, keys: dict[str, bytes]) -> Iterator[str]:
-    """A shell script that confirms entry `index` with openssl and sha256sum. `keys`: fingerprint -> public key of each signer."""
-    yield f"# entry {index}: {signed.statement.kind}, stated by {signed.statement.by} at {signed.statement.at}"
-    yield f"# 1. The entry's bytes, as they stand in tile/entries (its length is {len(signed.entry)}):"
-    yield f"printf %s '{b64(signed.entry)}' | base64 -d > entry.json"
-    yield f"# 2. Its leaf: SHA-256 of a zero byte and the entry. Expected {leaf_hash(signed.entry).hex()}"
-    yield "(printf '\\000'; cat entry.json) | sha256sum"
-    yield "# 3. Up the tree: SHA-256 of a one byte, the left and the right hash."
-    yield from _climb(index, signed.entry, tree)
-    yield f"# The last hash is the root of the checkpoint of size {tree.size}: {tree.root().hex()}"
-    yield f"#    {b64(tree.root())} is its third line."
-    yield "# 4. What was signed (DSSE pre-authentication encoding), whose SHA-256 is the statement's id. Expected " + signed.hex_id
-    yield f"printf %s '{b64(signed.envelope.pae())}' | base64 -d > pae.bin; sha256sum pae.bin"
-    for at, signature in enumerate(signed.envelope.signatures):
-        yield f"# 5. Signature {at + 1}, by the key with fingerprint {signature.keyid}:"
-        yield f"printf %s '{b64(signature.value)}' | base64 -d > signature.bin"
-        if signature.keyid in keys:
-            yield f"printf %s '{_spki(keys[signature.keyid])}' | base64 -d > key.der"
-            yield "openssl pkeyutl -verify -pubin -keyform DER -inkey key.der -rawin -in pae.bin -sigfile signature.bin"
-        else:
-            yield "# the ledger names no key with this fingerprint"
-
-
-def _climb(index: int, entry: bytes, tree: FullTree) -> Iterator[str]:
-    """One command per level; which side the sibling stands on follows from index and size (RFC 9162 section 2.1.3.2)."""
-    computed, node, last = leaf_hash(entry), index, tree.size - 1
-    for sibling in inclusion_proof(index, tree.size, tree.read):
-        is_right = bool(node & 1) or node == last
-        left, right = (sibling, computed) if is_right else (computed, sibling)
-        joined = b"\x01" + left + right
-        computed = hashlib.sha256(joined).digest()
-        yield f"printf %s '{b64(joined)}' | base64 -d | sha256sum   # {computed.hex()}"
-        while is_right and not node & 1 and node:
-            node, last = node >> 1, last >> 1
-        node, last = node >> 1, last >> 1
-
-
-def _spki(public: bytes) -> str:
-    """An Ed25519 public key as openssl reads it (RFC 8410): a fixed 12-byte head and the key."""
-    return b64(bytes.fromhex("302a300506032b6570032100") + public)
-
-
-def keys_of(view: LedgerView) -> dict[str, bytes]:
-    """Every key the ledger ever named, by fingerprint."""
-    return {fingerprint(key): key for key in view.authority.keys}
