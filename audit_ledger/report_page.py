@@ -112,7 +112,7 @@ class _Page:
         rows = [row for uri, blocks in self._report["epsilon"].items() for row in self._blocks(uri, blocks)]
         title = self._say("Privacy spent, by hospital and block", "各医院各时段的隐私消耗")
         note = self._say(
-            "Totals at the ledger's end, all purposes together: the Rényi charge at order 8, and the ε at δ = 10⁻⁶ it bounds for one"
+            "Totals at the ledger's end, all purposes: the Rényi charge at order 8, and the ε at δ = 10⁻⁶ it bounds for one"
             " patient (a loose bound while little is spent; a spent budget is ε = 3).",
             "账末累计，各目的合计：8 阶 Rényi 消耗，及其保证的单个患者 ε 上界（δ = 10⁻⁶；消耗少时偏松，用尽即 ε = 3）。",
         )
