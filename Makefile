@@ -45,6 +45,8 @@ unit: setup-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 bench: setup-dev
+	@command -v wrk >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends wrk; } >/dev/null 2>&1 \
+	  || echo "wrk (Debian package) cannot be installed: the log's door stays without its crowd"
 	$(BIN)/python -m simulations.bench --out build/bench $(ARGS)
 
 stubs: setup-dev

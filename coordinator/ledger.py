@@ -11,7 +11,6 @@ share one round trip; then listeners (the links) get the news, and the cosigned 
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from typing import Protocol
 
 import structlog
@@ -24,6 +23,7 @@ from audit_ledger.note import Note
 from audit_ledger.policy import TrustFile
 from audit_ledger.proof import TlogProof
 from audit_ledger.view import LedgerView, is_effective
+from coordinator.batches import Batches
 from coordinator.errors import AuditorAway
 from protocols.dsse import Envelope
 from protocols.errors import MalformedBytes
@@ -31,6 +31,8 @@ from protocols.statements import Signed
 
 log = structlog.get_logger("coordinator.ledger")
 RETRY_S = 0.5
+CROWD = 64  # entries under one checkpoint: more than a question brings at once
+CROWD_PAUSE_S = 0.05
 
 
 class Witness(Protocol):
@@ -47,6 +49,7 @@ class CityLedger:
     def __init__(self, store: LogStore, witness: Witness, trust: TrustFile, clock: Callable[[], int]) -> None:
         self._store, self._witness, self._trust, self._clock = store, witness, trust, clock
         self.view = LedgerView(trust.entry0)
+        self._batches = Batches(store)
         self._without_effect: dict[bytes, int] = {}
         for entry in store.entries(0, store.size):
             self._apply(entry)
@@ -81,7 +84,7 @@ class CityLedger:
         known = self._place_of(signed.id)
         if known is None and not is_effective(findings):
             return None, findings
-        queued = self._store.append([(signed.id, signed.entry)])  # from here to `admit` nothing else runs on this loop
+        queued = self._batches.put([(signed.id, signed.entry)])  # from here to `admit` nothing else runs on this loop
         place = self.size if known is None else known
         if known is None:
             self.view.admit(signed, findings)
@@ -91,7 +94,7 @@ class CityLedger:
     async def append(self, entries: Sequence[bytes]) -> list[int]:
         """Durable positions of these envelopes, in order; one that stands already keeps its place. Raises Busy and LogStopped."""
         keyed = [(Envelope.decode(entry).statement_id(), entry) for entry in entries]
-        queued = self._store.append(keyed)  # from here to the last `_apply` nothing else runs on this loop
+        queued = self._batches.put(keyed)  # from here to the last `_apply` nothing else runs on this loop
         places = [self._apply(entry) if (known := self._place_of(key)) is None else known for key, entry in keyed]
         await self._durable(queued, places)
         return places
@@ -107,10 +110,9 @@ class CityLedger:
                 self._without_effect.setdefault(Envelope.decode(entry).statement_id(), place)
         return place
 
-    async def _durable(self, queued: "Future[list[int]]", places: list[int]) -> None:
-        """Until the log has them. Shielded: a caller who goes away must not take out of the log's queue what the view has."""
-        found = await asyncio.shield(asyncio.wrap_future(queued))
-        if found != places:
+    async def _durable(self, queued: "asyncio.Future[list[int]]", places: list[int]) -> None:
+        """Until the log has them."""
+        if (found := await queued) != places:
             raise RuntimeError(f"the log gave positions {found}, the view {places}")
 
     def want_cosigned(self) -> None:
@@ -158,9 +160,12 @@ class CityLedger:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            before = self.note_size
             try:
                 await self._publish()
                 self.problem = None
+                if before and self.note_size - before > CROWD:
+                    await asyncio.sleep(CROWD_PAUSE_S)  # a checkpoint costs more than many appends: a crowd shares it
             except LedgerError as error:
                 if self.problem is None or self.problem.code != error.code:
                     log.warning("not cosigned", code=error.code, size=self.size, why=str(error))
@@ -192,5 +197,6 @@ class CityLedger:
             log.warning("not published", code=error.code)
 
     async def settle(self) -> None:
-        """Returns when what was cosigned is published."""
+        """Returns when what was put in is durable, and what was cosigned published."""
+        await self._batches.settle()
         await asyncio.gather(*self._publications)

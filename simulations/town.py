@@ -78,9 +78,9 @@ class Town:
 
     def found(self) -> None:
         """From nothing to a city whose hospitals are connected and whose programme is approved."""
-        self._found_log()
+        self.found_log()
         self.start_coordinator()
-        self._found_auditor()
+        self.found_auditor()
         self.tell(f"{len(self.hospitals)} hospitals make their keys and load their records")
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(self._found_hospital, self.hospitals))
@@ -91,7 +91,8 @@ class Town:
         self.await_hospitals(lambda each: each["connected"] and each["policy"] and each["tables"])
         self._accept_peers()
 
-    def _found_log(self) -> None:
+    def found_log(self) -> None:
+        """Entry 0, and the trust file that everybody pins."""
         self.tell("the auditor makes its keys; the coordinator drafts entry 0; the auditor countersigns it")
         run("kapok-audit", "init", "--home", self.auditor, "--name", AUDITOR)
         ports = self.ports
@@ -130,7 +131,8 @@ class Town:
         run("kapok-coordinator", "enroll", role, name, "--home", self.coordinator, "--out", invitation)
         return invitation
 
-    def _found_auditor(self) -> None:
+    def found_auditor(self) -> None:
+        """The auditor's certificate, and its witness and opener at work."""
         shutil.copy(self.trust, self.auditor / "trust.policy")
         run("kapok-audit", "enroll", "--home", self.auditor, "--invite", self._invite("auditor", AUDITOR))
         self.start_auditor()

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from audit_ledger.party.home import HomeError
 
@@ -22,11 +22,12 @@ class _Server(uvicorn.Server):
 class Web:
     """Bound on construction, so that a port in use is said before anything else starts."""
 
-    def __init__(self, app: Starlette, listen: str) -> None:
+    def __init__(self, app: ASGIApp, listen: str) -> None:
         self._listener = _listener(listen)
-        self._server = _Server(
-            uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", ws="none", timeout_graceful_shutdown=GRACE_S)
-        )
+        config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", ws="none")
+        config.timeout_graceful_shutdown = GRACE_S
+        config.proxy_headers = config.server_header = config.date_header = False  # nobody reads them, and each costs an append
+        self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 
     @property
