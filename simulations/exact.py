@@ -25,7 +25,7 @@ import numpy.typing as npt
 from hospital_node.plan import execute
 from hospital_node.records.schema import open_read_only
 from protocols.query import Axis, Layout, Part, QuerySpec, Segment, Table
-from protocols.query.terms import AgeBandKey, AgeBetween, Average, Condition, HasPrefix, IsOneOf, Sum
+from protocols.query.terms import AgeBandKey, AgeBetween, Average, BinKey, Condition, HasPrefix, IsOneOf, Quantiles, Spread, Sum
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
@@ -67,7 +67,12 @@ class ExactAnswer:
 
 
 def exact_answer(spec: QuerySpec, records_folders: Iterable[Path]) -> ExactAnswer:
-    """The unbounded answer over the records in force in each folder."""
+    """The unbounded answer over the records in force in each folder. Counts, sums and means of one level only.
+
+    Raises: ValueError.
+    """
+    if spec.totals or any(isinstance(each, Spread | Quantiles | BinKey) for each in (*spec.measures, *spec.keys)):
+        raise ValueError("no exact answer is written for totals, bins, spreads and quantiles")
     layout, cells, hospitals = Layout.of(spec), _Cells(), 0
     select, parameters = _select(spec)
     for folder in records_folders:

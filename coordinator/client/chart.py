@@ -18,9 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from coordinator.client.checked import Verified
+from coordinator.client.column import Column
 from coordinator.client.errors import BadUsage
 from coordinator.client.export import CHART_FORMATS, require_format
-from coordinator.client.table import AnswerTable, Column
+from coordinator.client.table import AnswerTable
 from coordinator.client.texts import ENGLISH, Say
 from protocols.query import Axis, Language
 

@@ -13,8 +13,9 @@ import pyarrow as pa
 from pyarrow import csv, parquet
 
 from coordinator.client.checked import Verified
+from coordinator.client.column import Column
 from coordinator.client.errors import BadUsage
-from coordinator.client.table import AnswerTable, Column
+from coordinator.client.table import AnswerTable
 from coordinator.client.texts import ENGLISH, NAMED, Say
 
 FORMATS = (".csv", ".parquet", ".json")
@@ -79,6 +80,7 @@ def as_json(answer: Verified) -> dict[str, Any]:
         "keys": [{"key": axis.key, "labels": list(axis.labels)} for axis in answer.cells.axes],
         "measures": [column.name for column in answer.cells.columns],
         "rows": _rows(answer.cells),
+        "totals": [{"keys": list(level), "rows": _rows(answer.cells.collapsed(level))} for level in answer.spec.totals or ()],
         "total": _rows(answer.cells.collapsed(()))[0]["measures"],
         "level": "0.95",
         "noise_variances": list(bundle.total_variances),

@@ -148,4 +148,5 @@ def _released(piece: Piece, share: Fraction) -> ReleasedPiece:
 
 
 def _unit(segment: Segment) -> int:
-    return segment.largest if segment.part is Part.MEAN else segment.scale
+    # What stands over a count takes its noise from that count, so that both cost the same.
+    return segment.clamp if segment.part in {Part.MEAN, Part.DEVIATION, Part.SQUARE} else segment.scale

@@ -17,15 +17,16 @@ from rich.text import Text
 from coordinator.client.catalog import Catalog
 from coordinator.client.checked import Verified
 from coordinator.client.city import Plan
+from coordinator.client.column import Column, Reliability
 from coordinator.client.errors import BadUsage
 from coordinator.client.forecast import LADDER, ByPrice, Forecast, forecast
-from coordinator.client.table import AnswerTable, Column, Reliability
+from coordinator.client.table import AnswerTable
 from coordinator.client.texts import Say
 from coordinator.client.training import Fitted
 from protocols.answer import Coverage
 from protocols.contract import CONTRACT
 from protocols.identity import Identity
-from protocols.query import in_words
+from protocols.query import Segment, in_words
 
 SHOWN_ROWS = 30
 _COLOURS = {Reliability.RELIABLE: "green", Reliability.CAUTION: "yellow", Reliability.NOISE: "bright_black"}
@@ -35,6 +36,7 @@ def answer(given: Verified, say: Say, *, is_whole: bool = False) -> RenderableTy
     """The answer with everything that has to stand beside a number."""
     lines: list[RenderableType] = [Text(say("answer.id", id=given.id), style="bold"), Text(in_words(given.spec, say.lang))]
     lines += [cells_table(given.cells, say, is_whole=is_whole)]
+    lines += [_level_table(given, level, say, is_whole=is_whole) for level in given.spec.totals or () if level]
     lines += [Text(line) for line in [*_coverage(given.bundle.coverage, say), *_cost(given, say)]]
     return Group(*lines, Text(say("answer.interval_note"), style="dim"))
 
@@ -49,6 +51,12 @@ def fitted(given: Fitted, say: Say) -> RenderableType:
     lines = [*_coverage(given.bundle.coverage, say), say("answer.price", price=given.bundle.price, purpose=say("purpose.research"))]
     lines.append(say("answer.spending", who=say.code("who", first.who), epsilon=first.epsilon, delta=first.delta))
     return Group(Text(say("answer.id", id=given.id), style="bold"), table, *(Text(line) for line in lines))
+
+
+def _level_table(given: Verified, level: tuple[str, ...], say: Say, *, is_whole: bool) -> Table:
+    table = cells_table(given.cells.collapsed(level), say, is_whole=is_whole)
+    table.title = say("answer.level", keys=say("list.comma").join(say(f"column.{key}") for key in level))
+    return table
 
 
 def cells_table(cells: AnswerTable, say: Say, *, is_whole: bool = False) -> Table:
@@ -154,8 +162,16 @@ def _noise_table(cast: Forecast, say: Say) -> Table:
     table = Table("", say("preview.sd"), say("preview.half_width"), title=say("preview.noise_title"), title_justify="left")
     for segment, variance, half in zip(cast.layout.segments, cast.total_variances, cast.half_widths, strict=True):
         sd = math.sqrt(variance) / segment.scale
-        table.add_row(say(f"part.{segment.part}"), f"{sd:,.2f}", f"± {number(half / segment.scale)}")
+        table.add_row(_part(cast, segment, say), f"{sd:,.2f}", f"± {number(half / segment.scale)}")
     return table
+
+
+def _part(cast: Forecast, segment: Segment, say: Say) -> str:
+    part = say(f"part.{segment.part}")
+    if segment.level == cast.layout.grid.keys:
+        return part
+    keys = say("list.comma").join(say(f"column.{key}") for key in segment.level)
+    return say("part.at_level", part=part, keys=keys) if keys else say("part.at_city", part=part)
 
 
 def _statement_table(cast: Forecast, say: Say) -> Table:

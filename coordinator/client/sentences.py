@@ -5,6 +5,7 @@ from coordinator.client.reasons import REASONS
 _ANSWER: dict[str, tuple[str, str]] = {
     "answer.id": ("问题 {id}", "question {id}"),
     "answer.total": ("全部单元格之和", "sum of all cells"),
+    "answer.level": ("按{keys}合计（与各单元格一致）", "by {keys} (consistent with the cells)"),
     "answer.untold": ("噪声过大，无法判断", "lost in noise"),
     "answer.cut": (
         "显示数值最大的 {shown} 个单元格，共 {of} 个；全部显示请加 --all",
@@ -34,6 +35,12 @@ _ANSWER: dict[str, tuple[str, str]] = {
     "measure.avg_value": ("检验值均值", "mean of value"),
     "measure.sum_age": ("年龄之和", "sum of age"),
     "measure.avg_age": ("年龄均值", "mean of age"),
+    "measure.variance_value": ("检验值方差", "variance of value"),
+    "measure.stddev_value": ("检验值标准差", "standard deviation of value"),
+    "measure.q0.5_value": ("检验值中位数", "median of value"),
+    "measure.variance_age": ("年龄方差", "variance of age"),
+    "measure.stddev_age": ("年龄标准差", "standard deviation of age"),
+    "measure.q0.5_age": ("年龄中位数", "median of age"),
     "purpose.surveillance": ("监测", "surveillance"),
     "purpose.research": ("研究", "research"),
     "purpose.outbreak": ("疫情应急", "outbreak"),
@@ -56,6 +63,7 @@ _COLUMNS: dict[str, tuple[str, str]] = {
     "column.district": ("地区", "district"),
     "column.sex": ("性别", "sex"),
     "column.age_band": ("年龄组", "age band"),
+    "column.bin": ("区间", "bin"),
     "column.icd10_prefix": ("ICD-10 前缀", "ICD-10 prefix"),
     "column.interval": ("95 % 区间", "95 % interval"),
     "column.reliability": ("可信度", "reliability"),
@@ -118,6 +126,11 @@ _PREVIEW: dict[str, tuple[str, str]] = {
     "part.total": ("总和", "total"),
     "part.mean": ("均值的分子", "the mean's numerator"),
     "part.present": ("均值的分母", "the mean's denominator"),
+    "part.deviation": ("离差之和（级）", "deviations, in steps"),
+    "part.square": ("离差平方和（级）", "squared deviations, in steps"),
+    "part.bins": ("直方图每格", "each bin of the histogram"),
+    "part.at_level": ("{part}，按 {keys} 合计", "{part}, by {keys}"),
+    "part.at_city": ("{part}，总计", "{part}, in total"),
 }
 _ERRORS: dict[str, tuple[str, str]] = {
     "error.prefix": ("错误：", "error: "),

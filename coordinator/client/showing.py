@@ -67,6 +67,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "noise": [
             {
                 "part": part.part,
+                "level": list(part.level),
                 "variance": float(asked) / part.scale**2,
                 "noise_sd": float(total) ** 0.5 / part.scale,
                 "half_width": half / part.scale,

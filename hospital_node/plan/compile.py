@@ -17,7 +17,7 @@ from typing import Any
 
 from hospital_node.plan.columns import RELATIONS, Relation
 from protocols.query import Axis, QuerySpec
-from protocols.query.terms import UNITS, AgeBetween, Average, Condition, HasPrefix, IsOneOf, Sum
+from protocols.query.terms import UNITS, AgeBetween, BinKey, Condition, HasPrefix, IsOneOf, OfColumn
 
 NO_AGE = -1
 NO_VALUE = -(2**63)
@@ -36,8 +36,8 @@ def compile_plan(spec: QuerySpec) -> CompiledPlan:
 
 
 def value_column(spec: QuerySpec) -> str | None:
-    """The one column that the measures of a query add up, if any; a table has only one that can be."""
-    columns = {measure.column for measure in spec.measures if isinstance(measure, Sum | Average)}
+    """The one column whose numbers a query uses, if any; a table has only one that can be."""
+    columns = {each.column for each in (*spec.measures, *spec.keys) if isinstance(each, OfColumn | BinKey)}
     return columns.pop() if columns else None
 
 

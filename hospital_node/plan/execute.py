@@ -8,7 +8,7 @@ Rules
   depended on records would be a release (privacy pitfall 4).
 - Integers from end to end. A row's value enters in millionths, cut to +-`MAX_CLAMP`; totals are rounded half up at the
   query's scale and clamped per (patient, block, cell), after the choice of cells.
-- One choice of cells serves all measures of a query. Persons are an OR over blocks, everything else a sum over blocks.
+- One choice of cells serves all measures and levels of a query. Persons are an OR over blocks, everything else a sum over blocks.
 - DuckDB filters rows and cuts codes; grouping and bounding sort packed 64-bit keys in numpy (`packing`), faster than SQL.
 - A patient's rows are judged together, whatever piece of the table they come in; the pieces only keep memory small.
 """
@@ -18,21 +18,22 @@ from __future__ import annotations
 import atexit
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from functools import lru_cache
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from hospital_node.plan.amounts import Tally, add_amounts
 from hospital_node.plan.bounding import Booleans, BoundingKey, Groups, kept_cells
 from hospital_node.plan.columns import RELATIONS
 from hospital_node.plan.compile import NO_VALUE, compile_plan
-from hospital_node.plan.packing import Int64s, PackedRows, Packing, above, cell_bits, distinct, runs
-from protocols.query import AgeBands, Axis, Grid, Layout, Part, QuerySpec, Segment, footprint
+from hospital_node.plan.packing import Int64s, PackedRows, Packing, above, cell_bits, runs
+from protocols.query import AgeBands, Axis, Grid, Layout, QuerySpec, footprint
 from protocols.query.domains import MAX_AGE
-from protocols.query.terms import MAX_CLAMP, UNITS, AgeBandKey
+from protocols.query.terms import MAX_CLAMP, UNITS, AgeBandKey, BinKey
 
 _OUTSIDE = -1
 _LARGEST_ROW = MAX_CLAMP * UNITS
@@ -51,7 +52,7 @@ def execute(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key
     for keys, micro in rows.pieces():
         tally = _bounded(_grouped(rows.packing, keys, micro), layout, key)
         for segment in layout.segments:
-            _add(segment, tally, shared, vector[segment.offset : segment.offset + segment.length])
+            add_amounts(segment, tally, layout.grid, shared, vector[segment.offset : segment.offset + segment.length])
     return vector
 
 
@@ -71,41 +72,24 @@ def _empty_tables() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-@dataclass(frozen=True, slots=True)
-class _Tally:
-    """What each (patient, block, cell) holds: rows, and where values are asked the rows with one and their total in millionths.
-
-    `keys` are packed, in order, each once.
-    """
-
-    packing: Packing
-    keys: Int64s
-    rows: Int64s
-    present: Int64s
-    micro: Int64s
-
-    def where(self, kept: Booleans) -> _Tally:
-        return _Tally(self.packing, self.keys[kept], self.rows[kept], self.present[kept], self.micro[kept])
-
-
 def _packed(spec: QuerySpec, grid: Grid, columns: Mapping[str, Column]) -> PackedRows:
     person = np.asarray(columns["person"], dtype=np.int64)
     return PackedRows.of(person, _places(spec, grid, columns), columns.get("micro"), len(footprint(spec)), grid.size)
 
 
-def _grouped(packing: Packing, keys: Int64s, micro: Column | None) -> _Tally:
+def _grouped(packing: Packing, keys: Int64s, micro: Column | None) -> Tally:
     starts = runs(keys)
     rows = np.diff(starts, append=len(keys))
     if micro is None or not len(starts):
         nothing = np.broadcast_to(np.int64(0), len(starts))
-        return _Tally(packing, keys[starts], rows, nothing, nothing)
+        return Tally(packing, keys[starts], rows, nothing, nothing)
     has_value = micro != NO_VALUE
     present = np.add.reduceat(has_value.astype(np.int64), starts)
     total = np.add.reduceat(np.where(has_value, np.clip(micro, -_LARGEST_ROW, _LARGEST_ROW), 0), starts)
-    return _Tally(packing, keys[starts], rows, present, total)
+    return Tally(packing, keys[starts], rows, present, total)
 
 
-def _bounded(tally: _Tally, layout: Layout, key: BoundingKey) -> _Tally:
+def _bounded(tally: Tally, layout: Layout, key: BoundingKey) -> Tally:
     patient_block = tally.packing.patient_block(tally.keys)
     too_many = above(patient_block, layout.cells_kept)
     if not len(too_many):
@@ -141,6 +125,8 @@ def _place(spec: QuerySpec, axis: Axis, columns: Mapping[str, Column]) -> Column
         bands = next(key.bands for key in spec.keys if isinstance(key, AgeBandKey))
         age = columns["age"]
         return _by_age(bands)[np.where((age >= 0) & (age <= MAX_AGE), age, MAX_AGE + 1)]
+    if axis.key == "bin":
+        return _by_number(next(key for key in spec.keys if isinstance(key, BinKey)), columns["micro"])
     return columns[axis.key]
 
 
@@ -150,6 +136,13 @@ def _by_age(bands: AgeBands) -> Int64s:
     for n, (low, high) in enumerate(bands.edges):
         table[low : high + 1] = n
     return table
+
+
+def _by_number(key: BinKey, micro: Column) -> Int64s:
+    """The place of each number among a key's edges; the lower edge belongs to a bin, the upper one to the next."""
+    edges = np.array([int(Decimal(edge) * UNITS) for edge in key.edges], dtype=np.int64)
+    place = np.searchsorted(edges, micro, side="right") - 1
+    return np.where((place >= 0) & (place < len(edges) - 1) & (micro != NO_VALUE), place, _OUTSIDE)
 
 
 def _days(spec: QuerySpec) -> Int64s:
@@ -189,36 +182,3 @@ def _shared_cells(spec: QuerySpec, grid: Grid) -> Booleans | None:
     is_shared = np.zeros(grid.shape[at], dtype=np.bool_)
     is_shared[week[1:][(week[1:] == week[:-1]) & (block[1:] != block[:-1])]] = True
     return is_shared[np.arange(grid.size) // math.prod(grid.shape[at + 1 :]) % grid.shape[at]]
-
-
-def _add(segment: Segment, tally: _Tally, shared: Booleans | None, vector: Int64s) -> None:
-    cell = tally.packing.cell(tally.keys)
-    if segment.part is not Part.PERSONS:
-        np.add.at(vector, cell, np.clip(_amount(segment, tally), segment.lo, segment.hi))
-    elif shared is None:
-        _add_one(cell, vector)
-    else:
-        # Only in a cell of several blocks can a patient stand twice, so only those are looked through.
-        is_shared = shared[cell]
-        _add_one(cell[~is_shared], vector)
-        _add_one(tally.packing.cell(distinct(tally.packing.patient_cell(tally.keys[is_shared]))), vector)
-
-
-def _add_one(cell: Int64s, vector: Int64s) -> None:
-    if len(vector) <= len(cell):
-        vector += np.bincount(cell, minlength=len(vector))
-    else:
-        np.add.at(vector, cell, 1)
-
-
-def _amount(segment: Segment, tally: _Tally) -> Int64s:
-    if segment.part is Part.ROWS:
-        return tally.rows
-    if segment.part is Part.PRESENT:
-        return np.minimum(tally.present, 1)
-    unit = UNITS // segment.scale
-    if segment.part is Part.TOTAL:
-        return (tally.micro + unit // 2) // unit
-    weight = np.maximum(tally.present, 1) * unit
-    mean: Int64s = (2 * tally.micro + weight) // (2 * weight)
-    return mean

@@ -12,6 +12,7 @@ Rules
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
@@ -89,6 +90,14 @@ class Grid:
     def reachable_per_block(self) -> int:
         """The most cells that one patient's rows of one block can fall into."""
         return math.prod(axis.per_block for axis in self.axes)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(axis.key for axis in self.axes)
+
+    def over(self, keys: Collection[str]) -> Grid:
+        """The grid of these keys alone."""
+        return Grid(tuple(axis for axis in self.axes if axis.key in keys))
 
     def labels_of(self, cell: int) -> tuple[str, ...]:
         if not 0 <= cell < self.size:

@@ -6,17 +6,22 @@ Rules (privacy choice 2, block-local plans)
 - One patient's rows of one block touch at most k cells of a measure, each by a value in [lo, hi] with lo <= 0 <= hi; so
   removing them moves the vector by L1 <= max(|lo|, |hi|) * k and L2^2 <= max(|lo|, |hi|)^2 * k.
 - k is never more than the cells one block can reach (one month of a monthly table has one cell).
-- Measures stack: L1 and L2^2 of a query are the sums over its segments.
+- A total of `totals` adds up the kept cells of the leaves, each clamped there, so that the levels agree exactly: with f leaves of
+  one block in one cell of the level, j = min(k, f) of them may coincide. The k clamped leaves then move it by L1 <= c * k and
+  L2^2 <= c^2 * (q j^2 + r^2), where k = q j + r. Persons are an OR at each level instead: at most k cells by 1.
+- A quantile is a histogram: each kept cell is in one bin, so that bins add nothing to k.
+- Measures and levels stack: L1 and L2^2 of a query are the sums over its segments.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from protocols.query.domains import Grid, months_between
+from protocols.query.domains import Axis, Grid, months_between
 from protocols.query.spec import QuerySpec
-from protocols.query.terms import Average, Count, Measure, Persons, Sum
+from protocols.query.terms import Average, Count, Measure, Persons, Quantiles, Spread, Sum
 
 PATIENTS_BLOCK = "static:patients"
 
@@ -36,24 +41,46 @@ class Part(StrEnum):
     TOTAL = "total"
     MEAN = "mean"
     PRESENT = "present"
+    DEVIATION = "deviation"
+    SQUARE = "square"
+    BINS = "bins"
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One grid of integers in the vector. An average is two of them: MEAN (scaled) over PRESENT."""
+    """One grid of integers in the vector: a part of a measure at one level, an average being MEAN (scaled) over PRESENT.
+
+    `cells` of a (patient, block) count, and up to `together` of them fall into one cell of this level.
+    """
 
     measure: Measure
     part: Part
+    level: tuple[str, ...]
+    grid: Grid
     offset: int
-    length: int
     lo: int
     hi: int
     cells: int
+    together: int = 1
+
+    @property
+    def length(self) -> int:
+        return self.grid.size
+
+    @property
+    def clamp(self) -> int:
+        """The most that one kept cell adds, in absolute value."""
+        return max(-self.lo, self.hi)
 
     @property
     def largest(self) -> int:
         """The most that one (patient, block) adds to one entry, in absolute value."""
-        return max(-self.lo, self.hi)
+        return self.clamp * self.together
+
+    @property
+    def is_union(self) -> bool:
+        """Whether cells and blocks are joined by OR and not added."""
+        return self.part is Part.PERSONS
 
     @property
     def scale(self) -> int:
@@ -62,11 +89,12 @@ class Segment:
 
     @property
     def l1(self) -> int:
-        return self.largest * self.cells
+        return self.clamp * self.cells
 
     @property
     def l2_squared(self) -> int:
-        return self.largest**2 * self.cells
+        full, rest = divmod(self.cells, self.together)
+        return self.clamp**2 * (full * self.together**2 + rest**2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +110,17 @@ class Layout:
         cells = min(spec.cells_per_patient, grid.reachable_per_block)
         if not spec.table.is_dated:
             cells = 1  # one row per patient
-        parts = [(measure, *part) for measure in spec.measures for part in _parts(measure)]
-        return cls(
-            grid,
-            tuple(
-                Segment(measure, part, n * grid.size, grid.size, lo, hi, cells) for n, (measure, part, lo, hi) in enumerate(parts)
-            ),
-        )
+        segments: list[Segment] = []
+        for level in (grid.keys, *(spec.totals or ())):
+            for measure in spec.measures:
+                for part, lo, hi in _parts(measure):
+                    offset = segments[-1].offset + segments[-1].length if segments else 0
+                    segments.append(_segment(measure, part, (lo, hi), level, grid, cells, offset))
+        return cls(grid, tuple(segments))
 
     @property
     def dimension(self) -> int:
-        return self.grid.size * len(self.segments)
+        return self.segments[-1].offset + self.segments[-1].length
 
     @property
     def cells_kept(self) -> int:
@@ -113,11 +141,31 @@ class Layout:
         return sum(segment.l1 for segment in self.segments), sum(segment.l2_squared for segment in self.segments)
 
 
+def _segment(
+    measure: Measure, part: Part, ends: tuple[int, int], level: tuple[str, ...], leaves: Grid, cells: int, offset: int
+) -> Segment:
+    at_level = leaves.over(level)
+    merged = math.prod(axis.per_block for axis in leaves.axes if axis.key not in level)
+    shown = Grid((*at_level.axes, bin_axis(measure))) if isinstance(measure, Quantiles) else at_level
+    if part is Part.PERSONS:
+        return Segment(measure, part, level, shown, offset, *ends, min(cells, at_level.reachable_per_block))
+    return Segment(measure, part, level, shown, offset, *ends, cells, min(cells, merged))
+
+
+def bin_axis(measure: Quantiles) -> Axis:
+    """The bins of a quantile, numbered from the lowest."""
+    return Axis("bins", tuple(map(str, range(measure.bins))), measure.bins)
+
+
 def _parts(measure: Measure) -> tuple[tuple[Part, int, int], ...]:
     if isinstance(measure, Count):
         return ((Part.ROWS, 0, measure.hi),)
     if isinstance(measure, Persons):
         return ((Part.PERSONS, 0, 1),)
+    if isinstance(measure, Spread):
+        return (Part.DEVIATION, -measure.steps, measure.steps), (Part.SQUARE, 0, measure.steps**2), (Part.PRESENT, 0, 1)
+    if isinstance(measure, Quantiles):
+        return ((Part.BINS, 0, 1),)
     lo, hi = map(int, measure.scaled)
     if measure.kind == "sum":
         return ((Part.TOTAL, lo, hi),)

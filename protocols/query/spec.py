@@ -5,6 +5,7 @@ Rules
 - A constructed spec is valid: names exist in its table, clamps stand the right way round, its grid is within `MAX_CELLS`,
   its footprint is not empty. A spec that breaks rules raises `QueryError` with all of them.
 - Dated tables need a period; `patients` has none, and states `as_of` exactly when an age is asked, since age needs a day.
+- `totals` are proper subsets of the keys, in their order, each once: further levels of the same answer, which stack.
 - The only bound is per (patient, block) (privacy choice 2); the whole-query bound is refused with its own code.
 """
 
@@ -41,13 +42,17 @@ from protocols.query.terms import (
     AgeBandKey,
     AgeBetween,
     Average,
+    BinKey,
     Condition,
     HasPrefix,
     IsOneOf,
     Key,
     Measure,
+    OfColumn,
     Period,
     PrefixKey,
+    Quantiles,
+    Spread,
     Sum,
     Table,
     Term,
@@ -65,6 +70,7 @@ class QuerySpec(Term):
     table: Table
     measures: tuple[Measure, ...] = Field(max_length=8)
     keys: tuple[Key, ...] = Field(default=(), max_length=6)
+    totals: tuple[tuple[str, ...], ...] | None = Field(default=None, min_length=1, max_length=16)
     where: tuple[Condition, ...] = Field(default=(), max_length=16)
     period: Period | None = None
     as_of: date | None = None
@@ -116,7 +122,7 @@ class QuerySpec(Term):
         return (
             self.condition_on("age") is not None
             or any(isinstance(key, AgeBandKey) for key in self.keys)
-            or any(isinstance(measure, Sum | Average) and measure.column == "age" for measure in self.measures)
+            or any(isinstance(each, OfColumn | BinKey) and each.column == "age" for each in (*self.measures, *self.keys))
         )
 
     def _axis(self, key: Key) -> Axis:
@@ -124,6 +130,8 @@ class QuerySpec(Term):
             return _unrelated_to_time(key.key, key.bands.labels)
         if isinstance(key, PrefixKey):
             return _unrelated_to_time(key.key, key.prefixes)
+        if isinstance(key, BinKey):
+            return _unrelated_to_time(key.key, key.labels)
         if key.key in {"district", "sex"}:
             chosen = self.condition_on(key.key)
             everything = tuple(DISTRICTS if key.key == "district" else SEXES)
@@ -179,7 +187,8 @@ def _names_exist(spec: QuerySpec) -> Iterator[Problem]:
     named = [
         *(("keys", n, key.key, spec.table.keys) for n, key in enumerate(spec.keys)),
         *(("where", n, condition.column, spec.table.columns) for n, condition in enumerate(spec.where)),
-        *(("measures", n, m.column, spec.table.sums) for n, m in enumerate(spec.measures) if isinstance(m, Sum | Average)),
+        *(("keys", n, key.column, spec.table.sums) for n, key in enumerate(spec.keys) if isinstance(key, BinKey)),
+        *(("measures", n, m.column, spec.table.sums) for n, m in enumerate(spec.measures) if isinstance(m, OfColumn)),
     ]
     for part, n, name, known in named:
         if name not in known:
@@ -253,6 +262,8 @@ def _prefix_key_is_a_partition(spec: QuerySpec) -> Iterator[Problem]:
 
 def _clamps_are_bounds(spec: QuerySpec) -> Iterator[Problem]:
     for n, measure in enumerate(spec.measures):
+        if isinstance(measure, Spread | Quantiles):
+            yield from _range_is_one(measure, f"measures.{n}")
         if not isinstance(measure, Sum | Average):
             continue
         (lo, hi), path = measure.scaled, f"measures.{n}"
@@ -263,6 +274,38 @@ def _clamps_are_bounds(spec: QuerySpec) -> Iterator[Problem]:
             yield Problem(ProblemCode.CLAMPS, measure.kind, "the scale does not fit", nearest, path=path)
         elif max(-lo, hi) > MAX_CLAMP:
             yield Problem(ProblemCode.CLAMPS, measure.kind, f"a clamp times its scale is over {MAX_CLAMP}", path=path)
+
+
+def _range_is_one(measure: Spread | Quantiles, path: str) -> Iterator[Problem]:
+    lo, hi = Decimal(measure.lo), Decimal(measure.hi)
+    if not lo < hi:
+        yield Problem(ProblemCode.CLAMPS, measure.kind, "clamps need lo < hi", "CLAMP(value, 0, 30)", path=path)
+    elif max(-lo, hi) > MAX_CLAMP:
+        yield Problem(ProblemCode.CLAMPS, measure.kind, f"a clamp is over {MAX_CLAMP}", path=path)
+    points = [Decimal(point) for point in measure.points] if isinstance(measure, Quantiles) else []
+    if points != sorted(set(points)) or not all(0 < point < 1 for point in points):
+        yield Problem(ProblemCode.BAD_VALUE, "points", "rising, between 0 and 1", "0.25, 0.5, 0.75", path=path)
+
+
+def _bins_rise(spec: QuerySpec) -> Iterator[Problem]:
+    for n, key in enumerate(spec.keys):
+        if isinstance(key, BinKey):
+            edges = [Decimal(edge) for edge in key.edges]
+            if any(low >= high for low, high in itertools.pairwise(edges)):
+                yield Problem(ProblemCode.BAD_VALUE, "bin", "edges must rise", "BIN(value, 0, 5, 10, 20)", path=f"keys.{n}")
+            elif max(-edges[0], edges[-1]) > MAX_CLAMP:
+                yield Problem(ProblemCode.BAD_VALUE, "bin", f"an edge is over {MAX_CLAMP}", path=f"keys.{n}")
+
+
+def _totals_are_levels(spec: QuerySpec) -> Iterator[Problem]:
+    keys = [key.key for key in spec.keys]
+    for n, level in enumerate(spec.totals or ()):
+        path = f"totals.{n}"
+        if list(level) != [key for key in keys if key in level] or len(level) == len(keys):
+            nearest = f"some of {', '.join(keys)}, in this order" if keys else "no totals"
+            yield Problem(ProblemCode.BAD_VALUE, "totals", "not a part of the keys", nearest, path=path)
+        if level in (spec.totals or ())[:n]:
+            yield Problem(ProblemCode.DUPLICATE, "totals", "a level asked twice", "once: it is paid each time", path=path)
 
 
 def _period_is_stated(spec: QuerySpec) -> Iterator[Problem]:
@@ -306,9 +349,10 @@ def _grid_fits(spec: QuerySpec) -> Iterator[Problem]:
     # A wrong period or a key outside its table has been named already, and has no grid.
     if any(True for rule in (_period_is_stated, _names_exist, _nothing_twice) for _ in rule(spec)):
         return
-    size = math.prod(spec.grid().shape)
+    bins = max((measure.bins for measure in spec.measures if isinstance(measure, Quantiles)), default=1)
+    size = math.prod(spec.grid().shape) * bins
     if size > MAX_CELLS:
-        nearest = "fewer keys, a shorter period or a shorter list"
+        nearest = "fewer keys or bins, a shorter period or a shorter list"
         yield Problem(ProblemCode.TOO_MANY_CELLS, "keys", f"{size} cells, the most is {MAX_CELLS}", nearest, path="keys")
 
 
@@ -319,6 +363,8 @@ _RULES: tuple[Callable[[QuerySpec], Iterator[Problem]], ...] = (
     _conditions_can_hold,
     _prefix_key_is_a_partition,
     _clamps_are_bounds,
+    _bins_rise,
+    _totals_are_levels,
     _period_is_stated,
     _age_has_a_day,
     _bound_is_offered,

@@ -3,17 +3,16 @@
     SELECT keys, measures FROM visits|diagnoses|measurements|patients WHERE conditions GROUP BY keys
 
 Rules
-- Keys: week (or iso_week), month, district, sex, age_band, age_band(five_years), icd10_prefix. The keys of SELECT are those of
-  GROUP BY; their order in SELECT is the order of the answer. The prefixes of the key icd10_prefix are those of WHERE.
-- Measures: COUNT(*), CLAMP(COUNT(*), 0, 5), COUNT(DISTINCT person_id), SUM(CLAMP(x, lo, hi)), AVG(CLAMP(x, lo, hi)); a fourth
-  argument of CLAMP is the scale. COUNT(*) alone is clamped at 3 rows per (patient, month, cell).
+- Keys: week (or iso_week), month, district, sex, age_band, age_band(five_years), icd10_prefix, BIN(value, 0, 5, 10). The keys of
+  SELECT are those of GROUP BY; their order in SELECT is the order of the answer. The prefixes of the key icd10_prefix are those
+  of WHERE. ROLLUP, CUBE and GROUPING SETS in GROUP BY ask for totals as well.
 - The reader accepts by list: a part of the syntax tree that no rule here names is refused, also one the parser learns later.
 - All problems are reported, those of the text and those of the spec it would have made.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal
+from itertools import combinations
 from typing import Any
 
 from sqlglot import exp
@@ -21,14 +20,14 @@ from sqlglot import exp
 from protocols.query.domains import AgeBands
 from protocols.query.errors import Problem, ProblemCode, QueryError, nearest_name
 from protocols.query.spec import QuerySpec
+from protocols.query.sql_measures import MeasureReader
 from protocols.query.sql_source import CLAUSES, EXAMPLE, Source, name_of
-from protocols.query.sql_where import WhereReader, _number
-from protocols.query.terms import UNITS, Table, decimal_text
+from protocols.query.sql_where import WhereReader, number_of
+from protocols.query.terms import Table, decimal_text
 
 _KEYS = {"week": "iso_week"} | {name: name for name in ("iso_week", "month", "district", "sex", "age_band", "icd10_prefix")}
 _READ = {"expressions", "from_", "where", "group"}
-_CLAMPED = {"value": "CLAMP(value, 0, 300)", "age": "CLAMP(age, 0, 120)"}
-DEFAULT_SCALE = {"value": 100, "age": 1}
+_LEVELS = (exp.Rollup, exp.Cube, exp.GroupingSets)
 
 
 def parse_sql(text: str, *, cells_per_patient: int = 4) -> QuerySpec:
@@ -40,9 +39,11 @@ class _SelectReader:
     def __init__(self, source: Source, cells_per_patient: int) -> None:
         self._source, self._cells = source, cells_per_patient
         self._problems: list[Problem] = []
+        self._measures_of_select = MeasureReader(source, self._problems)
         self._places: dict[str, tuple[int, int]] = {}
         self._keys: list[dict[str, Any]] = []
         self._measures: list[dict[str, Any]] = []
+        self._totals: list[list[str]] = []
         self._has_refused_items = False
 
     def spec(self) -> QuerySpec:
@@ -92,13 +93,13 @@ class _SelectReader:
 
     def _item(self, item: exp.Expr) -> None:
         node = item.unalias()
-        if isinstance(node, exp.Column) or _is_age_band(node):
+        if isinstance(node, exp.Column) or _is_key_function(node):
             key = self._key(node)
             if key is not None:
                 self._places[f"keys.{len(self._keys)}"] = self._source.place(node)
                 self._keys.append(key)
             return
-        measure = self._measure(node)
+        measure = self._measures_of_select.read(node)
         if measure is None:
             self._has_refused_items = True
         else:
@@ -107,7 +108,7 @@ class _SelectReader:
 
     def _key(self, node: exp.Expr) -> dict[str, Any] | None:
         if isinstance(node, exp.Anonymous):
-            return self._age_band(node)
+            return self._age_band(node) if node.name.lower() == "age_band" else self._bin(node)
         name = _KEYS.get(node.name.lower())
         place = self._source.place(node)
         if isinstance(node, exp.Column) and node.table:
@@ -128,94 +129,62 @@ class _SelectReader:
         )
         return None
 
-    def _measure(self, node: exp.Expr) -> dict[str, Any] | None:
-        if isinstance(node, exp.Count):
-            return self._count(node)
-        if isinstance(node, exp.Sum | exp.Avg):
-            return self._sum("sum" if isinstance(node, exp.Sum) else "avg", node)
-        if _is_clamp(node) and node.expressions and isinstance(node.expressions[0], exp.Count):
-            return self._clamped_count(node)
-        self._refuse(node)
-        return None
-
-    def _count(self, node: exp.Count) -> dict[str, Any] | None:
-        counted = node.this
-        if isinstance(counted, exp.Star) and not any(counted.args.values()):
-            return {"kind": "count", "hi": 3}
-        if isinstance(counted, exp.Distinct):
-            names = [column.name.lower() for column in counted.expressions]
-            if names == ["person_id"] and isinstance(counted.expressions[0], exp.Column) and not counted.args.get("on"):
-                return {"kind": "count_distinct_person"}
-            construct, nearest = "COUNT(DISTINCT)", "COUNT(DISTINCT person_id)"
-        else:
-            construct, nearest = "COUNT", "COUNT(*)"
-        self._add(ProblemCode.OUTSIDE_LANGUAGE, construct, "counts rows or persons", nearest, self._source.place(node))
-        return None
-
-    def _clamped_count(self, node: exp.Expr) -> dict[str, Any] | None:
-        count, bounds = self._count(node.expressions[0]), [_number(argument) for argument in node.expressions[1:]]
-        if count is None:
-            return None
-        if count["kind"] == "count" and len(bounds) == 2 and bounds[0] == 0 and bounds[1] is not None and bounds[1] % 1 == 0:
-            return {"kind": "count", "hi": int(bounds[1])}
-        self._add(ProblemCode.CLAMPS, "CLAMP", "clamps of a count", "CLAMP(COUNT(*), 0, 5)", self._source.place(node))
-        return None
-
-    def _sum(self, kind: str, node: exp.Expr) -> dict[str, Any] | None:
-        clamp = node.this
-        if isinstance(clamp, exp.Column):
-            inside = _CLAMPED.get(clamp.name.lower(), _CLAMPED["value"])
-            self._add(
-                ProblemCode.CLAMPS, kind.upper(), "needs public clamps", f"{kind.upper()}({inside})", self._source.place(node)
-            )
-            return None
-        if not _is_clamp(clamp):
-            self._refuse(clamp, f"not inside {kind.upper()}", f"{kind.upper()}({_CLAMPED['value']})")
-            return None
-        column, numbers = clamp.expressions[0] if clamp.expressions else None, [_number(part) for part in clamp.expressions[1:]]
+    def _bin(self, node: exp.Anonymous) -> dict[str, Any] | None:
+        column, *edges = node.expressions or [exp.Null()]
+        numbers = [number_of(edge) for edge in edges]
         name = column.name.lower() if isinstance(column, exp.Column) and not column.table else ""
-        given = [number for number in numbers if number is not None]
-        if name not in _CLAMPED or len(given) != len(numbers) or len(given) not in {2, 3}:
-            self._add(
-                ProblemCode.CLAMPS,
-                "CLAMP",
-                "a column and two numbers",
-                _CLAMPED.get(name, _CLAMPED["value"]),
-                self._source.place(node),
-            )
-            return None
-        scale = given[2] if len(given) == 3 else Decimal(DEFAULT_SCALE[name])
-        if scale % 1 or not 1 <= scale <= UNITS:
-            self._add(
-                ProblemCode.CLAMPS, "CLAMP", "the scale is a whole number", "CLAMP(value, 0, 300, 100)", self._source.place(node)
-            )
-            return None
-        return {"kind": kind, "column": name, "lo": decimal_text(given[0]), "hi": decimal_text(given[1]), "scale": int(scale)}
+        known = [number for number in numbers if number is not None]
+        if name in {"value", "age"} and len(known) == len(numbers) > 1:
+            return {"key": "bin", "column": name, "edges": [decimal_text(number) for number in known]}
+        place = self._source.place(node)
+        self._add(ProblemCode.BAD_VALUE, "BIN", "a column and two edges or more", "BIN(value, 0, 5, 10, 20)", place)
+        return None
 
     def _group(self, group: exp.Group | None) -> None:
         named: list[dict[str, Any]] = []
-        whole = True
-        for node in group.expressions if group else []:
-            if isinstance(node, exp.Column) or _is_age_band(node):
-                key = self._key_of_group(node)
-                whole &= key is not None
-                named += [key] if key is not None else []
-            else:
-                whole = False
-                self._refuse(node, "not in GROUP BY", "a key by its name")
+        levels: list[list[dict[str, Any]]] = []
+        known = len(self._problems)
+        nodes = group.expressions if group else []
+        if len(nodes) == 1 and isinstance(nodes[0], _LEVELS):
+            levels = self._levels(nodes[0])
+            named = max(levels, key=len, default=[])
+        else:
+            named = self._keys_of_level(nodes)
         for part, content in (group.args if group else {}).items():
             if content and part != "expressions":
-                whole = False
-                self._add(
-                    ProblemCode.OUTSIDE_LANGUAGE,
-                    f"GROUP BY {part.upper()}",
-                    "not in the language",
-                    "keys by name",
-                    self._group_place(),
-                )
-        if whole and not self._problems and sorted(map(str, named)) != sorted(map(str, self._keys)):
+                self._outside_group(part)
+        if len(self._problems) > known:
+            return
+        if not self._problems and sorted(map(str, named)) != sorted(map(str, self._keys)):
             names = ", ".join(str(key["key"]) for key in self._keys) or "no GROUP BY"
             self._add(ProblemCode.KEYS_DIFFER, "GROUP BY", "differs from the keys of SELECT", names, self._group_place())
+        order = [key["key"] for key in self._keys]
+        self._totals = [[name for name in order if name in [key["key"] for key in level]] for level in levels if level != named]
+
+    def _levels(self, node: exp.Expr) -> list[list[dict[str, Any]]]:
+        """Every set of keys that ROLLUP, CUBE or GROUPING SETS names."""
+        if isinstance(node, exp.GroupingSets):
+            sets = [part.expressions if isinstance(part, exp.Tuple) else [part.unnest()] for part in node.expressions]
+            return [self._keys_of_level(part) for part in sets]
+        keys = self._keys_of_level(node.expressions)
+        if isinstance(node, exp.Rollup):
+            return [keys[:length] for length in range(len(keys), -1, -1)]
+        return [list(level) for length in range(len(keys), -1, -1) for level in combinations(keys, length)]
+
+    def _keys_of_level(self, nodes: list[exp.Expr]) -> list[dict[str, Any]]:
+        found = []
+        for node in nodes:
+            if isinstance(node, exp.Column) or _is_key_function(node):
+                key = self._key_of_group(node)
+                found += [key] if key is not None else []
+            else:
+                self._refuse(node, "not in GROUP BY", "" if isinstance(node, _LEVELS) else "a key by its name")
+        return found
+
+    def _outside_group(self, part: str) -> None:
+        nearest = "keys by name, or one of ROLLUP(...), CUBE(...), GROUPING SETS (...)"
+        construct = f"GROUP BY {part.upper().replace('_', ' ')}"
+        self._add(ProblemCode.OUTSIDE_LANGUAGE, construct, "not in the language", nearest, self._group_place())
 
     def _key_of_group(self, node: exp.Expr) -> dict[str, Any] | None:
         known = len(self._problems)
@@ -245,7 +214,7 @@ class _SelectReader:
             "where": where.conditions(has_prefix_key=prefix_key is not None),
             "cells_per_patient": self._cells,
         }
-        optional = {"period": where.period(), "as_of": where.as_of()}
+        optional = {"period": where.period(), "as_of": where.as_of(), "totals": self._totals or None}
         self._places |= {name: where.places.get(column, self._places.get(name, (1, 1))) for name, column in _ENDS}
         for n, condition in enumerate(fields["where"]):
             self._places[f"where.{n}"] = where.places.get(condition["column"], where.places.get("icd10_prefix", (1, 1)))
@@ -281,9 +250,5 @@ class _SelectReader:
 _ENDS = (("period", "date"), ("as_of", "as_of"))
 
 
-def _is_age_band(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Anonymous) and node.name.lower() == "age_band"
-
-
-def _is_clamp(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Anonymous) and node.name.upper() == "CLAMP"
+def _is_key_function(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Anonymous) and node.name.lower() in {"age_band", "bin"}

@@ -51,14 +51,16 @@ _NAMES: dict[type[exp.Expr], tuple[str, str]] = {
     exp.Is: ("IS", "nothing: rows without a value are not counted"),
     exp.ILike: ("ILIKE", "icd10 LIKE 'J10%'"),
     exp.Or: ("OR", "OR only between prefixes of icd10: icd10 LIKE 'J10%' OR icd10 LIKE 'J11%'"),
-    exp.Rollup: ("ROLLUP", "keys by name; sum the released answer"),
-    exp.Cube: ("CUBE", "keys by name; sum the released answer"),
-    exp.GroupingSets: ("GROUPING SETS", "keys by name; sum the released answer"),
+    exp.Rollup: ("ROLLUP", "ROLLUP(...) once, around every key"),
+    exp.Cube: ("CUBE", "CUBE(...) once, around every key"),
+    exp.GroupingSets: ("GROUPING SETS", "GROUPING SETS ((...), ...) once, the set of all keys among them"),
     exp.Literal: ("literal", "a key by its name"),
     exp.Placeholder: ("placeholder", "the value itself"),
     exp.Null: ("NULL", "nothing: rows without a value are not counted"),
     exp.Alias: ("alias", "no alias here"),
 }
+
+_MEASURES = "COUNT(*), COUNT(DISTINCT person_id), and SUM, AVG, VARIANCE, STDDEV, MEDIAN, QUANTILE of CLAMP(...)"
 
 
 def name_of(node: exp.Expr) -> tuple[str, str]:
@@ -69,9 +71,9 @@ def name_of(node: exp.Expr) -> tuple[str, str]:
     if isinstance(node, exp.Binary | exp.Neg) and not isinstance(node, exp.Predicate):
         return "arithmetic", "the column itself; compute over the released answer"
     if isinstance(node, exp.Anonymous):
-        return f"function {node.name.upper()}", "COUNT(*), COUNT(DISTINCT person_id), SUM(CLAMP(...)), AVG(CLAMP(...))"
+        return f"function {node.name.upper()}", _MEASURES
     if isinstance(node, exp.Func):
-        return f"function {node.sql_name()}", "COUNT(*), COUNT(DISTINCT person_id), SUM(CLAMP(...)), AVG(CLAMP(...))"
+        return f"function {node.sql_name()}", _MEASURES
     return node.key.upper(), EXAMPLE
 
 

@@ -230,7 +230,7 @@ class WhereReader:
 
     def _bound(self, name: str, op: str, given: exp.Expr, node: exp.Expr) -> None:
         """Notes one end of a range; `date` ends are kept half open, ages closed, values as written."""
-        number: Any = _day(given) if name in {"date", "as_of"} else _number(given)
+        number: Any = _day(given) if name in {"date", "as_of"} else number_of(given)
         if number is None or (name == "age" and not (number % 1 == 0 and abs(number) < 1000)):
             kind = "a day" if name in {"date", "as_of"} else "a whole number" if name == "age" else "a number"
             self._add(ProblemCode.BAD_VALUE, name, f"{kind} was expected", _FORMS[name], self._source.place(node))
@@ -281,7 +281,8 @@ def _day(node: exp.Expr) -> date | None:
     return None
 
 
-def _number(node: exp.Expr) -> Decimal | None:
+def number_of(node: exp.Expr) -> Decimal | None:
+    """The number that a literal writes, with its sign."""
     sign = 1
     if isinstance(node, exp.Neg):
         sign, node = -1, node.this

@@ -2,7 +2,8 @@
 
 Rules
 - Every bound of a measure is public and stands in the query: a clamp drawn from data would leak (privacy pitfall 6).
-- Clamps satisfy lo <= 0 <= hi, so that a patient who is absent (total 0) is inside them (privacy choice 2).
+- Clamps satisfy lo <= 0 <= hi, so that a patient who is absent (total 0) is inside them (privacy choice 2). A spread is
+  measured from the middle of its clamps and a quantile in bins between them, so theirs only satisfy lo < hi.
 - Sums are integers: `value * scale`, rounded half up, at most six decimals (`scale` divides 1,000,000).
 - Lists that mean sets are sorted and without repeats; decimals are strings in their one shortest spelling.
 """
@@ -13,6 +14,7 @@ import re
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -22,6 +24,10 @@ from protocols.query.domains import DISTRICTS, MAX_AGE, SEXES, VISIT_CLASSES, Ag
 MAX_CLAMP = 1_000_000_000
 MAX_COUNT_CLAMP = 1_000
 MAX_LIST = 1_000
+MAX_STEPS = 64
+MAX_BINS = 400
+MAX_EDGES = 200
+MAX_QUANTILE_POINTS = 9
 UNITS = 1_000_000
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,11})(\.[0-9]{0,5}[1-9])?")
 
@@ -51,7 +57,7 @@ class Table(StrEnum):
     @property
     def keys(self) -> frozenset[str]:
         dated = {"iso_week", "month"} if self.is_dated else set()
-        return frozenset({"district", "sex", "age_band"} | dated | ({"icd10_prefix"} if self is Table.DIAGNOSES else set()))
+        return frozenset({"district", "sex", "age_band", "bin"} | dated | ({"icd10_prefix"} if self is Table.DIAGNOSES else set()))
 
     @property
     def sums(self) -> frozenset[str]:
@@ -132,7 +138,34 @@ class Average(_Clamped):
     kind: Literal["avg"] = "avg"
 
 
-Measure = Annotated[Count | Persons | Sum | Average, Field(discriminator="kind")]
+class Spread(Term):
+    """Variance or standard deviation of the means that `Average` adds up, each taken in whole steps from the middle of [lo, hi].
+
+    `steps` lie between the middle and an end: more of them tell narrower spreads, under noise that is as large in the
+    column's own unit.
+    """
+
+    kind: Literal["variance", "stddev"]
+    column: Literal["value", "age"]
+    lo: DecimalText
+    hi: DecimalText
+    steps: int = Field(default=16, ge=2, le=MAX_STEPS)
+
+
+class Quantiles(Term):
+    """Quantiles of the means that `Average` adds up, read from a released histogram of `bins` equal bins over [lo, hi]."""
+
+    kind: Literal["quantiles"] = "quantiles"
+    column: Literal["value", "age"]
+    lo: DecimalText
+    hi: DecimalText
+    points: Annotated[tuple[DecimalText, ...], Field(min_length=1, max_length=MAX_QUANTILE_POINTS)] = ("0.5",)
+    bins: int = Field(default=32, ge=2, le=MAX_BINS)
+
+
+Measure = Annotated[Count | Persons | Sum | Average | Spread | Quantiles, Field(discriminator="kind")]
+OfColumn = Sum | Average | Spread | Quantiles
+"""The measures of a number that stands on each row."""
 
 
 class PlainKey(Term):
@@ -151,7 +184,19 @@ class PrefixKey(Term):
     prefixes: Prefixes
 
 
-Key = Annotated[PlainKey | AgeBandKey | PrefixKey, Field(discriminator="key")]
+class BinKey(Term):
+    """Groups rows by a number between public edges, each bin with its lower edge and without its upper one: a histogram."""
+
+    key: Literal["bin"] = "bin"
+    column: Literal["value", "age"]
+    edges: Annotated[tuple[DecimalText, ...], Field(min_length=2, max_length=MAX_EDGES + 1)]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(f"[{low}, {high})" for low, high in pairwise(self.edges))
+
+
+Key = Annotated[PlainKey | AgeBandKey | PrefixKey | BinKey, Field(discriminator="key")]
 
 
 class HasPrefix(Term):

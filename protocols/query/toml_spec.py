@@ -19,7 +19,8 @@ from protocols.query.terms import decimal_text
 
 _PLACE = re.compile(r"at line (\d+), column (\d+)")
 _BARE_WORDS = {"keys": "key", "measures": "kind"}
-_DECIMALS = {"lo", "hi", "number"}
+_DECIMALS = {"lo", "hi", "number", "edges", "points"}
+_WITH_DECIMALS = {"sum", "avg", "variance", "stddev", "quantiles"}
 
 
 def parse_toml(text: str) -> QuerySpec:
@@ -88,9 +89,9 @@ def _named(name: str, content: Any) -> Any:
 def _in_canonical_types(name: str, content: Any) -> Any:
     """Decimals and dates as strings, lists that mean sets sorted; whatever is wrong is left for the spec to name."""
     if isinstance(content, dict):
-        has_decimals = content.get("kind") in {"sum", "avg"} or content.get("column") == "value"
+        has_decimals = content.get("kind") in _WITH_DECIMALS or content.get("column") == "value" or content.get("key") == "bin"
         return {
-            field: str(inner) if has_decimals and field in _DECIMALS and type(inner) is int else _in_canonical_types(field, inner)
+            field: _spelled(inner) if has_decimals and field in _DECIMALS else _in_canonical_types(field, inner)
             for field, inner in content.items()
         }
     if isinstance(content, list) and name in {"prefixes", "values"} and all(isinstance(item, str) for item in content):
@@ -102,3 +103,10 @@ def _in_canonical_types(name: str, content: Any) -> Any:
     if isinstance(content, date) and not isinstance(content, datetime):
         return content.isoformat()
     return str(content) if isinstance(content, datetime) else content
+
+
+def _spelled(content: Any) -> Any:
+    """A number, or a list of them, as decimals are spelled."""
+    if isinstance(content, list):
+        return [_spelled(each) for each in content]
+    return str(content) if type(content) is int else _in_canonical_types("", content)

@@ -13,6 +13,7 @@ from protocols.query.spec import QuerySpec
 from protocols.query.terms import (
     AgeBandKey,
     AgeBetween,
+    BinKey,
     Condition,
     Count,
     HasPrefix,
@@ -21,6 +22,8 @@ from protocols.query.terms import (
     Measure,
     Persons,
     PrefixKey,
+    Quantiles,
+    Spread,
 )
 
 
@@ -46,6 +49,7 @@ _COLUMNS = {
     "iso_week": ("周", "ISO week"),
     "month": ("月份", "month"),
     "age_band": ("年龄组", "age band"),
+    "bin": ("区间", "bin"),
     "icd10_prefix": ("ICD-10 编码前缀", "ICD-10 prefix"),
 }
 _NAMED_VALUES: dict[str, dict[str, tuple[str, str]]] = {"district": DISTRICTS, "sex": SEXES, "visit_class": VISIT_CLASSES}
@@ -78,6 +82,7 @@ class _Words:
             + "; ".join(self._measure(measure) for measure in spec.measures),
             self._say("分组：", "By: ")
             + (self._list([self._key(key) for key in spec.keys]) or self._say("不分组", "nothing, one number")),
+            *self._totals(spec),
             self._say("条件：", "Where: ") + (self._conditions(spec) or self._say("全部", "all rows")),
             self._time(spec),
             self._say(
@@ -99,6 +104,20 @@ class _Words:
         if isinstance(measure, Persons):
             return self._say("患者人数（每家医院内不重复）", "distinct patients (within each hospital)")
         column = self._name(_COLUMNS[measure.column])
+        if isinstance(measure, Spread):
+            zh, en = {"variance": ("方差", "variance"), "stddev": ("标准差", "standard deviation")}[measure.kind]
+            return self._say(
+                f"{column}{zh}（每患者、区块、单元格取均值，截断于 [{measure.lo}, {measure.hi}]，两侧各 {measure.steps} 级）",
+                f"{en} of {column} (mean per patient, block and cell clamped to [{measure.lo}, {measure.hi}], "
+                f"{measure.steps} steps either side of the middle)",
+            )
+        if isinstance(measure, Quantiles):
+            points = self._list(list(measure.points))
+            return self._say(
+                f"{column}分位数 {points}（每患者、区块、单元格取均值，[{measure.lo}, {measure.hi}] 分 {measure.bins} 格）",
+                f"quantiles {points} of {column} (mean per patient, block and cell, [{measure.lo}, {measure.hi}] "
+                f"in {measure.bins} bins)",
+            )
         if measure.kind == "sum":
             zh, en = (
                 f"{column}之和（每患者、区块、单元格的总和截断于",
@@ -118,7 +137,15 @@ class _Words:
         name = self._name(_COLUMNS[key.key])
         if isinstance(key, AgeBandKey):
             return f"{name} {key.bands} ({', '.join(key.bands.labels)})"
+        if isinstance(key, BinKey):
+            return f"{self._name(_COLUMNS[key.column])}{self._say('', ' ')}{name} {' '.join(key.labels)}"
         return f"{name} ({', '.join(key.prefixes)})" if isinstance(key, PrefixKey) else name
+
+    def _totals(self, spec: QuerySpec) -> list[str]:
+        if spec.totals is None:
+            return []
+        levels = ["(" + ", ".join(self._name(_COLUMNS[key]) for key in level) + ")" for level in spec.totals]
+        return [self._say("另计各级合计：", "Totals as well by: ") + self._list(levels)]
 
     def _conditions(self, spec: QuerySpec) -> str:
         return self._say("；且 ", "; and ").join(self._condition(condition) for condition in spec.where)

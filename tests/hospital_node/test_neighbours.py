@@ -29,7 +29,7 @@ from privacy.tables import skellam_table
 from protocols import statements as st
 from protocols.asked import Asked
 from protocols.fit import SCALE, FitSpec, decode_weights, encode_weights
-from protocols.query import QuerySpec
+from protocols.query import Layout, QuerySpec
 from protocols.secagg.agreement import AgreementKey
 from protocols.secagg.binding import Binding
 from protocols.secagg.masks import mask
@@ -39,11 +39,15 @@ from tests.hospital_node.support.nodes import PERIOD, Asking, Node, Nodes
 
 AGE_SUM = {"kind": "sum", "column": "age", "lo": "0", "hi": "90", "scale": 1}
 AGE_MEAN = {"kind": "avg", "column": "age", "lo": "0", "hi": "80", "scale": 10}
+AGE_SPREAD = {"kind": "stddev", "column": "age", "lo": "0", "hi": "80", "steps": 8}
+AGE_QUARTILES = {"kind": "quantiles", "column": "age", "lo": "0", "hi": "100", "points": ["0.25", "0.5", "0.75"], "bins": 10}
+AGE_BINS = {"key": "bin", "column": "age", "edges": ["0", "18", "65", "151"]}
 KEYS = [{"key": "district"}, {"key": "iso_week"}, {"key": "sex"}]
 
 
-def _table(*measures: dict[str, Any], keys: Sequence[dict[str, Any]] = KEYS[:1], cells: int = 3) -> dict[str, Any]:
+def _table(*measures: dict[str, Any], keys: Sequence[dict[str, Any]] = KEYS[:1], cells: int = 3, **more: object) -> dict[str, Any]:
     fields = {"table": "visits", "measures": list(measures), "keys": list(keys), "period": PERIOD, "cells_per_patient": cells}
+    fields |= more
     return QuerySpec.from_fields(fields).to_json()
 
 
@@ -62,9 +66,16 @@ SHAPES: dict[str, dict[str, Any]] = {
     "mean": _table(AGE_MEAN),
     "three keys": _table({"kind": "count", "hi": 1}, keys=KEYS, cells=4),
     "three measures": _table({"kind": "count", "hi": 3}, {"kind": "count_distinct_person"}, AGE_SUM, keys=KEYS[:2]),
+    "spread": _table(AGE_SPREAD),
+    "quantiles": _table(AGE_QUARTILES),
+    "histogram": _table({"kind": "count_distinct_person"}, keys=[AGE_BINS, *KEYS[:1]]),
+    "totals": _table(
+        {"kind": "count", "hi": 3}, {"kind": "count_distinct_person"}, AGE_QUARTILES, keys=KEYS[:2], totals=[["iso_week"], []]
+    ),
     "one number": _table({"kind": "count", "hi": 2}, keys=(), cells=1),
     "fit": FIT,
 }
+KINDS = ("spread", "quantiles", "histogram", "totals")
 WEIGHTS = encode_weights(np.array([-1.5, 2.0, 0.25, -0.5]))
 
 
@@ -221,7 +232,7 @@ def _entry(spec: dict[str, Any]) -> dict[str, Any]:
     """Loud noise, so that no budget of the city ends before the shapes do."""
     if "fit" in spec:
         return {"spec": spec, "rounds": 2, "variances": (f"{SCALE**2 * 400}.0000",)}
-    pieces = sum(2 if each["kind"] == "avg" else 1 for each in spec["measures"])
+    pieces = len(Layout.of(QuerySpec.from_json(spec)).segments)
     return {"spec": spec, "variances": ("90000000.0000",) * pieces}
 
 
@@ -241,6 +252,8 @@ def test_one_patient_s_one_block_moves_the_contribution_by_no_more_than_is_charg
 BUSY: list[Visit] = [
     (0, date(2026, 10, 1 + day), _DISTRICTS[day % 5], "FM"[day % 2], 90, "IMP") for day in range(28) for _ in range(3)
 ]
+SPREAD_OUT: list[Visit] = [(*row[:4], 10 + 2 * day, row[5]) for day, row in enumerate(BUSY[::3])]
+"""So that no bin holds all of it."""
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -279,10 +292,11 @@ class Unclipped(LogisticPlan):
         return np.asarray(np.trunc(stacked.sum(axis=0) * SCALE), np.int64)
 
 
-@pytest.mark.parametrize("shape", ["rows", "persons", "sum", "mean", "three keys", "three measures", "fit"])
+@pytest.mark.parametrize("shape", ["rows", "persons", "sum", "mean", "three keys", "three measures", "fit", *KINDS])
 def test_a_plan_that_forgets_a_bound_is_caught_on_the_same_way(shown: Questions, shape: str) -> None:
     question = shown(shape)
     broken: dict[type, Plan] = {QuerySpec: Unbounded(), FitSpec: Unclipped()}
+    rows = SPREAD_OUT if shape == "histogram" else BUSY
     with pytest.raises(SensitivityExceededError):
-        check(question.asked, question.vector(BUSY, broken), question.vector(_without(BUSY, 0, 10), broken))
-    check(question.asked, question.vector(BUSY), question.vector(_without(BUSY, 0, 10)))
+        check(question.asked, question.vector(rows, broken), question.vector(_without(rows, 0, 10), broken))
+    check(question.asked, question.vector(rows), question.vector(_without(rows, 0, 10)))

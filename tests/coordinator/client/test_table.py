@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.client.table import EXACT_UP_TO, AnswerTable, Reliability, column_names, reach
+from coordinator.client.column import EXACT_UP_TO, Reliability, reach
+from coordinator.client.table import AnswerTable, column_names
 from privacy.intervals import half_width, ratio_interval
 from protocols.query import Layout, QuerySpec, parse_sql
 from tests.coordinator.client.support.answers import season

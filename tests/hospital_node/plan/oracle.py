@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from math import floor
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -15,10 +16,25 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
 from protocols.query import Grid, Layout, QuerySpec
-from protocols.query.terms import AgeBandKey, AgeBetween, Average, Count, HasPrefix, IsOneOf, Persons, PrefixKey, Sum, ValueBound
+from protocols.query.terms import (
+    AgeBandKey,
+    AgeBetween,
+    Average,
+    BinKey,
+    Count,
+    HasPrefix,
+    IsOneOf,
+    Measure,
+    Persons,
+    PrefixKey,
+    Quantiles,
+    Spread,
+    ValueBound,
+)
 from tests.hospital_node.plan.records import Records, Row
 
 CellsOf = dict[tuple[int, str], dict[int, list[Row]]]
+Kept = dict[tuple[int, str], list[int]]
 Choice = Callable[[QuerySpec, CellsOf, int, str, bytes], list[int]]
 
 
@@ -67,27 +83,41 @@ def answer(spec: QuerySpec, records: Records, key: bytes, choice: Choice = by_ke
             cells[row.person_id, row.block][cell].append(row)
     vector: list[int] = []
     kept = {owner: choice(spec, cells, *owner, key) for owner in cells}
-    for measure in spec.measures:
-        if isinstance(measure, Persons):
-            seen = {(person, cell) for (person, block), chosen in kept.items() for cell in chosen}
-            vector += [sum(cell == n for _, cell in seen) for n in range(spec.grid().size)]
-            continue
-        segments = [[0] * spec.grid().size for _ in range(2 if isinstance(measure, Average) else 1)]
-        for owner, chosen in kept.items():
-            for cell in chosen:
-                for segment, amount in zip(
-                    segments, _amounts(spec, measure, cells[owner][cell], is_clamped=is_clamped), strict=True
-                ):
-                    segment[cell] += amount
-        vector += [number for segment in segments for number in segment]
+    for level in (tuple(key.key for key in spec.keys), *(spec.totals or ())):
+        for measure in spec.measures:
+            vector += _at_level(spec, level, measure, cells, kept, is_clamped=is_clamped)
     return vector
 
 
-def _amounts(spec: QuerySpec, measure: Count | Sum | Average, rows: list[Row], *, is_clamped: bool) -> list[int]:
+def _at_level(
+    spec: QuerySpec, level: tuple[str, ...], measure: Measure, cells: CellsOf, kept: Kept, *, is_clamped: bool
+) -> list[int]:
+    leaves = spec.grid()
+    shown = Grid(tuple(axis for axis in leaves.axes if axis.key in level))
+
+    def merged(cell: int) -> int:
+        labels = dict(zip((axis.key for axis in leaves.axes), leaves.labels_of(cell), strict=True))
+        return shown.cell_of(tuple(labels[axis.key] for axis in shown.axes))
+
+    if isinstance(measure, Persons):
+        seen = {(person, merged(cell)) for (person, block), chosen in kept.items() for cell in chosen}
+        return [sum(cell == n for _, cell in seen) for n in range(shown.size)]
+    rows_of = [(merged(cell), cells[owner][cell]) for owner, chosen in kept.items() for cell in chosen]
+    amounts = [(cell, _amounts(spec, measure, rows, is_clamped=is_clamped)) for cell, rows in rows_of]
+    if isinstance(measure, Quantiles):
+        return [sum(added[n] for cell, added in amounts if cell == at) for at in range(shown.size) for n in range(measure.bins)]
+    parts = 3 if isinstance(measure, Spread) else 2 if isinstance(measure, Average) else 1
+    return [sum(added[n] for cell, added in amounts if cell == at) for n in range(parts) for at in range(shown.size)]
+
+
+def _amounts(spec: QuerySpec, measure: Measure, rows: list[Row], *, is_clamped: bool) -> list[int]:
     if isinstance(measure, Count):
         return [min(len(rows), measure.hi) if is_clamped else len(rows)]
+    assert not isinstance(measure, Persons)
     numbers = [_age(spec, row) if measure.column == "age" else row.columns["value"] for row in rows]
     present = [max(Fraction(-(10**9)), min(Fraction(number), Fraction(10**9))) for number in numbers if number is not None]
+    if isinstance(measure, Spread | Quantiles):
+        return _of_mean(measure, present, is_clamped=is_clamped)
     if not present:
         return [0] * (2 if isinstance(measure, Average) else 1)
     total = sum(present, Fraction(0)) / (len(present) if isinstance(measure, Average) else 1)
@@ -95,6 +125,25 @@ def _amounts(spec: QuerySpec, measure: Count | Sum | Average, rows: list[Row], *
     rounded = floor(total * measure.scale + Fraction(1, 2))
     clamped = max(int(lo), min(rounded, int(hi))) if is_clamped else rounded
     return [clamped, 1] if isinstance(measure, Average) else [clamped]
+
+
+def _of_mean(measure: Spread | Quantiles, present: list[Fraction], *, is_clamped: bool) -> list[int]:
+    """Steps from the middle, their square and 1; or a 1 in one of the bins."""
+    size = measure.bins if isinstance(measure, Quantiles) else 3
+    if not present:
+        return [0] * size
+    lo, hi = Fraction(measure.lo), Fraction(measure.hi)
+    mean = Fraction(floor(sum(present, Fraction(0)) / len(present) * 10**6 + Fraction(1, 2)), 10**6)
+    if isinstance(measure, Quantiles):
+        inside = max(lo, min(mean, hi))
+        number = min(floor((inside - lo) / (hi - lo) * measure.bins), measure.bins - 1)
+        return [int(n == number) for n in range(size)]
+    middle = (lo + hi) / 2
+    away = mean - middle
+    if is_clamped:
+        away = max(lo - middle, min(away, hi - middle))
+    steps = floor(away * 2 * measure.steps / (hi - lo) + Fraction(1, 2))
+    return [steps, steps**2, 1]
 
 
 def _age(spec: QuerySpec, row: Row) -> int | None:
@@ -140,6 +189,11 @@ def _label(spec: QuerySpec, key: object, row: Row) -> str | None:
     if isinstance(key, PrefixKey):
         code = row.columns["icd10"]
         return next((prefix for prefix in key.prefixes if code is not None and code.startswith(prefix)), None)
+    if isinstance(key, BinKey):
+        number = _age(spec, row) if key.column == "age" else row.columns["value"]
+        edges = [Fraction(edge) for edge in key.edges]
+        inside = (n for n, (low, high) in enumerate(pairwise(edges)) if number is not None and low <= Fraction(number) < high)
+        return next((key.labels[n] for n in inside), None)
     name = key.key  # type: ignore[attr-defined]
     if name in {"iso_week", "month"}:
         assert row.day is not None

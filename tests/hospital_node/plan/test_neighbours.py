@@ -6,6 +6,7 @@ The same checker judges the plan and four plans broken on purpose, so that a che
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -27,9 +28,11 @@ class SensitivityExceededError(AssertionError):
     """Two neighbouring databases are further apart than the query states."""
 
 
-def check_neighbours(plan: Plan, spec: QuerySpec, everyone: Records, fewer: Records, blocks: int = 1) -> None:
+def check_neighbours(
+    plan: Plan, spec: QuerySpec, everyone: Records, fewer: Records, blocks: int = 1, stated: Layout | None = None
+) -> None:
     """A patient of several blocks moves the vector by the sum over blocks: the triangle inequality, squared for L2."""
-    layout = Layout.of(spec)
+    layout = stated or Layout.of(spec)
     distance = [abs(a - b) for a, b in zip(map(int, plan(spec, everyone)), map(int, plan(spec, fewer)), strict=True)]
     if len(distance) != layout.dimension:
         raise SensitivityExceededError(f"{len(distance)} entries, the layout has {layout.dimension}")
@@ -115,6 +118,28 @@ def test_the_checker_catches_a_choice_that_depends_on_other_patients() -> None:
     tied = Records(Table.VISITS, tuple(row for n in range(2, 5) for row in visits(n, [7, 28])) + visits(1, [28]))
     with pytest.raises(SensitivityExceededError, match="persons: moved by"):
         check_neighbours(lambda s, r: oracle.answer(s, r, KEY, oracle.the_most_popular), popular, tied, tied.without(1, "2026-01"))
+
+
+@pytest.mark.parametrize("kind", ["stddev", "sum"])
+def test_the_checker_catches_a_spread_or_sum_beyond_its_clamps(kind: str) -> None:
+    measure = {"kind": kind, "column": "age", "lo": "0", "hi": "20"}
+    everyone = Records(Table.VISITS, visits(1, [0, 7]))
+    check_neighbours(by_the_plan, weekly(measure), everyone, everyone.without(1, "2026-01"))
+    with pytest.raises(SensitivityExceededError, match="moved by"):
+        check_neighbours(
+            lambda s, r: oracle.answer(s, r, KEY, is_clamped=False), weekly(measure), everyone, everyone.without(1, "2026-01")
+        )
+
+
+def test_the_checker_catches_a_total_priced_as_one_of_its_cells() -> None:
+    everyone = Records(Table.VISITS, visits(1, [0, 7, 14], times=3))
+    spec = QuerySpec.from_fields(weekly({"kind": "count", "hi": 3}, k=3).to_json() | {"totals": [["district"], []]})
+    fewer, layout = everyone.without(1, "2026-01"), Layout.of(spec)
+    check_neighbours(by_the_plan, spec, everyone, fewer)
+    assert [segment.l2_squared for segment in layout.segments] == [27, 81, 81]
+    as_cells = replace(layout, segments=tuple(replace(segment, together=1) for segment in layout.segments))
+    with pytest.raises(SensitivityExceededError, match="rows: moved by"):
+        check_neighbours(by_the_plan, spec, everyone, fewer, stated=as_cells)
 
 
 def test_the_checker_catches_a_plan_of_another_length() -> None:

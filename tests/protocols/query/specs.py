@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, timedelta
+from itertools import combinations
 from typing import Any
 
 from hypothesis import strategies as st
@@ -28,6 +29,8 @@ def specs(draw: st.DrawFn) -> QuerySpec:
         "where": where,
         "cells_per_patient": draw(st.integers(1, 5)),
     }
+    if keys and draw(st.booleans()):
+        fields["totals"] = draw(_totals([key["key"] for key in keys]))
     if table != "patients":
         start = FIRST_DAY + timedelta(days=draw(st.integers(0, 40)))
         end = start + timedelta(days=draw(st.integers(1, 75)))
@@ -37,16 +40,23 @@ def specs(draw: st.DrawFn) -> QuerySpec:
     return QuerySpec.from_fields(fields)
 
 
+def _totals(keys: list[str]) -> st.SearchStrategy[list[list[str]]]:
+    levels = [list(level) for length in range(len(keys)) for level in combinations(keys, length)]
+    return st.lists(st.sampled_from(levels), min_size=1, max_size=3, unique_by=tuple)
+
+
 def _asks_age(fields: dict[str, Any]) -> bool:
-    named = [*(m.get("column") for m in fields["measures"]), *(c["column"] for c in fields["where"])]
+    named = [*(m.get("column") for m in [*fields["measures"], *fields["keys"]]), *(c["column"] for c in fields["where"])]
     return "age" in named or any(key["key"] == "age_band" for key in fields["keys"])
 
 
 def _keys(table: str) -> st.SearchStrategy[list[dict[str, Any]]]:
+    column = "value" if table == "measurements" else "age"
     known: list[dict[str, Any]] = [
         {"key": "district"},
         {"key": "sex"},
         {"key": "age_band", "bands": "surveillance"},
+        {"key": "bin", "column": column, "edges": ["-1.5", "0", "0.005", "2.5", "60", "151"]},
     ]
     if table != "patients":
         known += [{"key": "iso_week"}, {"key": "month"}]
@@ -84,6 +94,21 @@ def _measures(draw: st.DrawFn, table: str) -> list[dict[str, Any]]:
         {"kind": "count_distinct_person"},
         {"kind": "sum", "column": column, "lo": lo, "hi": hi, "scale": scale},
         {"kind": "avg", "column": column, "lo": lo, "hi": hi, "scale": scale},
+        {
+            "kind": draw(st.sampled_from(["variance", "stddev"])),
+            "column": column,
+            "lo": draw(st.sampled_from(["-1", "0", "1.5"])),
+            "hi": draw(st.sampled_from(["2.5", "7"])),
+            "steps": draw(st.integers(2, 20)),
+        },
+        {
+            "kind": "quantiles",
+            "column": column,
+            "lo": draw(st.sampled_from(["-1", "0", "1.5"])),
+            "hi": draw(st.sampled_from(["2.5", "7"])),
+            "points": draw(st.sampled_from([["0.5"], ["0.25", "0.5", "0.9"]])),
+            "bins": draw(st.integers(2, 9)),
+        },
     ]
-    chosen = draw(st.lists(st.sampled_from(range(4)), min_size=1, max_size=3, unique=True))
+    chosen = draw(st.lists(st.sampled_from(range(6)), min_size=1, max_size=3, unique=True))
     return [known[n] for n in chosen]

@@ -10,7 +10,7 @@ import pytest
 import protocols.query
 from protocols.query import parse_sql, parse_toml
 from protocols.query.domains import MAX_CELLS, MAX_MONTHS
-from protocols.query.sql import DEFAULT_SCALE
+from protocols.query.sql_measures import DEFAULT_SCALE
 
 PAGE = Path(protocols.query.__file__).with_name("README.md").read_text(encoding="utf-8")
 SQL = [line for block in re.findall(r"```sql\n(.*?)```", PAGE, re.S) for line in block.splitlines()]

@@ -1,0 +1,122 @@
+"""What each kept (patient, block, cell) adds to the vector, for every part of a measure and every level of an answer.
+
+Rules
+- Amounts are integers, rounded half up, clamped per (patient, block, cell) of the leaves; a level above adds them up as they are.
+- A mean of a cell's rows weighs a patient once. Its deviation is counted in whole steps from the middle of the clamps, and its
+  square is the square of those steps; its bin is one of the equal bins between the clamps, the ends taking what lies outside.
+- Persons are an OR over blocks, and over the cells that a level merges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from hospital_node.plan.bounding import Booleans
+from hospital_node.plan.packing import Int64s, Packing, distinct
+from protocols.query import Grid, Part, Segment
+from protocols.query.terms import UNITS, Quantiles, Spread
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What each (patient, block, cell) holds: rows, and where values are asked the rows with one and their total in millionths.
+
+    `keys` are packed, in order, each once.
+    """
+
+    packing: Packing
+    keys: Int64s
+    rows: Int64s
+    present: Int64s
+    micro: Int64s
+
+    def where(self, kept: Booleans) -> Tally:
+        return Tally(self.packing, self.keys[kept], self.rows[kept], self.present[kept], self.micro[kept])
+
+
+def add_amounts(segment: Segment, tally: Tally, leaves: Grid, shared: Booleans | None, vector: Int64s) -> None:
+    """Adds the patients of one piece to a segment. `shared`: the leaves that a patient can reach in several blocks, if any."""
+    leaf = tally.packing.cell(tally.keys)
+    if segment.is_union:
+        _add_persons(segment, tally, leaves, shared, leaf, vector)
+        return
+    cell = merged_cells(leaves, segment.level, leaf)
+    if isinstance(segment.measure, Quantiles):
+        cell = cell * segment.measure.bins + _bin(segment.measure, tally)
+    np.add.at(vector, cell, np.clip(_amount(segment, tally), segment.lo, segment.hi))
+
+
+def _add_persons(segment: Segment, tally: Tally, leaves: Grid, shared: Booleans | None, leaf: Int64s, vector: Int64s) -> None:
+    if segment.level != leaves.keys:
+        merged = merged_cells(leaves, segment.level, leaf)
+        # A merged cell has a smaller number than the leaf, so that it fits where the leaf stood.
+        _add_one(tally.packing.cell(distinct(tally.packing.patient_cell(tally.keys) - leaf + merged)), vector)
+    elif shared is None:
+        _add_one(leaf, vector)
+    else:
+        # Only in a cell of several blocks can a patient stand twice, so only those are looked through.
+        is_shared = shared[leaf]
+        _add_one(leaf[~is_shared], vector)
+        _add_one(tally.packing.cell(distinct(tally.packing.patient_cell(tally.keys[is_shared]))), vector)
+
+
+def _add_one(cell: Int64s, vector: Int64s) -> None:
+    if len(vector) <= len(cell):
+        vector += np.bincount(cell, minlength=len(vector))
+    else:
+        np.add.at(vector, cell, 1)
+
+
+def merged_cells(leaves: Grid, level: tuple[str, ...], cell: Int64s) -> Int64s:
+    """The cell of a level that each leaf lies in."""
+    if level == leaves.keys:
+        return cell
+    merged, width, rest = np.zeros_like(cell), 1, cell
+    for axis in reversed(leaves.axes):
+        rest, place = np.divmod(rest, len(axis.labels))
+        if axis.key in level:
+            merged += place * width
+            width *= len(axis.labels)
+    return merged
+
+
+def _amount(segment: Segment, tally: Tally) -> Int64s:
+    if segment.part is Part.ROWS:
+        return tally.rows
+    if segment.part in {Part.PRESENT, Part.BINS}:
+        return np.minimum(tally.present, 1)
+    if isinstance(segment.measure, Spread):
+        steps = _steps(segment.measure, tally)
+        return steps if segment.part is Part.DEVIATION else steps**2
+    unit = UNITS // segment.scale
+    if segment.part is Part.TOTAL:
+        return (tally.micro + unit // 2) // unit
+    return _mean(tally, unit)
+
+
+def _mean(tally: Tally, unit: int) -> Int64s:
+    weight = np.maximum(tally.present, 1) * unit
+    mean: Int64s = (2 * tally.micro + weight) // (2 * weight)
+    return mean
+
+
+def _steps(measure: Spread, tally: Tally) -> Int64s:
+    """Whole steps from the middle, at most `measure.steps` either way; 0 for a cell without a value."""
+    lo, hi = _ends(measure)
+    width = hi - lo
+    twice = np.clip(2 * (_mean(tally, 1) - lo) - width, -width, width)
+    steps: Int64s = (2 * twice * measure.steps + width) // (2 * width)
+    return np.where(tally.present > 0, steps, 0)
+
+
+def _bin(measure: Quantiles, tally: Tally) -> Int64s:
+    lo, hi = _ends(measure)
+    number: Int64s = (np.clip(_mean(tally, 1), lo, hi) - lo) * measure.bins // (hi - lo)
+    return np.minimum(number, measure.bins - 1)
+
+
+def _ends(measure: Spread | Quantiles) -> tuple[int, int]:
+    return int(Decimal(measure.lo) * UNITS), int(Decimal(measure.hi) * UNITS)

@@ -1,0 +1,131 @@
+"""The measures of a SELECT as fields of the typed spec.
+
+Rules
+- COUNT(*), CLAMP(COUNT(*), 0, 5), COUNT(DISTINCT person_id); COUNT(*) alone is clamped at 3 rows per (patient, month, cell).
+- SUM, AVG, VARIANCE, STDDEV, MEDIAN and QUANTILE of CLAMP(x, lo, hi); QUANTILE(CLAMP(...), 0.9) or a list [0.25, 0.5, 0.75].
+- A fourth argument of CLAMP is the scale of SUM and AVG, the steps of VARIANCE and STDDEV, the bins of MEDIAN and QUANTILE.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlglot import exp
+
+from protocols.query.errors import Problem, ProblemCode
+from protocols.query.sql_source import Source, name_of
+from protocols.query.sql_where import number_of
+from protocols.query.terms import UNITS, decimal_text
+
+DEFAULT_SCALE = {"value": 100, "age": 1}
+_CLAMPED = {"value": "CLAMP(value, 0, 300)", "age": "CLAMP(age, 0, 120)"}
+_KINDS: dict[type[exp.Expr], str] = {
+    exp.Sum: "sum",
+    exp.Avg: "avg",
+    exp.Variance: "variance",
+    exp.Stddev: "stddev",
+    exp.StddevSamp: "stddev",
+    exp.Median: "quantiles",
+    exp.Quantile: "quantiles",
+}
+_FOURTH = {"variance": "steps", "stddev": "steps", "quantiles": "bins"}
+_EXAMPLES = {"scale": 100, "steps": 16, "bins": 32}
+
+
+class MeasureReader:
+    """Reads one item of SELECT at a time; what it cannot read is a problem with a place."""
+
+    def __init__(self, source: Source, problems: list[Problem]) -> None:
+        self._source, self._problems = source, problems
+
+    def read(self, node: exp.Expr) -> dict[str, Any] | None:
+        """The measure as a field of the spec; None, with a problem noted, for what is none."""
+        if isinstance(node, exp.Count):
+            return self._count(node)
+        if (kind := _KINDS.get(type(node))) is not None:
+            return self._of_column(kind, node)
+        if _is_clamp(node) and node.expressions and isinstance(node.expressions[0], exp.Count):
+            return self._clamped_count(node)
+        self._refuse(node)
+        return None
+
+    def _count(self, node: exp.Count) -> dict[str, Any] | None:
+        counted = node.this
+        if isinstance(counted, exp.Star) and not any(counted.args.values()):
+            return {"kind": "count", "hi": 3}
+        if isinstance(counted, exp.Distinct):
+            names = [column.name.lower() for column in counted.expressions]
+            if names == ["person_id"] and isinstance(counted.expressions[0], exp.Column) and not counted.args.get("on"):
+                return {"kind": "count_distinct_person"}
+            construct, nearest = "COUNT(DISTINCT)", "COUNT(DISTINCT person_id)"
+        else:
+            construct, nearest = "COUNT", "COUNT(*)"
+        self._add(ProblemCode.OUTSIDE_LANGUAGE, construct, "counts rows or persons", nearest, self._source.place(node))
+        return None
+
+    def _clamped_count(self, node: exp.Expr) -> dict[str, Any] | None:
+        count, bounds = self._count(node.expressions[0]), [number_of(argument) for argument in node.expressions[1:]]
+        if count is None:
+            return None
+        if count["kind"] == "count" and len(bounds) == 2 and bounds[0] == 0 and bounds[1] is not None and bounds[1] % 1 == 0:
+            return {"kind": "count", "hi": int(bounds[1])}
+        self._add(ProblemCode.CLAMPS, "CLAMP", "clamps of a count", "CLAMP(COUNT(*), 0, 5)", self._source.place(node))
+        return None
+
+    def _of_column(self, kind: str, node: exp.Expr) -> dict[str, Any] | None:
+        clamp, name = node.this, node.sql_name() if isinstance(node, exp.Func) else kind.upper()
+        if isinstance(clamp, exp.Column):
+            inside = _CLAMPED.get(clamp.name.lower(), _CLAMPED["value"])
+            self._add(ProblemCode.CLAMPS, name, "needs public clamps", f"{name}({inside})", self._source.place(node))
+            return None
+        if not _is_clamp(clamp):
+            name_, _ = name_of(clamp)
+            self._add(
+                ProblemCode.OUTSIDE_LANGUAGE, name_, f"not inside {name}", f"{name}({_CLAMPED['value']})", self._source.place(clamp)
+            )
+            return None
+        read = self._clamp(clamp, node, _FOURTH.get(kind, "scale"))
+        points = self._points(node) if kind == "quantiles" else ()
+        if read is None or points is None:
+            return None
+        if kind in {"sum", "avg"}:
+            read.setdefault("scale", DEFAULT_SCALE[read["column"]])
+        return {"kind": kind, **read} | ({"points": list(points)} if points else {})
+
+    def _clamp(self, clamp: exp.Expr, node: exp.Expr, fourth: str) -> dict[str, Any] | None:
+        column, numbers = clamp.expressions[0] if clamp.expressions else None, [number_of(part) for part in clamp.expressions[1:]]
+        name = column.name.lower() if isinstance(column, exp.Column) and not column.table else ""
+        given = [number for number in numbers if number is not None]
+        if name not in _CLAMPED or len(given) != len(numbers) or len(given) not in {2, 3}:
+            nearest = _CLAMPED.get(name, _CLAMPED["value"])
+            self._add(ProblemCode.CLAMPS, "CLAMP", "a column and two numbers", nearest, self._source.place(node))
+            return None
+        if len(given) == 3 and (given[2] % 1 or not 1 <= given[2] <= UNITS):
+            rule, nearest = f"the {fourth} is a whole number", f"CLAMP(value, 0, 300, {_EXAMPLES[fourth]})"
+            self._add(ProblemCode.CLAMPS, "CLAMP", rule, nearest, self._source.place(node))
+            return None
+        ends = {"column": name, "lo": decimal_text(given[0]), "hi": decimal_text(given[1])}
+        return ends | ({fourth: int(given[2])} if len(given) == 3 else {})
+
+    def _points(self, node: exp.Expr) -> tuple[str, ...] | None:
+        if isinstance(node, exp.Median):
+            return ("0.5",)
+        given = node.args.get("quantile")
+        numbers = [number_of(each) for each in (given.expressions if isinstance(given, exp.Array) else [given]) if each is not None]
+        known = [number for number in numbers if number is not None]
+        if known and len(known) == len(numbers):
+            return tuple(map(decimal_text, known))
+        nearest = "QUANTILE(CLAMP(value, 0, 30), [0.25, 0.5, 0.75])"
+        self._add(ProblemCode.BAD_VALUE, "QUANTILE", "a number or a list of numbers", nearest, self._source.place(node))
+        return None
+
+    def _add(self, code: ProblemCode, construct: str, rule: str, nearest: str, place: tuple[int, int]) -> None:
+        self._problems.append(Problem(code, construct, rule, nearest, *place))
+
+    def _refuse(self, node: exp.Expr) -> None:
+        name, instead = name_of(node)
+        self._add(ProblemCode.OUTSIDE_LANGUAGE, name, "not in the language", instead, self._source.place(node))
+
+
+def _is_clamp(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Anonymous) and node.name.upper() == "CLAMP"
