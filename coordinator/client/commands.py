@@ -8,7 +8,7 @@ import typer
 
 from audit_ledger.party.enrol import Invitation, enrol, key_request
 from audit_ledger.party.home import Home
-from coordinator.client import render, training
+from coordinator.client import planning, render, training
 from coordinator.client.arguments import day_of, names_of, price_text, seconds_of, trust_bytes
 from coordinator.client.city import Request, noise_of
 from coordinator.client.errors import BadUsage
@@ -26,6 +26,7 @@ from coordinator.client.showing import (
     show_when_fitted,
     watching,
 )
+from coordinator.client.year import read_year, year
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
 from protocols.identity import Identity, fingerprint
@@ -156,6 +157,26 @@ def preview(
     if as_json:
         return session.show_json(plan_json(plan))
     return session.show(render.preview(plan, session.say, with_ladder=noise is None))
+
+
+@app.command("plan-year", help="help.plan_year")
+def plan_year(
+    ctx: typer.Context,
+    plan_file: Annotated[Path, typer.Argument(help="opt.plan_file")],
+    hospitals: Hospitals = "",
+    home: HomeFolder = DEFAULT_HOME,
+    lang: LangName = None,
+    as_json: AsJson = False,
+) -> None:
+    session, standing = _session(ctx, lang), read_year(plan_file, noise_of)
+    with session.connect(home) as city:
+        found = year(standing, len(city.catalog().audience(names_of(hospitals))))
+    if as_json:
+        session.show_json(planning.year_json(found))
+    else:
+        session.show(planning.year_plan(found, session.say))
+    if not found.fits:
+        raise typer.Exit(1)
 
 
 @app.command("query", help="help.query")

@@ -33,6 +33,7 @@ EXAMPLES = {
     "add": "kapok programs add --title ILI --table visits --purpose surveillance --max-price 0.02 --until 2027-01-01",
     "programs": "kapok programs add --title ILI --table visits --purpose surveillance --max-price 0.02 --until 2027-01-01",
     "preview": "kapok preview ili.sql --sd 20 --programme ILI",
+    "plan-year": "kapok plan-year surveillance.toml",
     "query": "kapok query ili.sql --programme ILI --sd 20 --out ili.csv --chart ili.png",
     "train": "kapok train admission.json --rounds 6 --sd 16",
     "answers": "kapok answers 3f2a --chart ili.png",

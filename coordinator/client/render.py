@@ -6,7 +6,6 @@ every cell. Only what is shown is rounded.
 
 import math
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -14,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from coordinator.client import planning
 from coordinator.client.catalog import Catalog
 from coordinator.client.checked import Verified
 from coordinator.client.city import Plan
@@ -23,6 +23,7 @@ from coordinator.client.forecast import LADDER, ByPrice, Forecast, forecast
 from coordinator.client.table import AnswerTable
 from coordinator.client.texts import Say
 from coordinator.client.training import Fitted
+from coordinator.client.wording import decimal, number, share_of_budget
 from protocols.answer import Coverage
 from protocols.contract import CONTRACT
 from protocols.identity import Identity
@@ -104,14 +105,6 @@ def _interval(low: float, high: float) -> str:
     return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
 
 
-def number(value: float) -> str:
-    """Whole numbers whole, others with four significant digits at least."""
-    if float(value).is_integer():
-        return f"{int(value):,}"
-    digits = max(0, 3 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(digits, 6)}f}"
-
-
 def _coverage(coverage: Coverage, say: Say) -> Iterable[str]:
     for name in ("answered", "refused", "away", "left_out", "incomplete"):
         uris: tuple[str, ...] = getattr(coverage, name)
@@ -145,17 +138,8 @@ def preview(plan: Plan, say: Say, *, with_ladder: bool) -> RenderableType:
         _noise_table(cast, say),
         _statement_table(cast, say),
     ]
-    parts += [_budget_table(plan, say)]
+    parts += [_budget_table(plan, say), *planning.advice_table(plan, say)]
     return Group(*parts, *([ladder(plan, say)] if with_ladder else []), Text(say("answer.interval_note"), style="dim"))
-
-
-def share_of_budget(price: Fraction, purpose: str) -> str:
-    return f"{float(price / CONTRACT.limit(purpose)):.2%}"
-
-
-def decimal(value: Fraction, places: int = 6) -> str:
-    """Rounded up, because it is a cost."""
-    return f"{math.ceil(value * 10**places) / 10**places:.{places}f}"
 
 
 def _noise_table(cast: Forecast, say: Say) -> Table:

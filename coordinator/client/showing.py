@@ -9,10 +9,12 @@ from typing import Any
 import typer
 
 from coordinator.client import export, render, training
+from coordinator.client.advice import advice
 from coordinator.client.city import Answer, City, Plan
 from coordinator.client.desk import State, Step
 from coordinator.client.errors import NotGiven, Unreachable, Unverified
 from coordinator.client.session import Session, Waiting
+from coordinator.client.wording import decimal
 
 
 def detached(session: Session, city: City, id_: str, envelope: bytes, *, as_json: bool) -> None:
@@ -62,8 +64,8 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "cells": cast.layout.grid.size,
         "blocks": list(cast.blocks),
         "order": cast.order,
-        "price": render.decimal(cast.price.one, 9),
-        "price_two_hospitals": render.decimal(cast.price.two, 9),
+        "price": decimal(cast.price.one, 9),
+        "price_two_hospitals": decimal(cast.price.two, 9),
         "noise": [
             {
                 "part": part.part,
@@ -77,11 +79,12 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "statements": [
             {
                 "who": each.case.value,
-                "epsilon": render.decimal(each.epsilon),
+                "epsilon": decimal(each.epsilon),
                 "delta": f"{float(each.delta + each.sampler_delta):.6g}",
             }
             for each in cast.statements
         ],
+        "advice": [asdict(each) for each in advice(plan.request.spec, cast)],
         "budgets": [
             {name: value if value is None or isinstance(value, str) else float(value) for name, value in asdict(each).items()}
             | {"fits": each.fits(cast.price.one)}

@@ -13,6 +13,7 @@ from rich.console import Console
 from coordinator.client import chart, export, render
 from coordinator.client.errors import BadUsage
 from coordinator.client.texts import ENGLISH, Say
+from coordinator.client.wording import number
 from protocols.query import Language, parse_sql
 from tests.coordinator.client.support.answers import hand_made, one_number, season
 from tests.coordinator.client.test_table import MEAN
@@ -67,7 +68,7 @@ def test_a_mean_lost_in_noise_shows_no_number():
     ("value", "text"), [(0, "0"), (1234567, "1,234,567"), (30.25, "30.25"), (0.012345, "0.01235"), (-2.5, "-2.500")]
 )
 def test_numbers_keep_four_digits(value, text):
-    assert render.number(value) == text
+    assert number(value) == text
 
 
 def test_csv_opens_in_excel_and_says_what_was_released(tmp_path):
