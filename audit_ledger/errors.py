@@ -85,6 +85,19 @@ class TreeMismatch(Tampering):
     code = "ledger.tree_mismatch"
 
 
+class SplitView(TreeMismatch):
+    """Two checkpoints signed by one log of which neither extends the other; `notes` are both, byte for byte."""
+
+    code = "ledger.split_view"
+
+    def __init__(self, message: str, notes: tuple[bytes, bytes]) -> None:
+        super().__init__(message, notes)
+        self.notes = notes
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class RolledBack(Tampering):
     """Our own durable state is older than what we have published or had cosigned."""
 

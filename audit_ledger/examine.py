@@ -8,8 +8,12 @@ import typer
 
 from audit_ledger.bundle import verify_answer
 from audit_ledger.errors import Malformed
+from audit_ledger.fetching import is_url
+from audit_ledger.mirror import Mirror
+from audit_ledger.monitor import Watch
 from audit_ledger.policy import TrustFile
 from audit_ledger.screen import (
+    EVIDENCE,
     USAGE,
     JsonOption,
     TrustOption,
@@ -19,24 +23,45 @@ from audit_ledger.screen import (
     fail,
     progress_bar,
     say,
-    show_ledger,
+    show_round,
 )
-from audit_ledger.verify import LedgerReport, verify_ledger
+from audit_ledger.verify import Audit, LedgerReport, verify_ledger
 
 app = typer.Typer()
+
+
+MirrorOption = Annotated[
+    Path | None, typer.Option("--mirror", help=say("Own copy and state: only what is new is read.", "本地副本与状态：只读新内容"))
+]
+CheckpointOption = Annotated[
+    list[Path] | None,
+    typer.Option("--checkpoint", help=say("Another checkpoint that was seen: must fit.", "另见的检查点文件：须与本账一致")),
+]
+ProcessesOption = Annotated[int, typer.Option("--processes", min=1, help=say("Processes that read and verify.", "核验进程数"))]
 
 
 @command(app, "verify", "kapok-audit verify build/demo/ledger --trust build/demo/trust.policy")
 def verify(
     target: Annotated[str, typer.Argument(help=say("Ledger folder, URL, or answer file.", "账本目录、网址或答案文件"))],
     trust: TrustOption = None,
+    mirror: MirrorOption = None,
+    checkpoint: CheckpointOption = None,
+    evidence: Annotated[
+        Path, typer.Option("--evidence", help=say("Where two notes of a fork are kept.", "分叉证据的保存目录"))
+    ] = Path("evidence"),
+    hashes_only: Annotated[
+        bool, typer.Option("--hashes-only", help=say("Bytes and tiles, no rule.", "只核字节与哈希，不核规则"))
+    ] = False,
+    processes: ProcessesOption = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Verify a whole ledger, or one answer offline. / 核验整本账，或离线核验一个答案。"""
     pinned = pinned_trust(trust)
     if Path(target).is_file():
         end_answer(verify_answer(Path(target).read_bytes(), pinned, int(time.time())), as_json)
-    end_ledger(verified_ledger(target, pinned), as_json)
+    notes = _notes(checkpoint)
+    audit = Audit(Mirror(mirror) if mirror else None, notes, evidence, processes, hashes_only=hashes_only)
+    end_ledger(verified_ledger(target, pinned, audit), as_json)
 
 
 @command(app, "monitor", "kapok-audit monitor https://ledger.example --trust trust.policy --mirror M --every 60")
@@ -45,16 +70,29 @@ def monitor(
     mirror: Annotated[Path, typer.Option("--mirror", help=say("Own copy of what was verified.", "已核验内容的本地副本"))],
     trust: TrustOption = None,
     every: Annotated[int, typer.Option("--every", min=0, help=say("Seconds; 0: once.", "间隔秒数；0 表示一次"))] = 0,
+    stale_after: Annotated[
+        int, typer.Option("--stale-after", min=1, help=say("Seconds without a cosignature.", "见证超过此秒数即告警"))
+    ] = 86_400,
+    checkpoint: CheckpointOption = None,
+    processes: ProcessesOption = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify again and again, reading only what is new; ends at the first evidence. / 反复核验，只读新内容；见证据即止。"""
-    pinned = pinned_trust(trust)
+    """Verify again and again, reading only what is new; ends at the first evidence. / 反复核验，只读新内容；见证据即止。
+
+    With --json one line a round: {"at", "alert", ...}; `alert` is null, or a code.
+    """
+    watch = Watch(target, pinned_trust(trust), Audit(Mirror(mirror), _notes(checkpoint), processes=processes), stale_after)
     while True:
-        report = verified_ledger(target, pinned, mirror)
-        if every == 0 or not report.is_verified:
-            end_ledger(report, as_json)
-        show_ledger(report, as_json)
+        with progress_bar() as progress:
+            seen = watch.once(int(time.time()), progress)
+        show_round(seen, as_json)
+        if every == 0 or seen.exit_code == EVIDENCE:
+            raise typer.Exit(seen.exit_code)
         time.sleep(every)
+
+
+def _notes(paths: list[Path] | None) -> tuple[bytes, ...]:
+    return tuple(each.read_bytes() for each in paths or ())
 
 
 def pinned_trust(path: Path | None) -> TrustFile:
@@ -71,10 +109,10 @@ def pinned_trust(path: Path | None) -> TrustFile:
         fail(USAGE, f"{path}: {error}")
 
 
-def verified_ledger(target: str, pinned: TrustFile, mirror: Path | None = None) -> LedgerReport:
-    if not target.startswith(("http://", "https://")) and not Path(target).is_dir():
+def verified_ledger(target: str, pinned: TrustFile, audit: Audit) -> LedgerReport:
+    if not is_url(target) and not Path(target).is_dir():
         fail(
             USAGE, say(f"{target}: neither a ledger's folder or URL nor an answer file", f"{target}：不是账本目录、网址或答案文件")
         )
     with progress_bar() as progress:
-        return verify_ledger(target, pinned, int(time.time()), progress, mirror)
+        return verify_ledger(target, pinned, int(time.time()), progress, audit)

@@ -71,6 +71,8 @@ class LedgerFacts:
     roots: Roots = field(default_factory=Roots)
     seen_ids: Digests = field(default_factory=Digests)
     questions: dict[str, QuestionFacts] = field(default_factory=dict)
+    ended: Digests = field(default_factory=Digests)
+    """Questions that `forget` was told to keep no more of than that they ended, and where."""
     programmes: dict[str, tuple[int, Programme]] = field(default_factory=dict)
     approvals: dict[str, tuple[int, Approval]] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
@@ -158,6 +160,25 @@ class LedgerFacts:
         """Emergencies whose review is due and not there, oldest first."""
         waiting = (each for each in self.emergencies if each not in self.reviews)
         return sorted((each for each in waiting if self.review_due(each) <= now), key=self.emergencies.__getitem__)
+
+    def knows_question(self, id_: str) -> bool:
+        return id_ in self.questions or bytes.fromhex(id_) in self.ended
+
+    def forget(self, id_: str) -> bool:
+        """Keeps of an answered question only that it ended: for who replays a long log and answers nothing itself.
+
+        Only where nothing more can follow that would count: every opened member gave its receipt. The verdicts stay the same.
+        """
+        facts = self.questions.get(id_)
+        if facts is None or facts.release is None or facts.release[1].status != "released":
+            return False
+        wanted = {(each.uri, opening.first_round) for _, binding, opening in facts.openings.values() for each in binding.members}
+        covered = {each for ready in facts.readys.values() for each in (ready.statement.first_round, ready.statement.last_round)}
+        if not wanted <= set(facts.receipts) or not covered <= set(facts.openings):
+            return False
+        self.ended.add(facts.id, facts.release[0])
+        del self.questions[id_]
+        return True
 
     def price_cap(self, query: Query) -> Decimal | None:
         """What the query's programme allows one query to charge; None where there is no programme."""

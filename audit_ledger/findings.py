@@ -47,6 +47,11 @@ class Rule(StrEnum):
     RELEASE = "release.binding"
     RELEASE_TWICE = "release.twice"
     RECEIPT_MISSING = "release.receipt_missing"
+    RECEIPT_LATE = "receipt.late"
+    RECEIPT_OVERDUE = "receipt.overdue"
+    RELEASE_OVERDUE = "release.overdue"
+    BACKDATED = "entry.backdated"
+    POSTDATED = "entry.postdated"
 
 
 @dataclass(frozen=True, slots=True)

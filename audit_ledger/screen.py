@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from audit_ledger.bundle import AnswerReport
+from audit_ledger.monitor import Round
 from audit_ledger.verify import LedgerReport, spelled_age
 from audit_ledger.words import words
 
@@ -94,7 +95,25 @@ def show_ledger(report: LedgerReport, as_json: bool) -> None:
         out.print(f"✗ {W.finding(each)}  [{each.rule}]", style="red", markup=False)
     if report.broken is not None:
         out.print(f"✗ {report.broken}  [{report.broken.code}]", style="red", markup=False)
+    if report.evidence:
+        out.print(say("both checkpoints are kept: ", "两份检查点已保存：") + ", ".join(map(str, report.evidence)), markup=False)
+    for size in report.unseen:
+        out.print(say(f"not compared: a checkpoint of {size} entries, beyond this log", f"未比对：{size} 条的检查点超出本账"))
+    if report.hashes_only:
+        out.print(say("bytes and tiles only: no rule was replayed", "只核了字节与哈希，未核规则"))
     _verdict(report.is_verified)
+
+
+def show_round(seen: Round, as_json: bool) -> None:
+    """One round of the monitor: a line of JSON, or what `show_ledger` shows."""
+    if as_json:
+        sentences = [W.finding(each) for each in seen.report.findings] if seen.report else []
+        typer.echo(json.dumps({**seen.to_json(), "sentences": sentences}, ensure_ascii=False))
+        return
+    if seen.report is not None:
+        show_ledger(seen.report, False)
+    if seen.problem is not None:
+        complain(f"{seen.problem}  [{seen.problem.code}]")
 
 
 def end_answer(report: AnswerReport, as_json: bool) -> NoReturn:

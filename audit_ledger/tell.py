@@ -17,6 +17,7 @@ from audit_ledger.checkpoint import Checkpoint
 from audit_ledger.errors import Unavailable
 from audit_ledger.examine import pinned_trust, verified_ledger
 from audit_ledger.explain import Keys, explain_answer, explain_entry
+from audit_ledger.fetching import fetch_of
 from audit_ledger.note import Note
 from audit_ledger.policy import TrustFile
 from audit_ledger.report import as_csv, period_report
@@ -24,7 +25,7 @@ from audit_ledger.report_page import page
 from audit_ledger.screen import USAGE, JsonOption, TrustOption, W, command, end_ledger, fail, out, say
 from audit_ledger.tiles import CHECKPOINT_PATH, TileReader
 from audit_ledger.tree import FullTree, inclusion_proof, leaf_hash
-from audit_ledger.verify import fetch_of
+from audit_ledger.verify import Audit
 from audit_ledger.view import LedgerView
 from protocols.answer import Answer
 from protocols.identity import fingerprint
@@ -55,7 +56,7 @@ def report(
     """A period's report: queries, spending, refusals, reviews, coverage; of a verified ledger only. / 时段报告（先核验）。"""
     _require_day("--since", since)
     _require_day("--until", until)
-    found = verified_ledger(target, pinned_trust(trust))
+    found = verified_ledger(target, pinned_trust(trust), Audit(keeps=True))
     if not found.is_verified or found.view is None:
         end_ledger(found, as_json)
     data = period_report(found.view, since, until, int(time.time()))
@@ -136,7 +137,7 @@ def explain(
 
 
 def _explain_entry(index: int, target: str, pinned: TrustFile) -> None:
-    found = verified_ledger(target, pinned)
+    found = verified_ledger(target, pinned, Audit(keeps=True))
     if found.broken is not None or found.view is None:
         end_ledger(found, False)
     if not index < found.size:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from audit_ledger.errors import EntryTooLarge, MalformedTile, TreeMismatch, Unavailable
 from audit_ledger.policy import Cosigned, Policy
-from audit_ledger.tree import HASH_SIZE, FullTree, leaf_hash
+from audit_ledger.tree import HASH_SIZE, CompactRange, FullTree, leaf_hash, subtree_root
 
 WIDTH = 256
 HEIGHT = 8
@@ -148,7 +148,7 @@ class TileReader:
         first = index << above
         tile = self._tile(tile_level, first // WIDTH)
         if tile not in self._tiles:
-            self._tiles[tile] = self._hashes(tile)
+            self._tiles[tile] = self.hashes(tile)
         at = first % WIDTH * HASH_SIZE
         within = FullTree()
         hashes = self._tiles[tile][at : at + (HASH_SIZE << above)]
@@ -173,7 +173,8 @@ class TileReader:
             raise ValueError(f"no tile {index} of level {level} in a log of size {self._size}")
         return Tile(level, index, width)
 
-    def _hashes(self, tile: Tile) -> bytes:
+    def hashes(self, tile: Tile) -> bytes:
+        """The content of one tile of hashes. Unverified."""
         raw = self._get(tile)
         if len(raw) not in (tile.width * HASH_SIZE, WIDTH * HASH_SIZE):
             raise MalformedTile(f"tile {tile.path} has {len(raw)} bytes, expected {tile.width * HASH_SIZE}")
@@ -204,9 +205,68 @@ def check_log(folder: Path, policy: Policy) -> Cosigned:
     for tile in tiles_between(0, checkpoint.size):
         if tile.level is not None:
             _demand_tile(fetch, tile, tree)
+    check_partials(folder)
+    return cosigned
+
+
+def check_partials(folder: Path) -> None:
+    """Every partial tile that still lies in the folder begins the wider one beside it. Raises TreeMismatch."""
     for path in sorted((folder / "tile").glob("**/*.p/*")):
         _demand_prefix(folder, path)
-    return cosigned
+
+
+def write_tile(folder: Path, tile: Tile, content: bytes) -> None:
+    """Writes a file of a copy of the log, in one step. What counts of a copy is for its owner to remember."""
+    path = folder / tile.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+class TileStack:
+    """The right edge of a growing log, one partial tile a level: checks each tile above the leaves, and knows the root.
+
+    `check` is given every tile of level 1 and above once, when it is full, and those of the edge at `finish`.
+    """
+
+    def __init__(self, levels: Iterable[bytes] = ()) -> None:
+        self.levels = [bytes(each) for each in levels] or [b""]
+
+    @property
+    def size(self) -> int:
+        return sum(len(hashes) // HASH_SIZE << HEIGHT * level for level, hashes in enumerate(self.levels))
+
+    def add(self, leaves: bytes, root: bytes, check: Callable[[Tile, bytes], None]) -> None:
+        """Takes the next bundle's leaf hashes, from the bundle's beginning. Raises TreeMismatch where it rewrites the edge."""
+        if not leaves.startswith(self.levels[0]) or len(leaves) == len(self.levels[0]):
+            raise TreeMismatch(f"entries from {self.size // WIDTH * WIDTH} on are not those that were verified before")
+        self.levels[0] = leaves
+        if root:
+            self.levels[0] = b""
+            self._carry(1, root, check)
+
+    def _carry(self, level: int, root: bytes, check: Callable[[Tile, bytes], None]) -> None:
+        if level == len(self.levels):
+            self.levels.append(b"")
+        self.levels[level] += root
+        if len(self.levels[level]) == WIDTH * HASH_SIZE:
+            full, self.levels[level] = self.levels[level], b""
+            self._carry(level + 1, subtree_root(full), check)
+            check(Tile(level, (self.size >> HEIGHT * (level + 1)) - 1), full)
+
+    def finish(self, check: Callable[[Tile, bytes], None]) -> None:
+        for level, hashes in enumerate(self.levels):
+            if level and hashes:
+                check(Tile(level, self.size >> HEIGHT * (level + 1), len(hashes) // HASH_SIZE), hashes)
+
+    def root(self) -> bytes:
+        peaks: list[bytes] = []
+        for hashes in reversed(self.levels):
+            tree = FullTree()
+            tree.extend(hashes[at : at + HASH_SIZE] for at in range(0, len(hashes), HASH_SIZE))
+            peaks += tree.peaks()
+        return CompactRange(self.size, peaks).root()
 
 
 def _demand_tile(fetch: Fetch, tile: Tile, tree: FullTree) -> None:

@@ -30,6 +30,14 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
+def subtree_root(hashes: bytes) -> bytes:
+    """The root over a power of two of neighbouring hashes, as they stand in a tile."""
+    while len(hashes) > HASH_SIZE:
+        pairs = [hashes[at : at + 2 * HASH_SIZE] for at in range(0, len(hashes), 2 * HASH_SIZE)]
+        hashes = b"".join([sha256(b"\x01" + pair).digest() for pair in pairs])
+    return hashes
+
+
 class CompactRange:
     """The tree head of a growing log in at most 64 hashes: enough to append and to know the root, not to prove.
 
@@ -105,6 +113,15 @@ class FullTree:
         found = bytes(self._levels[level][index * HASH_SIZE : (index + count) * HASH_SIZE])
         if len(found) != count * HASH_SIZE:
             raise IndexError(f"subtrees {index}..{index + count} of level {level} are not complete at size {self.size}")
+        return found
+
+    def peaks(self) -> list[bytes]:
+        """The complete subtrees, largest first: what a CompactRange holds."""
+        found, end = [], 0
+        for level in reversed(range(self.size.bit_length())):
+            if self.size >> level & 1:
+                found.append(self.read(level, end >> level))
+                end += 1 << level
         return found
 
     def root(self, size: int | None = None) -> bytes:

@@ -4,43 +4,29 @@ Rules
 - The checkpoint is signed by the log of the trust file and cosigned by its quorum. Its age is shown, not enforced: an archive is
   verified too.
 - All entries are read once, in order, through `LedgerView`; they must hash to the signed root, and every tile to its entries.
+- Every other checkpoint that the auditor holds (the mirror's own, and those handed over) must be of the same history: one that is
+  not is a fork, and both notes are the evidence.
 - What cannot be read ends the run as "could not check", never as verified and never as tampering.
-- `mirror` keeps the entries that were verified, so that a monitor reads and replays only what is new to it, and a log that no
-  longer begins with them is evidence.
+- A `Mirror` keeps what was verified, so that the next run reads and replays only what is new to it.
 """
 
-import re
-import urllib.error
-import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from audit_ledger.checkpoint import Checkpoint
-from audit_ledger.errors import LedgerError, Malformed, RolledBack, Tampering, TreeMismatch, Unavailable, Untrusted
+from audit_ledger.errors import LedgerError, Malformed, SplitView, Tampering, TreeMismatch, Untrusted
+from audit_ledger.fetching import fetch_of, is_url
 from audit_ledger.findings import Finding
+from audit_ledger.mirror import Mirror, write_evidence
+from audit_ledger.overdue import overdue
 from audit_ledger.policy import Cosigned, TrustFile
-from audit_ledger.tiles import (
-    CHECKPOINT_PATH,
-    Fetch,
-    TileReader,
-    check_log,
-    decode_bundle,
-    encode_bundle,
-    folder_fetch,
-    hash_tile,
-    tiles_between,
-)
-from audit_ledger.tree import FullTree, leaf_hash
+from audit_ledger.reading import Wanted
+from audit_ledger.replay import Dates, Progress, Replay
+from audit_ledger.tiles import CHECKPOINT_PATH, Fetch, Tile, TileReader, check_partials
+from audit_ledger.tree import root_at
 from audit_ledger.view import LedgerView
-
-TIMEOUT_S = 30
-_PAYLOAD_TYPE = re.compile(rb'"payloadType":"application/vnd\.kapok\.([a-z-]+)\.v1\+json"')
-_BATCH = 256
-Progress = Callable[[int, int], None]
-"""Told (done, of) after every batch of entries."""
 
 
 @dataclass(slots=True)
@@ -52,10 +38,15 @@ class LedgerReport:
     size: int = 0
     root: str = ""
     cosigned: dict[str, int] = field(default_factory=dict)
+    witnessed: int | None = None
     verified_to: int = 0
+    read_from: int = 0
+    hashes_only: bool = False
     kinds: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     broken: LedgerError | None = None
+    evidence: list[Path] = field(default_factory=list)
+    unseen: list[int] = field(default_factory=list)
     view: LedgerView | None = None
 
     @property
@@ -71,44 +62,46 @@ class LedgerReport:
             "root": self.root,
             "cosigned": self.cosigned,
             "verified_to": self.verified_to,
+            "read_from": self.read_from,
+            "hashes_only": self.hashes_only,
             "entries": dict(sorted(self.kinds.items())),
             "findings": [{"index": f.index, "rule": str(f.rule), "detail": f.detail} for f in self.findings],
             "broken": {"code": self.broken.code, "message": str(self.broken)} if self.broken else None,
+            "evidence": [str(each) for each in self.evidence],
+            "checkpoints_beyond": self.unseen,
         }
 
 
-def http_fetch(url: str) -> Fetch:
-    """Reads a log that is served over HTTP."""
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """How to verify: what to keep, what to compare with, and on how many processes. `keeps` holds every question in memory."""
 
-    def fetch(path: str) -> bytes:
-        try:
-            with urllib.request.urlopen(f"{url.rstrip('/')}/{path}", timeout=TIMEOUT_S) as answer:  # noqa: S310 - http(s) only, see `fetch_of`
-                return bytes(answer.read())
-        except (urllib.error.URLError, OSError, ValueError) as cause:
-            raise Unavailable(f"log file {path} cannot be had from {url}: {type(cause).__name__}") from cause
-
-    return fetch
-
-
-def fetch_of(target: str) -> Fetch:
-    return http_fetch(target) if target.startswith(("http://", "https://")) else folder_fetch(Path(target))
+    mirror: Mirror | None = None
+    checkpoints: tuple[bytes, ...] = ()
+    evidence: Path | None = None
+    processes: int = 2
+    keeps: bool = False
+    hashes_only: bool = False
 
 
 def verify_ledger(
-    target: str, trust: TrustFile, now: int, progress: Progress = lambda *_: None, mirror: Path | None = None
+    target: str,
+    trust: TrustFile,
+    now: int,
+    progress: Progress = lambda *_: None,
+    audit: Audit = Audit(),
 ) -> LedgerReport:
     """Raises Unavailable when the target cannot be read; everything else is in the report."""
-    report, fetch = LedgerReport(target), fetch_of(target)
+    report = LedgerReport(target, hashes_only=audit.hashes_only)
     try:
-        cosigned = _checkpoint(report, fetch, trust, now)
-        tree = _replay(report, fetch, trust, cosigned.checkpoint, progress, mirror)
-        _tiles(fetch, cosigned.checkpoint.size, tree)
-        if not target.startswith(("http://", "https://")):
-            check_log(Path(target), trust.policy)  # the folder's stray partials too
+        _Run(report, target, trust, now, audit).verify(progress)
     except LedgerError as error:
         if exit_code(error) != 1:
             raise
         report.broken = error
+        if isinstance(error, SplitView):
+            folder = audit.mirror.folder / "evidence" if audit.mirror else audit.evidence
+            report.evidence = write_evidence(folder, error.notes) if folder else []
     return report
 
 
@@ -117,86 +110,97 @@ def exit_code(error: LedgerError) -> int:
     return 1 if isinstance(error, Tampering | Malformed | Untrusted) else 3
 
 
-def _checkpoint(report: LedgerReport, fetch: Fetch, trust: TrustFile, now: int) -> Cosigned:
-    cosigned = trust.policy.open(fetch(CHECKPOINT_PATH))
-    checkpoint = cosigned.checkpoint
-    report.origin, report.size, report.root = checkpoint.origin, checkpoint.size, checkpoint.root.hex()
-    report.cosigned = dict(cosigned.times)
-    trust.policy.accept(cosigned, now, None)
-    return cosigned
+class _Run:
+    """One audit of one target."""
 
+    def __init__(self, report: LedgerReport, target: str, trust: TrustFile, now: int, audit: Audit) -> None:
+        self.report, self.target, self.trust, self.now, self.audit = report, target, trust, now, audit
+        self.fetch: Fetch = fetch_of(target)
 
-def _replay(
-    report: LedgerReport, fetch: Fetch, trust: TrustFile, checkpoint: Checkpoint, progress: Progress, mirror: Path | None
-) -> FullTree:
-    report.view, tree = LedgerView(trust.entry0), FullTree()
-    kept = Mirror(mirror).entries() if mirror else []
-    if len(kept) > checkpoint.size:
-        raise RolledBack(f"checkpoint of size {checkpoint.size}, but {len(kept)} entries were verified before")
-    fresh: list[bytes] = []
-    for entry in _entries(fetch, checkpoint.size, kept):
-        if tree.size >= len(kept):
-            fresh.append(entry)
-        tree.append(leaf_hash(entry))
-        report.findings += report.view.apply(entry)
-        report.kinds[_kind(entry)] += 1
-        if tree.size % _BATCH == 0:
-            progress(tree.size, checkpoint.size)
-    if tree.root() != checkpoint.root:
-        raise TreeMismatch(f"{checkpoint.size} entries do not hash to the signed root")
-    report.verified_to = checkpoint.size
-    if mirror:
-        Mirror(mirror).append(len(kept), fresh)
-    return tree
+    def verify(self, progress: Progress) -> None:
+        note = self.fetch(CHECKPOINT_PATH)
+        cosigned = self._checkpoint(note)
+        before = self._before(note, cosigned.checkpoint)
+        replay = self._resumed(before)
+        replay.dates = Dates.between(self._witnessed(before[0]) if before and replay.stack.size else None, self._witnessed(note))
+        self.report.read_from, self.report.verified_to = replay.stack.size, replay.stack.size
+        self.report.view, self.report.findings, self.report.kinds = replay.view, replay.findings, replay.kinds
+        self._carry_on(replay, cosigned.checkpoint, progress, note, before)
+        self._compare(note, cosigned.checkpoint)
+        if not is_url(self.target):
+            check_partials(Path(self.target))
+        if self.audit.mirror is not None:
+            self.audit.mirror.save(self.trust, replay, note)
+        if not self.audit.hashes_only:
+            self.report.findings = [*replay.findings, *overdue(replay.view, self._witnessed(note) or self.now)]
 
+    def _witnessed(self, note: bytes) -> int | None:
+        return self.trust.policy.evaluate(note, self.now, None).witness_time
 
-def _entries(fetch: Fetch, size: int, kept: list[bytes]) -> Iterator[bytes]:
-    yield from kept
-    yield from TileReader(fetch, size).read_entries(len(kept), size)
+    def _checkpoint(self, note: bytes) -> Cosigned:
+        cosigned = self.trust.policy.open(note)
+        checkpoint, report = cosigned.checkpoint, self.report
+        report.origin, report.size, report.root = checkpoint.origin, checkpoint.size, checkpoint.root.hex()
+        report.cosigned = dict(cosigned.times)
+        report.witnessed = self.trust.policy.accept(cosigned, self.now, None).witness_time
+        return cosigned
 
+    def _before(self, note: bytes, today: Checkpoint) -> tuple[bytes, Checkpoint] | None:
+        """The mirror's own checkpoint. Raises SplitView where today's is no later state of it."""
+        kept = self.audit.mirror.note() if self.audit.mirror else None
+        if kept is None:
+            return None
+        before = self.trust.policy.open(kept).checkpoint
+        if before.size > today.size:
+            raise SplitView(f"checkpoint of size {today.size}, but {before.size} entries were verified before", (kept, note))
+        if before.size == today.size and before.root != today.root:
+            raise SplitView(f"two roots at size {today.size}", (kept, note))
+        return kept, before
 
-def _kind(entry: bytes) -> str:
-    """For the tally only: the replay has parsed the entry, and names what is malformed."""
-    found = _PAYLOAD_TYPE.search(entry)
-    return found[1].decode() if found else "malformed"
+    def _resumed(self, before: tuple[bytes, Checkpoint] | None) -> Replay:
+        found = None
+        if before is not None and self.audit.mirror is not None and not self.audit.hashes_only:
+            found = self.audit.mirror.load(self.trust, before[1].size, before[1].root)
+        return found or Replay(LedgerView(self.trust.entry0))
 
-
-def _tiles(fetch: Fetch, size: int, tree: FullTree) -> None:
-    for tile in tiles_between(0, size):
-        if tile.level is None:
-            continue
-        expected = hash_tile(tile, tree)
+    def _carry_on(
+        self, replay: Replay, today: Checkpoint, progress: Progress, note: bytes, before: tuple[bytes, Checkpoint] | None
+    ) -> None:
+        mirror, audit = self.audit.mirror.log if self.audit.mirror else None, self.audit
+        wanted = Wanted(self.target, today.size, 0, 0, 0, {}, mirror, audit.keeps, audit.hashes_only)
         try:
-            found = fetch(tile.path)
-        except Unavailable:
-            found = fetch(tile.full.path)[: len(expected)]
-        if found != expected:
+            replay.run(wanted, self._check_tile, progress, audit.processes)
+            if replay.stack.root() != today.root:
+                raise TreeMismatch(f"{today.size} entries do not hash to the signed root")
+        except TreeMismatch:
+            if before is not None and self._is_fork(before[1], today):
+                raise SplitView(
+                    f"the log of {today.size} entries does not begin with the {before[1].size} verified before", (before[0], note)
+                ) from None
+            raise
+        self.report.verified_to = today.size
+
+    def _is_fork(self, before: Checkpoint, today: Checkpoint) -> bool:
+        """Whether what is served hashes to today's root and not to the earlier one: then it is no damage, but another history."""
+        try:
+            read = TileReader(self.fetch, today.size).read_hash
+            return root_at(today.size, read) == today.root and root_at(before.size, read) != before.root
+        except LedgerError:
+            return False
+
+    def _compare(self, note: bytes, today: Checkpoint) -> None:
+        """Every checkpoint that was handed over, and the mirror's where the replay began anew."""
+        kept = self.audit.mirror.note() if self.audit.mirror else None
+        for other in (*self.audit.checkpoints, *([kept] if kept is not None else [])):
+            checkpoint = self.trust.policy.open(other).checkpoint
+            if checkpoint.size > today.size:
+                self.report.unseen.append(checkpoint.size)
+            elif root_at(checkpoint.size, TileReader(self.fetch, today.size).read_hash) != checkpoint.root:
+                raise SplitView(f"two roots at size {checkpoint.size}", (other, note))
+
+    def _check_tile(self, tile: Tile, expected: bytes) -> None:
+        if TileReader(self.fetch, self.report.size).hashes(tile) != expected:
             raise TreeMismatch(f"tile {tile.path} does not hold the hashes of its entries")
-
-
-@dataclass(frozen=True, slots=True)
-class Mirror:
-    """An auditor's own copy of verified entries: one file per append, named by its first index, each an entry bundle."""
-
-    folder: Path
-
-    def entries(self) -> list[bytes]:
-        """Raises RolledBack when a file is missing: a copy with a gap is no memory."""
-        found: list[bytes] = []
-        for path in sorted(self.folder.glob("*.entries"), key=lambda each: int(each.stem)):
-            if int(path.stem) != len(found):
-                raise RolledBack(f"mirror {self.folder}: expected entries from {len(found)}, got {path.name}")
-            raw = path.read_bytes()
-            found += decode_bundle(raw[8:], int.from_bytes(raw[:8], "big"))
-        return found
-
-    def append(self, start: int, entries: list[bytes]) -> None:
-        if not entries:
-            return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        partial = self.folder / f"{start:012d}.part"
-        partial.write_bytes(len(entries).to_bytes(8, "big") + encode_bundle(entries))
-        partial.replace(self.folder / f"{start:012d}.entries")
 
 
 def spelled_age(now: int, then: int) -> str:

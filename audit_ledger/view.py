@@ -17,6 +17,7 @@ from audit_ledger.facts import Account, LedgerFacts, QuestionFacts
 from audit_ledger.findings import Finding, Rule
 from audit_ledger.rules_opening import bound, opening_findings, receipt_findings, release_findings
 from audit_ledger.rules_ready import certified, ready_findings
+from audit_ledger.rules_time import time_findings
 from audit_ledger.tree import leaf_hash
 from protocols.clock import unix
 from protocols.contract import CONTRACT
@@ -51,7 +52,7 @@ from protocols.statements import (
 
 __all__ = ["Account", "LedgerView", "QuestionFacts", "is_effective"]
 # Reported, but without effect on the statement: it is its author's own loss, and must not undo what others did after it.
-ADVISORY = frozenset({Rule.PRICE_DIFFERS})
+ADVISORY = frozenset({Rule.PRICE_DIFFERS, Rule.BACKDATED, Rule.POSTDATED, Rule.RECEIPT_LATE})
 
 _AUTHORS: dict[type[Statement], tuple[Role, ...]] = {
     Policy: (Role.HOSPITAL,),
@@ -71,6 +72,14 @@ _AUTHORS: dict[type[Statement], tuple[Role, ...]] = {
     Model: (Role.COORDINATOR,),
     Incident: (Role.HOSPITAL, Role.COORDINATOR),
     Close: (Role.COORDINATOR,),
+}
+
+
+_AFTER_THE_END: dict[type[Statement], Rule] = {
+    Ready: Rule.SEQUENCE,
+    Opening: Rule.OPENED_TWICE,
+    Receipt: Rule.RECEIPT_TWICE,
+    Release: Rule.RELEASE_TWICE,
 }
 
 
@@ -112,7 +121,10 @@ class LedgerView(LedgerFacts):
             return found
         if isinstance(signed.statement, (Root, KeyAdd, KeyRevoke)):
             return self.authority.findings_for(index, signed)
-        return list(self._authorship(index, signed)) or list(self._rules(index, signed))
+        return list(self._authorship(index, signed)) or [
+            *self._rules(index, signed),
+            *time_findings(self, index, signed.statement),
+        ]
 
     def _common(self, index: int, signed: Signed) -> Iterator[Finding]:
         if signed.id in self.seen_ids:
@@ -130,6 +142,11 @@ class LedgerView(LedgerFacts):
             yield Finding(index, Rule.SIGNATURE, "signed by an admitted, unrevoked key of its author")
 
     def _rules(self, index: int, signed: Signed) -> Iterator[Finding]:
+        query_id = getattr(signed.statement, "query", None)
+        if query_id is not None and (ended := self.ended.get(bytes.fromhex(query_id))) is not None:
+            if (rule := _AFTER_THE_END.get(type(signed.statement))) is not None:
+                yield Finding(index, rule, f"ended at entry {ended}")
+            return
         match signed.statement:
             case Query() as query:
                 yield from self._query(index, query)
@@ -155,8 +172,8 @@ class LedgerView(LedgerFacts):
                 # What is turned down need not be logged: a key request never was.
                 is_known = verdict == "not_in_order" or bytes.fromhex(target) in self.seen_ids
             case Approval(target=target):
-                is_known = target in self.programmes or target in self.questions
-                if is_known:
+                is_known = target in self.programmes or self.knows_question(target)
+                if target in self.programmes or target in self.questions:
                     yield from self._approvers(index, signed, target)
         if not is_known:
             yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged statement")
@@ -217,6 +234,8 @@ class LedgerView(LedgerFacts):
                 self.is_held = is_held
 
     def _accept_in_question(self, index: int, signed: Signed) -> None:
+        if getattr(signed.statement, "query", None) not in self.questions:
+            return  # of a question that is forgotten: what still counts of it changes nothing
         match signed.statement:
             case Ready() as ready:
                 self._charge(ready)

@@ -10,12 +10,12 @@ import typer
 
 from audit_ledger.checkpoint import open_checkpoint
 from audit_ledger.errors import Malformed, Unavailable
+from audit_ledger.fetching import http_fetch
 from audit_ledger.note import LogKey, Note
 from audit_ledger.party.home import Home
 from audit_ledger.screen import EVIDENCE, USAGE, HomeOption, command, fail, out, say
 from audit_ledger.serve import open_witness, serve_witness
 from audit_ledger.tiles import CHECKPOINT_PATH
-from audit_ledger.verify import http_fetch
 from audit_ledger.witness_store import WitnessStore
 from protocols.errors import MalformedBytes
 from protocols.identity import Identity, Role

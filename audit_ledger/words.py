@@ -76,5 +76,10 @@ _RULES: dict[Rule, tuple[str, str]] = {
     Rule.RECEIPT_TWICE: ("is a second receipt", "重复的回执"),
     Rule.RELEASE: ("releases under a binding that was not opened", "发布时的绑定值未经开启"),
     Rule.RELEASE_TWICE: ("ends a query that had ended", "重复结束同一问题"),
+    Rule.RECEIPT_LATE: ("is a receipt dated after its window closed", "回执的日期晚于时限"),
+    Rule.RECEIPT_OVERDUE: ("was opened, and receipts never came", "已开启而回执始终未入账"),
+    Rule.RELEASE_OVERDUE: ("was opened, and how the question ended was never logged", "已开启而问题的结局始终未入账"),
+    Rule.BACKDATED: ("is dated before what it follows", "日期早于其所依据的条目"),
+    Rule.POSTDATED: ("is dated after the witness had seen it", "日期晚于见证时间"),
     Rule.RECEIPT_MISSING: ("releases before a member's receipt", "发布时缺少成员回执"),
 }

@@ -63,6 +63,10 @@ class Signed:
         return self.id.hex()
 
 
+def kind_of(payload_type: str) -> type[Statement] | None:
+    return _BY_TYPE.get(payload_type)
+
+
 def parse(entry: bytes) -> Signed:
     """The statement in these entry bytes. Raises MalformedBytes; verifies no signature (who may sign depends on the ledger)."""
     envelope = Envelope.decode(entry)
@@ -76,5 +80,5 @@ def parse(entry: bytes) -> Signed:
 __all__ = [
     "KINDS", "Agreement", "Approval", "ApprovalRule", "Charge", "Close", "Dataset", "Hold", "Incident", "KeyAdd", "KeyRevoke",
     "Licence", "Model", "Opening", "Policy", "PreviousLog", "Programme", "Query", "Ready", "Reasoned", "Receipt", "Refused",
-    "Release", "Review", "Revocation", "Root", "Sealing", "Seen", "Signed", "Statement", "Table", "parse",
+    "Release", "Review", "Revocation", "Root", "Sealing", "Seen", "Signed", "Statement", "Table", "kind_of", "parse",
 ]  # fmt: skip

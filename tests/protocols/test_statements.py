@@ -59,6 +59,16 @@ def test_every_kind_is_read_back_from_its_entry(statement, names):
     assert all(signed.envelope.is_signed_by(signing(name).public) for name in names)
 
 
+@pytest.mark.parametrize("statement", EXAMPLES, ids=BY_KIND)
+def test_a_payload_that_was_taken_before_is_read_again_as_the_same_statement(statement):
+    payload = statement.envelope().payload
+    again = type(statement).reread(payload)
+    assert again == statement == type(statement).from_payload(payload)
+    assert again.envelope().payload == payload
+    assert again.model_dump() == statement.model_dump()
+    assert again.model_fields_set == set(type(statement).model_fields)
+
+
 @pytest.mark.parametrize(("kind", "name"), FIELDS)
 def test_every_field_is_required(kind, name):
     statement = BY_KIND[kind]

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from audit_ledger.errors import NoQuorum, RolledBack, TreeMismatch, Unavailable, UnknownLog
+from audit_ledger import replay
+from audit_ledger.errors import NoQuorum, SplitView, TreeMismatch, Unavailable, UnknownLog
 from audit_ledger.findings import Rule
 from audit_ledger.main import run
+from audit_ledger.mirror import Mirror
 from audit_ledger.policy import TrustFile
-from audit_ledger.verify import verify_ledger
+from audit_ledger.verify import Audit, verify_ledger
 from tests.audit_ledger.verify.city_on_disk import OnDisk, build
 from tests.support.city import BUREAU, City, Question
 
@@ -51,6 +53,52 @@ def test_a_tampered_byte_in_any_file_is_evidence(copied: OnDisk, name: str, plac
     report = verify_ledger(str(copied.ledger), pinned(copied), copied.now)
     assert report.broken is not None
     assert run(["verify", str(copied.ledger), "--trust", str(copied.trust)]) == 1
+
+
+@pytest.fixture
+def two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "WORTH_A_PROCESS", 0)
+
+
+@pytest.mark.usefixtures("two_processes")
+def test_two_processes_come_to_what_one_comes_to(copied: OnDisk, tmp_path: Path) -> None:
+    one, two = (
+        verify_ledger(str(copied.ledger), pinned(copied), copied.now, audit=Audit(Mirror(tmp_path / str(n)), processes=n))
+        for n in (1, 2)
+    )
+    assert (two.is_verified, two.verified_to, two.kinds, two.root) == (True, one.verified_to, one.kinds, one.root)
+    assert one.view is not None
+    assert two.view is not None
+    assert (one.view.accounts, one.view.seen_ids, one.view.ended) == (two.view.accounts, two.view.seen_ids, two.view.ended)
+    hashes = verify_ledger(str(copied.ledger), pinned(copied), copied.now, audit=Audit(hashes_only=True, processes=1))
+    assert (hashes.is_verified, hashes.verified_to, hashes.kinds) == (True, one.verified_to, {})
+
+
+@pytest.mark.usefixtures("two_processes")
+def test_what_the_second_process_finds_is_evidence_too(copied: OnDisk) -> None:
+    path = copied.ledger / "tile/0/000"
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(raw)
+    report = verify_ledger(str(copied.ledger), pinned(copied), copied.now)
+    assert isinstance(report.broken, TreeMismatch)
+
+
+@pytest.mark.usefixtures("two_processes")
+def test_a_forged_signature_is_found_whichever_process_reads_it(tmp_path: Path) -> None:
+    city = City(tmp_path)
+    for at in range(300):
+        hospital = city.hospitals[sorted(city.hospitals)[at % city.n]]
+        city.now += 1
+        signer = city.bureau if at in (7, 290) else hospital.identity
+        city.log_entry(city.sign(city.policy_of(hospital), signer))
+    first = city.log.size - 300
+    city.checkpoint()
+    for processes in (1, 2):
+        report = verify_ledger(str(city.folder), city.trust, city.now, audit=Audit(processes=processes))
+        assert [(each.index, each.rule) for each in report.findings] == [(first + at, Rule.SIGNATURE) for at in (7, 290)]
+    city.close()
 
 
 def test_a_missing_file_is_could_not_check_and_not_evidence(copied: OnDisk) -> None:
@@ -98,21 +146,21 @@ def test_a_monitor_reads_on_from_its_mirror_and_sees_a_shorter_ledger(tmp_path: 
     city.checkpoint()
     earlier = tmp_path / "earlier"
     shutil.copytree(city.folder, earlier)
-    assert verify_ledger(str(city.folder), city.trust, city.now, mirror=mirror).is_verified
+    assert verify_ledger(str(city.folder), city.trust, city.now, audit=Audit(Mirror(mirror))).is_verified
     city.now += 1
     city.approve(city.programme)
     city.checkpoint()
-    report = verify_ledger(str(city.folder), city.trust, city.now, mirror=mirror)
+    report = verify_ledger(str(city.folder), city.trust, city.now, audit=Audit(Mirror(mirror)))
     assert (report.is_verified, report.verified_to) == (True, city.log.size)
-    assert [each.name for each in sorted(mirror.iterdir())] == ["000000000000.entries", f"{city.log.size - 1:012d}.entries"]
-    assert isinstance(verify_ledger(str(earlier), city.trust, city.now, mirror=mirror).broken, RolledBack)
+    assert report.read_from == city.log.size - 1
+    assert isinstance(verify_ledger(str(earlier), city.trust, city.now, audit=Audit(Mirror(mirror))).broken, SplitView)
     city.close()
 
 
 def test_a_ledger_that_rewrote_what_the_monitor_verified_is_evidence(tmp_path: Path) -> None:
     city, mirror = City(tmp_path / "city"), tmp_path / "mirror"
     city.checkpoint()
-    assert verify_ledger(str(city.folder), city.trust, city.now, mirror=mirror).is_verified
+    assert verify_ledger(str(city.folder), city.trust, city.now, audit=Audit(Mirror(mirror))).is_verified
     other = City(tmp_path / "other", n=4)
     other.approve(other.programme)
     for each in range(5):
@@ -122,7 +170,7 @@ def test_a_ledger_that_rewrote_what_the_monitor_verified_is_evidence(tmp_path: P
         )
     other.checkpoint()
     assert other.log.size > city.log.size
-    assert isinstance(verify_ledger(str(other.folder), city.trust, city.now, mirror=mirror).broken, TreeMismatch)
+    assert isinstance(verify_ledger(str(other.folder), city.trust, city.now, audit=Audit(Mirror(mirror))).broken, TreeMismatch)
     city.close()
     other.close()
 

@@ -1,0 +1,142 @@
+"""The auditor's own copy of a log, with what its replay has come to: so that the next audit costs only what is new.
+
+A mirror is a folder on the auditor's disk:
+- `log/`: entries and tiles as they were verified, a C2SP log like any other (`kapok-audit verify MIRROR/log` reads it);
+- `log/checkpoint`: the newest checkpoint that was verified, and `notes/`: every one of them, byte for byte;
+- `state`: the replay at that checkpoint, behind the hash of its bytes, the size and root it belongs to, and the hash of the rules
+  that made it. A state that is damaged, of another log or of other rules is not used: all is replayed from the log;
+- `evidence/`: pairs of checkpoints that contradict each other.
+
+What is written before a run is complete lies beyond the state's size and is written again: a crash costs one run. The state is read
+by a reader that makes values of this project's own kinds and nothing else.
+"""
+
+import hashlib
+import io
+import pickle
+from collections import Counter
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import protocols
+from audit_ledger.errors import Malformed, RolledBack
+from audit_ledger.history import Digests, Roots
+from audit_ledger.policy import TrustFile
+from audit_ledger.replay import Replay
+from audit_ledger.tiles import CHECKPOINT_PATH, TileStack
+from audit_ledger.view import LedgerView
+
+_MAGIC = b"kapok-audit state 1\n"
+_PLAIN = {("collections", "Counter"): Counter, ("decimal", "Decimal"): Decimal}
+_OURS = ("audit_ledger.", "protocols.")
+_ALSO = {
+    ("copyreg", "_reconstructor"),
+    ("builtins", "object"),
+    ("builtins", "set"),
+    ("builtins", "frozenset"),
+    ("builtins", "bytearray"),
+}
+
+
+@cache
+def rules_hash() -> bytes:
+    """Of the source of everything that a verdict depends on: a state of other rules says nothing about these."""
+    found = hashlib.sha256()
+    for package in (Path(__file__).parent, Path(next(iter(protocols.__path__)))):
+        for path in sorted(package.rglob("*.py")):
+            found.update(hashlib.sha256(path.read_bytes()).digest())
+    return found.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """See the module's docstring."""
+
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def note(self) -> bytes | None:
+        """The newest checkpoint that was verified before. Raises RolledBack when a mirror has lost it."""
+        path = self.log / CHECKPOINT_PATH
+        if path.exists():
+            return path.read_bytes()
+        if self.log.exists() and (self.folder / "state").exists():
+            raise RolledBack(f"mirror {self.folder}: its checkpoint is missing; move the folder away, and begin a new mirror")
+        return None
+
+    def load(self, trust: TrustFile, size: int, root: bytes) -> Replay | None:
+        """The replay at this verified size; None where there is none that can be relied on."""
+        try:
+            raw = (self.folder / "state").read_bytes()
+        except OSError:
+            return None
+        head = _head(trust, size, root)
+        digest, body = raw[len(head) : len(head) + 32], raw[len(head) + 32 :]
+        if not raw.startswith(head) or hashlib.sha256(body).digest() != digest:
+            return None
+        kept = _Reader(io.BytesIO(body)).load()
+        view: LedgerView = kept["view"]
+        view.roots, view.seen_ids, view.ended = (
+            Roots.decode(kept["roots"]), Digests.decode(kept["seen"]), Digests.decode(kept["ended"]),
+        )  # fmt: skip
+        return Replay(view, stack=TileStack(kept["levels"]), kinds=kept["kinds"], findings=kept["findings"])
+
+    def save(self, trust: TrustFile, replay: Replay, note: bytes) -> None:
+        """Keeps what was verified. The checkpoint goes last: without it the state belongs to nothing."""
+        view = replay.view
+        roots, seen, ended = view.roots, view.seen_ids, view.ended
+        kept: dict[str, Any] = {
+            "roots": roots.encode(),
+            "seen": seen.encode(),
+            "ended": ended.encode(),
+            "levels": replay.stack.levels,
+        }
+        view.roots, view.seen_ids, view.ended = Roots(), Digests(), Digests()  # encoded above, in a tenth of the room
+        try:
+            body = pickle.dumps({**kept, "view": view, "kinds": replay.kinds, "findings": replay.findings}, protocol=5)
+        finally:
+            view.roots, view.seen_ids, view.ended = roots, seen, ended
+        head = _head(trust, replay.stack.size, replay.stack.root())
+        _write(self.folder / "state", head + hashlib.sha256(body).digest() + body)
+        _write(self.folder / "notes" / f"{replay.stack.size:012d}-{replay.stack.root().hex()[:16]}.note", note)
+        _write(self.log / CHECKPOINT_PATH, note)
+
+    def save_evidence(self, notes: tuple[bytes, bytes]) -> list[Path]:
+        return write_evidence(self.folder / "evidence", notes)
+
+
+def write_evidence(folder: Path, notes: tuple[bytes, bytes]) -> list[Path]:
+    """Two checkpoints, byte for byte, named by their content."""
+    paths = [folder / f"{hashlib.sha256(each).hexdigest()[:16]}.note" for each in notes]
+    for path, note in zip(paths, notes, strict=True):
+        _write(path, note)
+    return paths
+
+
+def _head(trust: TrustFile, size: int, root: bytes) -> bytes:
+    return _MAGIC + rules_hash() + trust.entry0 + size.to_bytes(8, "big") + root
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+class _Reader(pickle.Unpickler):
+    """Makes what this project's own classes are made of, and nothing that runs."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _PLAIN:
+            return _PLAIN[(module, name)]
+        found = super().find_class(module, name) if module.startswith(_OURS) or (module, name) in _ALSO else None
+        if not isinstance(found, type) and (module, name) not in _ALSO:
+            raise Malformed(f"mirror: a state holds no {module}.{name}; somebody else wrote it")
+        return found
