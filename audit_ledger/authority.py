@@ -4,6 +4,8 @@
 - The auditor's `approval` and `service` keys count when the root signed them.
 - A hospital's or bureau's `identity` key counts when it signed its own entry (possession) and an approval key signed it too; a
   legal identity is admitted for one subject only, a key for one subject and use only.
+- An identity key is replaced without the auditor when the key in force signs its successor, with the same licence and rights. The
+  coordinator's is replaced so, or where it is lost by the auditor's root.
 - A revoked key speaks no more from its revocation on; the auditor may revoke any key but the root, a party its own.
 - The coordinator states no role but its own.
 """
@@ -136,12 +138,25 @@ class Authority:
             if not self.is_signed_by(signed, add.subject, "root"):
                 yield Finding(index, Rule.SIGNATURE, "an auditor's key is signed by the auditor's root")
             return
-        if subject.role is Role.COORDINATOR or add.use != "identity":
-            yield Finding(index, Rule.ROLE, "hospitals and bureaux have identity keys; the coordinator's stands in entry 0")
-        if self.root is None or not self.is_signed_by(signed, self.root.auditor, "approval"):
-            yield Finding(index, Rule.SIGNATURE, "an admission carries the auditor's second signature")
+        if add.use != "identity" or (subject.role is Role.COORDINATOR and not self._is_own_coordinator(add)):
+            yield Finding(index, Rule.ROLE, "hospitals, bureaux and the coordinator of entry 0 have identity keys, and no others")
+        second = "root" if subject.role is Role.COORDINATOR else "approval"
+        is_admitted = self.root is not None and self.is_signed_by(signed, self.root.auditor, second)
+        if not is_admitted and not self._is_successor(signed, add):
+            yield Finding(index, Rule.SIGNATURE, "an admission carries the auditor's signature too, a successor its predecessor's")
+        if subject.role is Role.COORDINATOR:
+            return
         if add.licence is None or self._is_licence_taken(add.subject, add.licence):
             yield Finding(index, Rule.LICENCE, "a legal identity and licence, for one subject only")
+
+    def _is_own_coordinator(self, add: KeyAdd) -> bool:
+        return self.root is not None and (add.subject, add.licence, add.outbreak) == (self.root.coordinator, None, False)
+
+    def _is_successor(self, signed: Signed, add: KeyAdd) -> bool:
+        """Whether the key in force hands over to this one: nothing else about the subject may change by it."""
+        active = self.active(add.subject)
+        same = active is not None and (active.licence, active.may_break_glass) == (add.licence, add.outbreak)
+        return same and active is not None and signed.envelope.is_signed_by(active.key)
 
     def _is_licence_taken(self, subject: str, licence: Licence) -> bool:
         others = [each.licence for each in self.keys.values() if each.licence is not None and each.subject != subject]

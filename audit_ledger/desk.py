@@ -130,7 +130,7 @@ class Desk:
 
     def approval(self, target: str, until: str) -> Envelope:
         """The auditor's yes with this approver's signature, not yet logged."""
-        return self._signed(Approval(**self._head(), target=target, until=until))
+        return self._signed(Approval(**self.head(), target=target, until=until))
 
     def countersign(self, envelope: bytes) -> Envelope:
         """The same approval with this approver's signature too. Raises BadRequest."""
@@ -144,34 +144,35 @@ class Desk:
 
     def state_rule(self, approvers: dict[str, int], outbreak_a_day: int, review_hours: int) -> int:
         """Needs the root key: restore it, state the rule, take it away again."""
-        rule = ApprovalRule(**self._head(), approvers=approvers, outbreak_a_day=outbreak_a_day, review_hours=review_hours)
+        rule = ApprovalRule(**self.head(), approvers=approvers, outbreak_a_day=outbreak_a_day, review_hours=review_hours)
         return self.append(rule.envelope().signed([self.home.key("root")]).encode())
 
     def review(self, target: str, is_in_order: bool, note: str) -> int:
         """The auditor has looked at it. It closes an emergency's due review, and turns a programme or key request down."""
         verdict: Literal["in_order", "not_in_order"] = "in_order" if is_in_order else "not_in_order"
-        return self._state(Review(**self._head(), target=target, verdict=verdict, note=note))
+        return self._state(Review(**self.head(), target=target, verdict=verdict, note=note))
 
     def revoke(self, target: str, reason: str) -> int:
         """An approval by its target's id, or a party's active key by its URI."""
         if not target.startswith("kapok://"):
-            return self._state(Revocation(**self._head(), target=target, reason=reason))
+            return self._state(Revocation(**self.head(), target=target, reason=reason))
         active = self.view().authority.active(str(Identity.parse(target)))
         if active is None:
             raise BadRequest(f"{target}: has no active key in the ledger")
-        return self._state(KeyRevoke(**self._head(), subject=target, key=b64(active.key), reason=reason))
+        return self._state(KeyRevoke(**self.head(), subject=target, key=b64(active.key), reason=reason))
 
     def reject(self, target: str, reason: str) -> int:
         """A query by a refusal; a programme or a key request by a review that finds it not in order."""
         if target not in self.view().questions:
             return self.review(target, False, reason)
         said = Reasoned(code=str(Reason.NOT_APPROVED), expected="the auditor's approval", got=reason, subject="")
-        return self._state(Refused(**self._head(), query=target, reasons=(said,)))
+        return self._state(Refused(**self.head(), query=target, reasons=(said,)))
 
     def hold(self, is_held: bool, reason: str) -> int:
-        return self._state(Hold(**self._head(), is_held=is_held, reason=reason))
+        return self._state(Hold(**self.head(), is_held=is_held, reason=reason))
 
-    def _head(self) -> dict[str, Any]:
+    def head(self) -> dict[str, Any]:
+        """What every statement of this party has."""
         return {
             "log": self.home.trust().policy.logs[0].key.origin,
             "at": stamp(self.now),
@@ -187,14 +188,21 @@ class Desk:
 
 @contextmanager
 def open_desk(home: Home) -> Iterator[Desk]:
-    """Raises Unavailable when the coordinator cannot be reached."""
+    """The auditor's, or a hospital's. Raises Unavailable when the coordinator cannot be reached."""
     config = home.config()
     if not {"link_address", "coordinator"} <= set(config):
-        raise Unavailable(f"{home.path / 'config.toml'}: no coordinator yet; run `kapok-audit enroll` first")
+        raise Unavailable(f"{home.path / 'config.toml'}: no coordinator yet; run `enroll` first")
+    with desk_at(home, str(config["link_address"]), str(config["coordinator"])) as desk:
+        yield desk
+
+
+@contextmanager
+def desk_at(home: Home, address: str, coordinator: str) -> Iterator[Desk]:
+    """Raises Unavailable when the coordinator cannot be reached."""
     try:
-        with open_blocking_channel(home, str(config["link_address"]), str(config["coordinator"])) as channel:
+        with open_blocking_channel(home, address, coordinator) as channel:
             yield Desk(home, link_pb2_grpc.DeskStub(channel))
     except grpc.RpcError as error:
         code = getattr(error, "code", None)
         said = code().name.lower() if callable(code) else "unknown"
-        raise Unavailable(f"coordinator at {config['link_address']}: {said}") from None
+        raise Unavailable(f"coordinator at {address}: {said}") from None

@@ -15,7 +15,7 @@ import structlog
 import typer
 from pydantic import ValidationError
 
-from audit_ledger import decide, examine, tell, watch
+from audit_ledger import decide, examine, renew, tell, watch
 from audit_ledger.bundle import NotAnAnswer
 from audit_ledger.desk import BadRequest
 from audit_ledger.errors import LedgerError
@@ -136,6 +136,7 @@ app.add_typer(decide.app)
 app.add_typer(examine.app)
 app.add_typer(tell.app)
 app.add_typer(watch.app)
+app.add_typer(renew.app)
 
 
 def run(arguments: Sequence[str]) -> int:

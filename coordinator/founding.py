@@ -12,9 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from audit_ledger.cosignature import parse_witness_key
 from audit_ledger.findings import Finding
+from audit_ledger.log.store import LogStore
 from audit_ledger.note import LogKey
 from audit_ledger.party.home import Home
 from audit_ledger.policy import Log, Policy, TrustFile, Witness
+from audit_ledger.succession import hand_over_identity
 from audit_ledger.tree import leaf_hash
 from audit_ledger.view import LedgerView
 from coordinator.config import Config
@@ -22,7 +24,7 @@ from coordinator.errors import CoordinatorError
 from coordinator.transport_ca import CertificateAuthority
 from protocols.canonical import b64
 from protocols.clock import stamp
-from protocols.statements import Root
+from protocols.statements import Root, parse
 
 
 class BadFounding(CoordinatorError):
@@ -81,6 +83,23 @@ def accept_founding(home: Home, path: Path) -> None:
     for index, entry in enumerate(entries):
         home.write(f"founding/entry-{index:02d}.json", entry)
     home.write("trust.policy", TrustFile(policy, leaf_hash(entries[0])).encode())
+
+
+def hand_over(home: Home, config: Config, store: LogStore) -> str:
+    """The coordinator's identity key is followed by a new one, signed by the old; closes `store`. The new fingerprint."""
+    with store:
+        view = LedgerView(home.trust().entry0)
+        for entry in store.entries(0, store.size):
+            view.apply(entry)
+
+        def send(entry: bytes) -> None:
+            signed = parse(entry)
+            if found := view.findings_for(signed):
+                raise CoordinatorError("; ".join(f"{each.rule} {each.detail}" for each in found))
+            store.append([(signed.id, entry)]).result()
+
+        head = {"log": config.origin, "at": stamp(int(time.time())), "by": config.uri}
+        return hand_over_identity(home, config.uri, head, view.authority, send)
 
 
 def _card(path: Path) -> dict[str, str]:

@@ -85,7 +85,7 @@ class Gathering:
             await asyncio.to_thread(self._register.set_offer, question.id, proof, not_after)
         else:
             proof, not_after = row.proof, row.not_after
-        sealing = await self._auditor.sealing(not_after - CONTRACT.window_s)
+        sealing = await self._sealing(not_after - CONTRACT.window_s)
         asked = question.admitted.asked
         offer = link_pb2.Offer(
             query=question.admitted.signed.entry,
@@ -96,6 +96,11 @@ class Gathering:
         )
         question.offer = link_pb2.CoordinatorFrame(offer=offer)
         question.not_after = not_after
+
+    async def _sealing(self, at: int) -> bytes:
+        authority = self._ledger.view.authority
+        service = authority.active(authority.root.auditor, "service") if authority.root else None
+        return await self._auditor.sealing(at, authority.origin, service.key if service else b"")
 
     async def gather_readys(self, question: Question) -> None:
         """Until everybody in the audience answered, or the connected ones did and a grace passed, or the deadline. Raises Ended."""

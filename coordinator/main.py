@@ -30,7 +30,7 @@ from audit_ledger.view import LedgerView
 from audit_ledger.words import words
 from coordinator.config import Config
 from coordinator.errors import CoordinatorError
-from coordinator.founding import accept_founding, draft_root
+from coordinator.founding import accept_founding, draft_root, hand_over
 from coordinator.register import Register
 from coordinator.serve import open_log, serve
 from coordinator.transport_ca import CertificateAuthority
@@ -161,6 +161,16 @@ def witnesses(
     for row in rows:
         print(f"{row['name']}  {row['url']}\n  {row['vkey']}")
     print(SAY("quorum", "门限") + f": {groups.get(policy.quorum, policy.quorum)}")
+
+
+@app.command(epilog="Example: kapok-coordinator rotate --home C")
+@explained
+def rotate(home: HomeOption) -> None:
+    """Replaces the identity key of a stopped coordinator; the old one signs for it. / 更换协调方身份密钥（须先停止）。"""
+    place = Home(home)
+    config = Config.read(place)
+    made = hand_over(place, config, open_log(place, config))
+    _done(SAY(f"the identity key is now {made}; start the coordinator again", f"身份密钥现为 {made}；请重新启动协调方"))
 
 
 @app.command(epilog="Example: kapok-coordinator run --home C")

@@ -4,6 +4,7 @@ The sum leaves the auditor only when its own `opening` entry stands under a cosi
 a crash is answered from its cache, so an opened sum is never lost and never opened for another set.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +18,10 @@ from coordinator.ledger import CityLedger
 from coordinator.members import follow_frames
 from coordinator.register import Contributed
 from protocols.clock import month
+from protocols.errors import BadSignature
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding
+from protocols.secagg.sealing import require_sealing_key
 from protocols.statements import Sealing
 from protocols.v1 import link_pb2, link_pb2_grpc
 
@@ -55,22 +58,29 @@ class Auditor:
         self.address = address
         self._channel = open_channel(home, address, uri)
         self._stub = link_pb2_grpc.OpenerStub(self._channel)
-        self._sealing: dict[str, bytes] = {}
+        self._sealing: dict[str, tuple[bytes, bytes]] = {}
 
     async def close(self) -> None:
         await self._channel.close()
 
-    async def sealing(self, at: int) -> bytes:
-        """The month's sealing certificate (JSON), fetched once a month."""
+    async def sealing(self, at: int, log: str, service: bytes) -> bytes:
+        """The month's sealing certificate (JSON), fetched once a month and again after the auditor's service key was replaced.
+
+        One that the service key in force did not sign is handed on and not kept: hospitals name what is wrong with it.
+        """
         name = month(at)
-        if name not in self._sealing:
-            try:
-                reply = await self._stub.Sealing(link_pb2.SealingRequest(month=name), timeout=TIMEOUT_S)
-            except grpc.RpcError as error:
-                raise AuditorAway(f"{self.address}: {_code(error)}") from None
-            Sealing.model_validate_json(reply.certificate)
-            self._sealing[name] = reply.certificate
-        return self._sealing[name]
+        kept, key = self._sealing.get(name, (b"", b""))
+        if kept and key == service:
+            return kept
+        try:
+            reply = await self._stub.Sealing(link_pb2.SealingRequest(month=name), timeout=TIMEOUT_S)
+        except grpc.RpcError as error:
+            raise AuditorAway(f"{self.address}: {_code(error)}") from None
+        certificate = Sealing.model_validate_json(reply.certificate)
+        with contextlib.suppress(BadSignature):
+            require_sealing_key(certificate, log, service)
+            self._sealing[name] = reply.certificate, service
+        return reply.certificate
 
     async def open(self, request: OpeningRequest, ledger: CityLedger) -> bytes:
         """The sum of the members' seed streams (ring elements). Raises OpeningRefused or AuditorAway."""

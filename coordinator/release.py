@@ -171,9 +171,9 @@ def _proven(ledger: CityLedger, index: int) -> Proven:
 
 def _key_indexes(view: LedgerView, binding: Binding, asker: str) -> list[int]:
     """Entry 0 and the entries of every key whose signature the bundle relies on."""
-    wanted = {asker, *(member.uri for member in binding.members)}
+    wanted, roles = {asker, *(member.uri for member in binding.members)}, (Role.AUDITOR, Role.COORDINATOR)
     keys = view.authority.keys.values()
-    relied = {each.since for each in keys if each.subject in wanted or Identity.parse(each.subject).role is Role.AUDITOR}
+    relied = {each.since for each in keys if each.subject in wanted or Identity.parse(each.subject).role in roles}
     return sorted({0, *relied})
 
 

@@ -45,14 +45,16 @@ def _client(witness: Witness, url: str, published: Note | None, size: int) -> Wi
 
 
 def with_witnesses(trust: TrustFile, config: Config, lines: list[str], quorum: int) -> TrustFile:
-    """The same trust with these witnesses more (`NAME VKEY URL` each) and `quorum` of all. Raises BadConfig."""
+    """The same trust with these witnesses (`NAME VKEY URL`; a known name changes its key) and `quorum` of all. Raises BadConfig."""
     first, *rest = trust.policy.witnesses
-    witnesses = (replace(first, url=first.url or config.witness_url), *rest, *map(_parsed, lines))
+    known = {each.name: each for each in (replace(first, url=first.url or config.witness_url), *rest)}
+    witnesses = tuple({**known, **{each.name: each for each in map(_parsed, lines)}}.values())
+    quorum = quorum or next((each.threshold for each in trust.policy.groups), 1)
     if not len(witnesses) // 2 < quorum <= len(witnesses):
         raise BadConfig(f"quorum: expected more than half of {len(witnesses)} witnesses, got {quorum}")
-    group = Group(GROUP, quorum, tuple(each.name for each in witnesses))
+    groups = (Group(GROUP, quorum, tuple(each.name for each in witnesses)),) if len(witnesses) > 1 else ()
     try:
-        return TrustFile(Policy(trust.policy.logs, witnesses, (group,), GROUP), trust.entry0)
+        return TrustFile(Policy(trust.policy.logs, witnesses, groups, GROUP if groups else witnesses[0].name), trust.entry0)
     except Malformed as error:
         raise BadConfig(str(error)) from None
 

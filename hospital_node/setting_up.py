@@ -1,4 +1,4 @@
-"""`kapok-node init` and `enroll`: a folder with keys and commented files, a certificate, and the fingerprint to read out."""
+"""`kapok-node init`, `enroll`, `rotate`: a folder with keys and commented files, a certificate, the fingerprint to read out."""
 
 import time
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from audit_ledger.desk import open_desk
 from audit_ledger.party.enrol import Invitation, enrol, key_request
 from audit_ledger.party.home import Home
 from audit_ledger.policy import TrustFile
+from audit_ledger.succession import hand_over_identity
 from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, failures, say, show
 from hospital_node.config import CONFIG_FILE, Config
 from hospital_node.dataset import DATASET_FILE, DEFAULT_DATASET
@@ -97,5 +99,20 @@ def enroll(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOptio
             lang,
             f"{config.uri} is enrolled. Read this fingerprint out to the auditor:\n{made}",
             f"{config.uri} 已登记。请向审计方口头核对指纹：\n{made}",
+        )
+        show({"uri": config.uri, "fingerprint": made}, as_json, text)
+
+
+def rotate(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+    """Replace the identity key; the old one signs for the new. Stop the node first. 更换身份密钥（先停止节点）。"""
+    with failures(as_json):
+        place = Home(home.expanduser())
+        config = Config.read(place.path)
+        with open_desk(place) as desk:
+            made = hand_over_identity(place, config.uri, desk.head(), desk.view().authority, desk.append)
+        text = say(
+            lang,
+            f"{config.uri}: start the node again, and read this out to the other hospitals (kapok-node peers accept):\n{made}",
+            f"{config.uri}：请重启节点，并将新指纹告知其他医院（kapok-node peers accept）：\n{made}",
         )
         show({"uri": config.uri, "fingerprint": made}, as_json, text)

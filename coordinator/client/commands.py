@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from audit_ledger.desk import desk_at
 from audit_ledger.party.enrol import Invitation, enrol, key_request
 from audit_ledger.party.home import Home
+from audit_ledger.succession import hand_over_identity
 from coordinator.client import planning, render, training
 from coordinator.client.arguments import day_of, names_of, price_text, seconds_of, trust_bytes
 from coordinator.client.city import Request, noise_of
@@ -88,6 +90,17 @@ def init(
     if not place.has("trust.policy"):
         session.note("init.no_trust", path=place.path / "trust.policy")
     return None
+
+
+@app.command("rotate", help="help.rotate")
+def rotate(ctx: typer.Context, home: HomeFolder = DEFAULT_HOME, lang: LangName = None, as_json: AsJson = False) -> None:
+    session, place = _session(ctx, lang), Home(home)
+    settings = Settings.read(place)
+    with desk_at(place, settings.coordinator_address, settings.coordinator_uri) as desk:
+        made = hand_over_identity(place, settings.uri, desk.head(), desk.view().authority, desk.append)
+    if as_json:
+        return session.show_json({"uri": settings.uri, "fingerprint": made})
+    return session.show(session.say("rotate.done", uri=settings.uri, fingerprint=made))
 
 
 @app.command("catalog", help="help.catalog")

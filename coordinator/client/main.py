@@ -37,6 +37,7 @@ EXAMPLES = {
     "query": "kapok query ili.sql --programme ILI --sd 20 --out ili.csv --chart ili.png",
     "train": "kapok train admission.json --rounds 6 --sd 16",
     "answers": "kapok answers 3f2a --chart ili.png",
+    "rotate": "kapok rotate --home ~/.kapok",
     "cancel": "kapok cancel 3f2a",
     "resume": "kapok resume 3f2a",
 }

@@ -255,6 +255,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "help.preview": ("提问前查看价格与误差。", "Show what a question would cost and how wrong its answer may be."),
     "help.query": ("提问并等待已核验的答案。", "Ask, and wait for the verified answer."),
     "help.answers": ("列出或重看已有答案。", "List the answers on this machine, or show one again."),
+    "help.rotate": ("更换身份密钥，由旧密钥签署。", "Replace the identity key; the old one signs for the new."),
+    "rotate.done": ("{uri}：身份密钥已更换\n{fingerprint}", "{uri}: the identity key is replaced\n{fingerprint}"),
     "help.cancel": ("取消问题。", "Cancel a question."),
     "help.train": ("在所有医院的记录上拟合模型，逐轮加噪。", "Fit a model over all hospitals, by private rounds."),
     "fit.title": ("{outcome} 的逻辑回归，{rounds} 轮", "logistic regression of {outcome}, {rounds} rounds"),

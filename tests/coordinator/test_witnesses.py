@@ -223,5 +223,11 @@ def test_the_operator_adds_witnesses_by_a_command(city: City, tmp_path: Path) ->
     assert [each.url for each in policy.witnesses] == ["http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3"]
     assert not policy.is_quorum(frozenset({"gz"}))
     assert policy.is_quorum(frozenset({"gz", "w1"}))
+    fresh = f"w1 {witness_key('w1', key('w1, new')).encode()} http://127.0.0.1:9"
+    assert CliRunner().invoke(app, ["witnesses", "--home", str(home.path), "--add", fresh]).exit_code == 0
+    changed = home.trust().policy
+    assert [each.name for each in changed.witnesses] == ["gz", "w0", "w1"]
+    assert changed.witnesses[2].key.vkey.encode() in fresh, "a known name changes its key, the quorum stays"
+    assert not changed.is_quorum(frozenset({"gz"}))
     shown = CliRunner().invoke(app, ["witnesses", "--home", str(home.path), "--json"])
     assert '"witnesses": "2 / 3"' in shown.stdout

@@ -1,0 +1,70 @@
+"""Keys over time: how a key hands over to its successor, in an order that a crash at any point leaves able to go on.
+
+1. The successor is made and on disk as `keys/<name>.next.key` before anything names it.
+2. The ledger takes its `key` entry, signed by the successor (possession) and the key in force (the auditor's own: by the root).
+3. An auditor's old key is revoked; an identity key is replaced by its successor's entry itself.
+4. The file takes the old key's place, and the old key is gone.
+Run again after a crash, each step that is done already is left out. The party's program reads the new key at its next start.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from audit_ledger.authority import Authority
+from audit_ledger.desk import BadRequest, Desk
+from audit_ledger.party.home import Home
+from protocols.canonical import b64
+from protocols.identity import SigningKey, fingerprint
+from protocols.statements import KeyAdd, KeyRevoke, Statement
+
+Send = Callable[[bytes], Any]
+
+
+def successor(home: Home, name: str) -> SigningKey:
+    """The key that will follow `keys/<name>.key`: made now, or left by a run before."""
+    made = f"{name}.next"
+    return home.key(made) if home.has(f"keys/{made}.key") else home.create_key(made)
+
+
+def take_over(home: Home, name: str) -> None:
+    """The successor becomes the key. The old one is no longer on this disk."""
+    keys = home.path / "keys"
+    (keys / f"{name}.next.key").replace(keys / f"{name}.key")
+    folder = os.open(keys, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def hand_over_identity(home: Home, uri: str, head: dict[str, Any], authority: Authority, send: Send) -> str:
+    """A hospital's, bureau's or the coordinator's identity key; the new fingerprint. Raises BadRequest, and what `send` raises."""
+    old, new, active = home.key("identity"), successor(home, "identity"), authority.active(uri)
+    if active is None or active.key not in (old.public, new.public):
+        raise BadRequest(f"{uri}: the key in {home.path} is not the one in force; ask the auditor for a new admission")
+    if active.key == old.public:
+        named: dict[str, Any] = {"action": "add", "subject": uri, "use": "identity", "key": b64(new.public)}
+        send(_signed(KeyAdd(**head, **named, licence=active.licence, outbreak=active.may_break_glass), new, old))
+    take_over(home, "identity")
+    return fingerprint(new.public)
+
+
+def hand_over_auditors(desk: Desk, use: str) -> str:
+    """The auditor's `approval` or `service` key; needs the root key at hand. The new fingerprint."""
+    home, head = desk.home, desk.head()
+    root, old, new = home.key("root"), home.key(use), successor(home, use)
+    authority = desk.view().authority
+    if new.public not in authority.keys:
+        named = {"action": "add", "subject": head["by"], "use": use, "key": b64(new.public), "licence": None, "outbreak": False}
+        desk.append(_signed(KeyAdd.model_validate({**head, **named}), new, root))
+    before = authority.keys.get(old.public)
+    if before is not None and before.until is None:
+        revoke = KeyRevoke(**head, subject=head["by"], key=b64(old.public), reason="replaced by its successor")
+        desk.append(_signed(revoke, root))
+    take_over(home, use)
+    return fingerprint(new.public)
+
+
+def _signed(statement: Statement, *signers: SigningKey) -> bytes:
+    return statement.envelope().signed(signers).encode()
