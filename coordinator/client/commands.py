@@ -14,6 +14,7 @@ from coordinator.client import planning, render, training
 from coordinator.client.arguments import day_of, names_of, price_text, seconds_of, trust_bytes
 from coordinator.client.city import Request, noise_of
 from coordinator.client.errors import BadUsage
+from coordinator.client.further import Further, Population
 from coordinator.client.question import read_question
 from coordinator.client.session import Session
 from coordinator.client.settings import Settings
@@ -55,6 +56,9 @@ Cells = Annotated[int | None, typer.Option("--cells-per-patient", min=1, help="o
 Clamp = Annotated[int | None, typer.Option("--clamp", min=1, help="opt.clamp")]
 OutFile = Annotated[Path | None, typer.Option("--out", help="opt.out")]
 ChartFile = Annotated[Path | None, typer.Option("--chart", help="opt.chart")]
+TopCells = Annotated[int | None, typer.Option("--top", min=1, max=1000, help="opt.top")]
+ChiSquare = Annotated[bool, typer.Option("--chi-square", help="opt.chi_square")]
+PopulationFile = Annotated[Path | None, typer.Option("--population", help="opt.population")]
 ShowAll = Annotated[bool, typer.Option("--all", help="opt.all")]
 
 DEFAULT_HOME = Path.home() / ".kapok"
@@ -206,6 +210,9 @@ def query(
     valid: Valid = None,
     cells_per_patient: Cells = None,
     clamp: Clamp = None,
+    top: TopCells = None,
+    chi_square: ChiSquare = False,
+    population: PopulationFile = None,
     out: OutFile = None,
     chart_file: ChartFile = None,
     show_all: ShowAll = False,
@@ -215,6 +222,8 @@ def query(
 ) -> None:
     session, spec = _session(ctx, lang), read_question(question, cells_per_patient, clamp)
     require_files(out, chart_file)
+    further = Further(top, chi_square, Population.read(population) if population else None)
+    further.require(spec)
     if chart_file:
         from coordinator.client import chart  # half a second of import that only charts need
 
@@ -225,7 +234,7 @@ def query(
         id_, envelope = city.sign(city.plan(request))
         with watching(session, id_, is_quiet=as_json) as waiting:
             answer = city.send(id_, envelope, waiting.watch)
-    present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
+    present(session, answer, out, chart_file, further, is_whole=show_all, as_json=as_json)
 
 
 @app.command("train", help="help.train")
@@ -251,6 +260,9 @@ def train(
 def answers(
     ctx: typer.Context,
     start: Annotated[str | None, typer.Argument(metavar="[ID]", help="opt.id")] = None,
+    top: TopCells = None,
+    chi_square: ChiSquare = False,
+    population: PopulationFile = None,
     out: OutFile = None,
     chart_file: ChartFile = None,
     show_all: ShowAll = False,
@@ -260,6 +272,7 @@ def answers(
 ) -> None:
     session = _session(ctx, lang)
     require_files(out, chart_file)
+    further = Further(top, chi_square, Population.read(population) if population else None)
     with session.connect(home) as city:
         if start is None:
             return list_answers(session, city, as_json=as_json)
@@ -267,7 +280,8 @@ def answers(
         if is_fit(city, id_) and id_ in city.shelf.answers():
             return show_fit(session, training.fitted(city.shelf.answer(id_), id_, city), as_json=as_json)
         answer = city.answer(id_)
-    return present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
+    further.require(answer.verified.spec)
+    return present(session, answer, out, chart_file, further, is_whole=show_all, as_json=as_json)
 
 
 @app.command("resume", help="help.resume")
@@ -290,7 +304,7 @@ def resume(
             return
         with watching(session, id_, is_quiet=as_json) as waiting:
             answer = city.resume(id_, waiting.watch)
-    present(session, answer, out, chart_file, is_whole=show_all, as_json=as_json)
+    present(session, answer, out, chart_file, Further(), is_whole=show_all, as_json=as_json)
 
 
 @app.command("cancel", help="help.cancel")

@@ -5,6 +5,21 @@ from coordinator.client.reasons import REASONS
 _ANSWER: dict[str, tuple[str, str]] = {
     "answer.id": ("问题 {id}", "question {id}"),
     "answer.total": ("全部单元格之和", "sum of all cells"),
+    "answer.top": (
+        "最大的 {k} 个单元格（区间对全部单元格同时成立）",
+        "the {k} largest cells (intervals hold for all at once)",
+    ),
+    "answer.first": (
+        "显示前 {shown} 个单元格，共 {of} 个；全部显示请加 --all",
+        "first {shown} of {of} cells; --all shows all",
+    ),
+    "answer.certain": ("确定在内", "certainly among them"),
+    "answer.maybe": ("可能", "perhaps"),
+    "answer.per_100k": ("每 10 万人", "per 100,000 residents"),
+    "answer.chi_square": (
+        "两键独立性检验：χ² = {statistic}，p = {p}（模拟 {trials} 次，计入噪声；一名患者若计入多格，p 偏小）",
+        "independence: chi-square {statistic}, p = {p} ({trials} noisy tables; too small if patients are in several cells)",
+    ),
     "answer.level": ("按{keys}合计（与各单元格一致）", "by {keys} (consistent with the cells)"),
     "answer.untold": ("噪声过大，无法判断", "lost in noise"),
     "answer.cut": (
@@ -174,6 +189,20 @@ _ERRORS: dict[str, tuple[str, str]] = {
         "{place}：需要 title、question（带起止日期）、every（day、week、month）、sd、price、epsilon 之一，及 purpose",
         "{place}: expected a title, a question with a period, every (day, week, month), one of sd, price, epsilon, and a purpose",
     ),
+    "error.population": (
+        "{place}：人口文件应有 population 列与分组键列，每行一个正整数，单元格不重复",
+        "{place}: expected a column population and columns of keys, a positive whole number in each row, no cell twice",
+    ),
+    "error.population_keys": (
+        "人口文件的列 {keys} 应是问题的分组键（{known}），且首个统计量为计数",
+        "the census has columns {keys}, expected keys of the question ({known}), whose first measure is a count",
+    ),
+    "error.population_cell": ("人口文件缺少：{cell}", "the census has no residents for {cell}"),
+    "error.top": ("--top 需要分组键，且首个统计量为计数", "--top needs keys, and a count as first measure"),
+    "error.chi_square": (
+        "--chi-square 需要恰好两个分组键、首个统计量为计数、不带合计",
+        "--chi-square needs exactly two keys, a count as first measure, and no totals",
+    ),
     "error.format": ("{path}：文件名应以 {known} 之一结尾", "{path}: expected a name that ends in one of {known}"),
     "error.no_series": (
         "图表需要时间轴：按 week 或 month 分组",
@@ -295,6 +324,12 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "opt.clamp": ("COUNT(*) 每位患者每单元格最多行数", "rows of a patient that COUNT(*) counts, per block and cell"),
     "opt.all": ("显示全部单元格", "show every cell"),
     "opt.plan_file": ("常设问题文件（.toml，见 README）", "a .toml file of standing questions (see the README)"),
+    "opt.top": ("另列最大的 N 个单元格，区间同时成立", "also the N largest cells, with intervals that hold together"),
+    "opt.chi_square": ("检验两个分组键是否相关（计入噪声）", "whether the two keys are associated, the noise counted in"),
+    "opt.population": (
+        "人口普查 CSV（population 列与各分组键）：每 10 万人率",
+        "a census CSV (population, and keys by code): rates per 100,000",
+    ),
     "opt.fit": ("拟合说明文件(.json 或 .toml)", "a fit's .json or .toml file"),
     "opt.rounds": ("牛顿迭代轮数，一并计价", "Newton rounds, charged together"),
     "opt.fit_sd": (

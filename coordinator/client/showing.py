@@ -8,11 +8,12 @@ from typing import Any
 
 import typer
 
-from coordinator.client import export, render, training
+from coordinator.client import export, reading, render, training
 from coordinator.client.advice import advice
 from coordinator.client.city import Answer, City, Plan
 from coordinator.client.desk import State, Step
 from coordinator.client.errors import NotGiven, Unreachable, Unverified
+from coordinator.client.further import Further
 from coordinator.client.session import Session, Waiting
 from coordinator.client.wording import decimal
 
@@ -109,12 +110,23 @@ def watching(session: Session, id_: str, *, is_quiet: bool) -> Iterator[Waiting]
         raise
 
 
-def present(session: Session, answer: Answer, out: Path | None, chart_file: Path | None, *, is_whole: bool, as_json: bool) -> None:
+def present(
+    session: Session,
+    answer: Answer,
+    out: Path | None,
+    chart_file: Path | None,
+    further: Further,
+    *,
+    is_whole: bool,
+    as_json: bool,
+) -> None:
     given = answer.verified
     if as_json:
-        session.show_json(export.as_json(given))
+        session.show_json(export.as_json(given) | reading.further_json(given, further))
     else:
         session.show(render.answer(given, session.say, is_whole=is_whole))
+        for part in reading.further_parts(given, further, session.say, is_whole=is_whole):
+            session.show(part)
     if out:
         export.write(given, out, session.say)
         session.note("answer.written", path=out)
