@@ -74,7 +74,15 @@ def approver(
 def _request(place: Home, invitation: Invitation) -> None:
     if Identity.parse(invitation.uri).role is not Role.AUDITOR:
         fail(USAGE, say(f"the invitation is for {invitation.uri}, not an auditor", f"邀请属于 {invitation.uri}，不是审计方"))
-    made = place.create_key("approval")
+    if place.has("tls/cert.pem"):
+        fail(
+            USAGE,
+            say(
+                f"{place.path}: enrolled already; an approver has a folder of its own",
+                f"{place.path}：已登记；批准人应有自己的目录",
+            ),
+        )
+    made = place.key("approval") if place.has("keys/approval.key") else place.create_key("approval")
     enrol(place, invitation, b"")
     link = {"uri": invitation.uri, "name": Identity.parse(invitation.uri).name, "coordinator": invitation.coordinator}
     link |= {"link_address": invitation.link_address, "origin": invitation.origin}

@@ -28,6 +28,7 @@ from protocols.identity import SigningKey
 from tests.support.certificates import Authority
 from tests.support.city import AUDITOR, BUREAU, COORDINATOR, EMERGENCY, ORIGIN, City, Question, key
 from tests.support.desk import CityDesk, serve_desk
+from tests.support.enrolment import open_door
 
 H1, H2 = "kapok://hospital/h01", "kapok://hospital/h02"
 NEW = key("a successor")
@@ -197,6 +198,20 @@ def test_the_root_takes_on_another_approver(city: City, office: Home, tmp_path: 
     assert run(["approver", str(request), "--home", str(office.path)]) == 2
     assert run(["approver", "--home", str(office.path)]) == 2
     assert city.findings() == []
+
+
+@pytest.mark.wire
+def test_an_approver_makes_a_folder_of_its_own_and_a_request_that_the_root_can_sign(city: City, tmp_path: Path) -> None:
+    place, second = tmp_path / "B", ["approver", "--home", str(tmp_path / "B"), "--invite"]
+    with open_door() as door:
+        assert run([*second, str(door.invite(AUDITOR, tmp_path, "twice"))]) == 3, "a token that is not good"
+        assert run([*second, str(door.invite(BUREAU, tmp_path))]) == 2
+        assert run([*second, str(door.invite(AUDITOR, tmp_path))]) == 0, "it goes on with the key it made"
+        assert run([*second, str(door.invite(AUDITOR, tmp_path))]) == 2, "a folder is one party's"
+    envelope = st.parse((place / "approver.json").read_bytes()).envelope
+    assert found(city, envelope.signed([city.root]).encode()) == set()
+    assert found(city, envelope.encode()) == {Rule.SIGNATURE}
+    assert Home(place).config()["coordinator"] == COORDINATOR
 
 
 @pytest.mark.wire

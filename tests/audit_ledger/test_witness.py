@@ -151,6 +151,16 @@ def test_logs_do_not_mix(tmp_path: Path) -> None:
     store.close()
 
 
+def test_a_log_that_another_process_trusted_meanwhile_is_cosigned_without_a_restart(tmp_path: Path) -> None:
+    store, beside = open_witness(tmp_path), open_witness(tmp_path)
+    assert store.add_checkpoint(body_of(0, 3, OTHER)).status == HTTPStatus.NOT_FOUND
+    beside.trust(OTHER)
+    assert store.add_checkpoint(body_of(0, 3, OTHER)).status == HTTPStatus.OK
+    assert {each.origin for each in store.logs()} == {known.ORIGIN, OTHER.origin}
+    for each in (store, beside):
+        each.close()
+
+
 def test_a_pinned_log_starts_from_its_pin_only(tmp_path: Path) -> None:
     store = open_witness(tmp_path)
     store.pin(Checkpoint(known.ORIGIN, 6, TREE.root(6)))

@@ -3,18 +3,14 @@
 import json
 import re
 import string
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import click
-import grpc
 import pytest
 
 import coordinator.client as package
 import kapok
 from audit_ledger.party.channel import server_name
-from audit_ledger.party.enrol import Invitation
 from audit_ledger.party.home import Home
 from coordinator.client.city import connect
 from coordinator.client.main import EXAMPLES, program, run
@@ -26,8 +22,8 @@ from protocols.canonical import b64
 from protocols.identity import fingerprint
 from protocols.query import Language
 from protocols.refusal import Reason
-from protocols.v1 import link_pb2, link_pb2_grpc
 from tests.support.city import BUREAU, COORDINATOR, ORIGIN
+from tests.support.enrolment import Door, open_door
 
 CHINESE = Say(Language.ZH)
 WRONG = "SELECT wek, COUNT(*)\nFROM visit WHERE date >= DATE '2026-01-01' AND date < DATE '2026-02-01' GROUP BY wek"
@@ -173,43 +169,14 @@ def test_kapok_exports_a_small_client():
         kapok.connect("/nonexistent/home")
 
 
-class Door(link_pb2_grpc.EnrolmentServicer):
-    """Signs for one token, as the coordinator's enrolment does."""
-
-    def __init__(self, ca: CertificateAuthority) -> None:
-        self.ca, self.requests = ca, list[bytes]()
-
-    def Enrol(self, request: link_pb2.EnrolRequest, context: Any) -> link_pb2.EnrolReply:
-        if request.token != "once":
-            return link_pb2.EnrolReply(refusals=[link_pb2.Reason(code="enrolment.token")])
-        self.requests.append(request.key_request)
-        return link_pb2.EnrolReply(certificate=self.ca.sign_request(request.uri, request.csr))
-
-
 @pytest.fixture
-def door(tmp_path):
-    ca = CertificateAuthority.create(ORIGIN)
-    servicer, server = Door(ca), grpc.server(ThreadPoolExecutor(max_workers=2))
-    link_pb2_grpc.add_EnrolmentServicer_to_server(servicer, server)
-    key, certificate = ca.issue_own(COORDINATOR)
-    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, certificate)]))
-    server.start()
-    yield servicer, f"127.0.0.1:{port}"
-    server.stop(0).wait()
+def door():
+    with open_door() as opened:
+        yield opened
 
 
-def _invite(path: Path, door: tuple[Door, str], token: str = "once") -> str:
-    invitation = Invitation(
-        uri=BUREAU,
-        origin=ORIGIN,
-        coordinator=COORDINATOR,
-        link_address="127.0.0.1:1",
-        enrol_address=door[1],
-        ca_pem=door[0].ca.pem().decode(),
-        token=token,
-    )
-    (path / f"{token}.json").write_text(invitation.model_dump_json())
-    return str(path / f"{token}.json")
+def _invite(path: Path, door: Door, token: str = "once") -> str:
+    return str(door.invite(BUREAU, path, token))
 
 
 @pytest.mark.wire
@@ -221,7 +188,7 @@ def test_init_enrols_and_prints_the_fingerprint_the_auditor_compares(tmp_path, d
     assert _run("init", "--invite", _invite(tmp_path, door), "--name", "cdc", *args) == 0
     public = home.key("identity").public
     assert fingerprint(public) in capsys.readouterr().out
-    request = st.parse(door[0].requests[0]).statement
+    request = st.parse(door.requests[0]).statement
     assert isinstance(request, st.KeyAdd)
     assert (request.subject, request.key, request.outbreak) == (BUREAU, b64(public), True)
     assert request.licence == st.Licence(legal_name="广州市疾控中心", number="12440100")
@@ -233,7 +200,7 @@ def test_init_enrols_and_prints_the_fingerprint_the_auditor_compares(tmp_path, d
 @pytest.mark.wire
 def test_a_door_that_cannot_be_reached_is_no_refusal_and_keeps_the_key(tmp_path, door):
     args = ("--legal-name", "x", "--licence", "1", "--home", str(tmp_path / "home"))
-    away = (door[0], "127.0.0.1:1")
+    away = Door(door.ca)
     assert _run("init", "--invite", _invite(tmp_path, away), *args) == 3
     made = Home(tmp_path / "home").key("identity").public
     assert _run("init", "--invite", _invite(tmp_path, door), *args) == 0
@@ -244,7 +211,7 @@ def test_a_door_that_cannot_be_reached_is_no_refusal_and_keeps_the_key(tmp_path,
 def test_a_trust_file_that_is_none_is_refused_before_anything_is_made(tmp_path):
     (tmp_path / "trust").write_text("# no policy\n")
     ca = CertificateAuthority.create(ORIGIN)
-    invite = _invite(tmp_path, (Door(ca), "127.0.0.1:1"))
+    invite = _invite(tmp_path, Door(ca))
     args = ("--legal-name", "x", "--licence", "1", "--home", str(tmp_path / "home"), "--trust", str(tmp_path / "trust"))
     assert _run("init", "--invite", invite, *args) == 2
     assert not (tmp_path / "home").exists()
