@@ -98,6 +98,12 @@ class SplitView(TreeMismatch):
         return str(self.args[0])
 
 
+class Damaged(Tampering):
+    """A file of the append path does not hold what was written into it; the message names the file."""
+
+    code = "ledger.damaged"
+
+
 class RolledBack(Tampering):
     """Our own durable state is older than what we have published or had cosigned."""
 
@@ -236,3 +242,9 @@ class WitnessStopped(WitnessError):
     """The witness could not make its memory durable; it answers nobody until it is opened anew."""
 
     code = "ledger.witness_stopped"
+
+
+class WitnessDamaged(WitnessError):
+    """What the witness remembers is not what it once cosigned; it does not start on it."""
+
+    code = "ledger.witness_damaged"

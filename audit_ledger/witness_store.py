@@ -7,6 +7,8 @@ Rules
   taken as it comes, so pin a log that is already in use.
 - Sizes never shrink (trigger). A database restored from a backup does forget: the log's side notices (WitnessBehind),
   and only an operator can settle it, with `pin`.
+- It does not start on a memory that does not hold what it once cosigned (WitnessDamaged), and does not cosign with a clock that
+  went back behind its last cosignature by more than a minute: its time is the only one that no log claims.
 """
 
 import sqlite3
@@ -18,10 +20,12 @@ from pathlib import Path
 
 from audit_ledger.checkpoint import Checkpoint
 from audit_ledger.cosignature import WitnessKey
-from audit_ledger.errors import WitnessStopped
+from audit_ledger.errors import BadSignature, Malformed, WitnessDamaged, WitnessStopped
 from audit_ledger.log import Disk
 from audit_ledger.note import LogKey, Note, Signer
 from audit_ledger.witness import Admitted, Answer, admit, extend
+
+CLOCK_STEP_S = 60  # what a clock that is being set may step back
 
 Clock = Callable[[], int]
 """Gives POSIX seconds."""
@@ -49,10 +53,18 @@ class WitnessStore:
         self._is_stopped = False
         self._turn = threading.Lock()
         self._database = sqlite3.connect(database, isolation_level=None, check_same_thread=False)
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=FULL")
-        self._database.executescript(_SCHEMA)
-        self._logs = self._load_logs()
+        try:
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=FULL")
+            self._database.executescript(_SCHEMA)
+            self._logs = self._load_logs()
+            self._demand_sound()
+        except (sqlite3.DatabaseError, Malformed, BadSignature, WitnessDamaged) as cause:
+            self._database.close()
+            raise WitnessDamaged(
+                f"witness database {database.name} is damaged: {cause}. Put it away, start with an empty one, and pin every log at"
+                " its published checkpoint, compared by hand"
+            ) from cause
 
     def trust(self, log: LogKey) -> None:
         """Cosign for this log from now on. Nothing happens when it is trusted already."""
@@ -120,12 +132,35 @@ class WitnessStore:
         with self._turn:
             self._logs = self._load_logs()
 
+    def _demand_sound(self) -> None:
+        """Every remembered tree is the one that was cosigned, or was pinned by hand."""
+        (verdict,) = self._database.execute("PRAGMA integrity_check(1)").fetchone()
+        if verdict != "ok":
+            raise WitnessDamaged(verdict)
+        for origin, named, size, root, note in self._database.execute("SELECT origin, origin_hash, size, root, note FROM latest"):
+            if named != origin_hash(origin):
+                raise WitnessDamaged(f"origin {origin!r} under another name")
+            if note is not None and not self._has_cosigned(note, Checkpoint(origin, size, root)):
+                raise WitnessDamaged(f"size {size} of {origin!r} is not what was cosigned")
+
+    def _has_cosigned(self, note: bytes, tree: Checkpoint) -> bool:
+        parsed = Note.parse(note)
+        return Checkpoint.parse(parsed.text) == tree and self._key.cosigned_at(parsed) is not None
+
+    def _last_time(self, origin: str) -> int:
+        row = self._database.execute("SELECT note FROM latest WHERE origin = ?", (origin,)).fetchone()
+        return (self._key.cosigned_at(Note.parse(row[0])) or 0) if row is not None and row[0] is not None else 0
+
     def _cosign(self, admitted: Admitted) -> Answer:
         refusal = extend(self._latest(admitted.checkpoint.origin), admitted)
         if refusal is not None:
             return refusal
+        now, last = self._clock(), self._last_time(admitted.checkpoint.origin)
+        if now < last - CLOCK_STEP_S:
+            why = f"the witness's clock went back: it shows {now}, its last cosignature {last}\n"
+            return Answer(HTTPStatus.SERVICE_UNAVAILABLE, why.encode())
         text = admitted.note.text
-        line = self._key.cosign(text, self._clock(), self._signer)
+        line = self._key.cosign(text, now, self._signer)
         ours = tuple(line for key in self._logs[admitted.checkpoint.origin] for line in admitted.note.lines_of(key.vkey))
         self._persist(admitted.checkpoint, Note(text, (*ours, line)).encode())
         return Answer(HTTPStatus.OK, line.encode())

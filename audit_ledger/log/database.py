@@ -13,7 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from audit_ledger.errors import LogStopped, RolledBack, WrongLogKey
+from audit_ledger.errors import Damaged, LogStopped, RolledBack, WrongLogKey
 from audit_ledger.log.disk import Disk
 
 KEY_SIZE = 32
@@ -44,11 +44,12 @@ CREATE TRIGGER IF NOT EXISTS checkpoint_is_never_removed BEFORE DELETE ON checkp
 
 
 class LogDatabase:
-    """Written by one thread; read by any, through a second connection."""
+    """Written by one thread; read by any, through a second connection. The open raises what `spoilt` explains."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
         self._disk = disk
         self._write = _connect(path)
+        _demand_whole(self._write)
         self._write.executescript(_SCHEMA)
         self._read = _connect(path)
         self._read.execute("PRAGMA query_only=ON")
@@ -124,6 +125,23 @@ class LogDatabase:
         with self._reading:
             self._read.close()
         self._write.close()
+
+
+_OF_THE_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY}
+
+
+def spoilt(path: Path, cause: sqlite3.DatabaseError) -> LogStopped | Damaged:
+    """What SQLite's error means: a disk that is full or fails is one thing, a file that holds something else is evidence."""
+    if getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _OF_THE_DISK:
+        return LogStopped(f"log database {path.name} cannot be opened: {cause}")
+    return Damaged(f"log database {path.name} is damaged: {cause}")
+
+
+def _demand_whole(connection: sqlite3.Connection) -> None:
+    """The tree finds a changed entry; this finds a changed key or index, on which the identity of entries hangs."""
+    (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

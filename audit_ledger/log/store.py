@@ -16,6 +16,7 @@ Two writers are kept apart by flock on `<database>.lock`.
 """
 
 import fcntl
+import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -24,8 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audit_ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
-from audit_ledger.errors import Busy, LedgerError, LogLocked, LogStopped, NotOurs, RolledBack, TreeMismatch
-from audit_ledger.log.database import KEY_SIZE, LogDatabase
+from audit_ledger.errors import Busy, Damaged, LedgerError, LogLocked, LogStopped, NotOurs, RolledBack, TreeMismatch
+from audit_ledger.log.database import KEY_SIZE, LogDatabase, spoilt
 from audit_ledger.log.disk import Disk
 from audit_ledger.log.folder import PublishedFolder
 from audit_ledger.note import LogKey, Note, Signer
@@ -75,7 +76,7 @@ class LogStore:
         max_waiting: int = MAX_WAITING,
         batch_age_s: float = 0.0,
     ) -> None:
-        """Open, verify, finish what a crash left. Raises LogLocked, WrongLogKey, RolledBack, TreeMismatch, OSError."""
+        """Open, verify, finish what a crash left. Raises LogLocked, WrongLogKey, Damaged, RolledBack, TreeMismatch, OSError."""
         self._key, self._signer = key, signer
         self._max_waiting, self._batch_age_s = max_waiting, batch_age_s
         self._changed = threading.Condition()
@@ -208,7 +209,10 @@ class LogStore:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as cause:
             raise LogLocked(f"log {self._key.origin!r} is open for writing elsewhere") from cause
-        self._database = LogDatabase(database, disk)
+        try:
+            self._database = LogDatabase(database, disk)
+        except sqlite3.DatabaseError as cause:
+            raise spoilt(database, cause) from cause
         try:
             self._database.bind(self._key.vkey.encode())
             self._tree.extend(leaf_hash(entry) for entry in self._database.all_entries())
@@ -216,6 +220,9 @@ class LogStore:
             self._folder = PublishedFolder(folder, disk)
             self._published = self._load_published()
             self._recover()
+        except sqlite3.DatabaseError as cause:
+            self._database.close()
+            raise spoilt(database, cause) from cause
         except BaseException:
             self._database.close()
             raise
@@ -238,7 +245,10 @@ class LogStore:
 
     def _demand_true(self, note: bytes, what: str, limit: int) -> Checkpoint:
         """Raises RolledBack when `note` knows more than we, TreeMismatch when it knows something else."""
-        checkpoint = open_checkpoint(Note.parse(note), [self._key])
+        try:
+            checkpoint = open_checkpoint(Note.parse(note), [self._key])
+        except LedgerError as cause:
+            raise Damaged(f"{what} is not one that this log signed: {cause}") from cause
         if checkpoint.size > limit:
             raise RolledBack(f"{what} has size {checkpoint.size}, our database reaches only to {limit}")
         if checkpoint.root != self._tree.root(checkpoint.size):

@@ -66,6 +66,23 @@ def test_a_growing_log_is_cosigned_and_shown_to_monitors(tmp_path: Path) -> None
     store.close()
 
 
+@pytest.mark.parametrize(("back_s", "status"), [(60, HTTPStatus.OK), (61, HTTPStatus.SERVICE_UNAVAILABLE)])
+def test_a_clock_that_went_back_cosigns_nothing_until_it_is_right(tmp_path: Path, back_s: int, status: HTTPStatus) -> None:
+    store = open_witness(tmp_path)
+    assert store.add_checkpoint(body_of(0, 3)).status == HTTPStatus.OK
+    store.close()
+    store = open_witness(tmp_path, time=known.TIME - back_s)
+    answer = store.add_checkpoint(body_of(3, 7))
+    assert answer.status == status
+    if status != HTTPStatus.OK:
+        assert b"clock went back" in answer.body
+        assert store.latest(known.ORIGIN) == Checkpoint(known.ORIGIN, 3, TREE.root(3))
+        store.close()
+        store = open_witness(tmp_path, time=known.TIME + 1)
+        assert store.add_checkpoint(body_of(3, 7)).status == HTTPStatus.OK
+    store.close()
+
+
 @pytest.mark.parametrize(
     ("body", "status", "why"),
     [

@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 from audit_ledger.init import create_auditor, found
 from audit_ledger.party.home import Home
 from audit_ledger.tree import leaf_hash
+from coordinator.config import Config
 from coordinator.main import app
+from coordinator.serve import open_log
 from protocols.identity import SigningKey
 
 ORIGIN = "gz.kapok.test/2026"
@@ -184,3 +186,16 @@ def test_status_is_one_json_object_for_machines(place: Path) -> None:
 
 def test_keys_on_disk_are_the_draft_s(place: Path) -> None:
     assert isinstance(Home(place).key("log"), SigningKey)
+
+
+def test_a_second_coordinator_on_one_log_does_not_start_and_says_why(place: Path, auditor: Home) -> None:
+    founding = founding_file(auditor, place / "founding" / "draft.json", place / "founding.json")
+    assert run("init", "--home", place, "--founding", founding).exit_code == 0
+    first = open_log(Home(place), Config.read(Home(place)))
+    try:
+        result = run("run", "--home", place)
+    finally:
+        first.close()
+    assert result.exit_code == 3
+    assert "is open for writing elsewhere" in told(result)
+    assert "[ledger.locked]" in told(result)

@@ -161,14 +161,18 @@ def standing(city: City, entry: bytes) -> set[Reason]:
 
 
 def test_what_stood_at_the_offer_is_asked_again_at_every_attempt(city: City) -> None:
-    """Validity and the asker's admission too: a question that has run out is not finished."""
+    """A question that has run out is not finished."""
     entry, _ = offered(city)
     assert standing(city, entry) == set()
     city.now += 86_400 - 1
     assert standing(city, entry) == set()
     city.now += 1
     assert standing(city, entry) == {Reason.EXPIRED}
-    city.now -= 86_400
+
+
+def test_the_asker_s_admission_is_asked_again_at_every_attempt(city: City) -> None:
+    entry, _ = offered(city)
+    assert standing(city, entry) == set()
     city.revoke_key(BUREAU, city.bureau.public)
     assert standing(city, entry) == {Reason.ASKER_UNKNOWN}
 
