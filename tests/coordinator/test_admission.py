@@ -89,6 +89,17 @@ def test_a_programme_whose_approval_was_revoked_admits_nothing(city: City) -> No
     assert reasons(city, query(city)) == {Reason.NOT_APPROVED}
 
 
+def test_an_emergency_is_admitted_from_its_own_asker_and_refused_at_once_while_a_review_is_overdue(city: City) -> None:
+    asker, signer = city.asker("outbreak")
+    emergency = {"purpose": "outbreak", "programme": None}
+    assert reasons(city, query(city, signer, by=asker, **emergency), asker) == set()
+    assert reasons(city, query(city, **emergency)) == {Reason.BREAK_GLASS}
+    Question(city, city.opener(), purpose="outbreak").live()
+    city.now += CONTRACT.review_hours * 3600
+    assert reasons(city, query(city, signer, by=asker, **emergency), asker) == {Reason.REVIEW_OVERDUE}
+    assert reasons(city, query(city)) == set(), "routine questions go on"
+
+
 def test_a_single_question_needs_no_approval_to_be_logged(shared: City) -> None:
     assert reasons(shared, query(shared, purpose="research", programme=None)) == set()
 
