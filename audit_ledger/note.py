@@ -9,6 +9,7 @@ Rules
 - At most 100 signature lines and 1 MiB (the spec: at least 16 lines).
 """
 
+import re
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -27,6 +28,8 @@ KEY_ID_SIZE = 4
 ED25519_KEY_SIZE = 32
 
 _DASH = "— ".encode()
+_CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f]")
+_NO_NAME = re.compile(r"[+\s\x00-\x1f]")
 
 
 class KeyType(IntEnum):
@@ -46,7 +49,7 @@ class Signer(Protocol):
 
 def demand_name(name: str) -> str:
     """`name` if it can name a key, else MalformedNote."""
-    if not name or "+" in name or any(sign.isspace() or sign < " " for sign in name):
+    if not name or _NO_NAME.search(name):
         raise MalformedNote(f"key name is empty or holds a space, a plus or a control character: {name[:80]!r}")
     return name
 
@@ -192,7 +195,7 @@ class Note:
 def _demand_clean(raw: bytes) -> None:
     if len(raw) > MAX_NOTE:
         raise MalformedNote(f"note has {len(raw)} bytes, at most {MAX_NOTE} are read")
-    if any(byte < 0x20 and byte != 0x0A for byte in raw):
+    if _CONTROL.search(raw):
         raise MalformedNote("note holds a control character")
     try:
         raw.decode()

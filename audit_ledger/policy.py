@@ -17,6 +17,7 @@ Rules
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from audit_ledger.checkpoint import Checkpoint, open_checkpoint
 from audit_ledger.cosignature import WitnessKey, parse_witness_key
@@ -104,10 +105,7 @@ class Policy:
 
         Raises MalformedNote, MalformedCheckpoint, UnknownLog and BadSignature. Says nothing of quorum or age.
         """
-        note = Note.parse(raw)
-        checkpoint = open_checkpoint(note, [log.key for log in self.logs])
-        times = {witness.name: witness.key.cosigned_at(note) for witness in self.witnesses}
-        return Cosigned(checkpoint, {name: time for name, time in times.items() if time is not None})
+        return _opened(self, raw)
 
     def accept(self, cosigned: Cosigned, now: int, max_age_s: int | None, tolerance_s: int = FUTURE_TOLERANCE_S) -> Accepted:
         """Judge quorum and age. `max_age_s` None means that any age will do (an archived proof).
@@ -144,6 +142,15 @@ class Policy:
             if self.is_quorum(frozenset(name for name, seen in times.items() if seen >= time)):
                 return time
         return None
+
+
+@lru_cache(16)
+def _opened(policy: Policy, raw: bytes) -> Cosigned:
+    # A note is followed and then stands under every proof of the moment; what does not verify raises and is not kept.
+    note = Note.parse(raw)
+    checkpoint = open_checkpoint(note, [log.key for log in policy.logs])
+    times = {witness.name: witness.key.cosigned_at(note) for witness in policy.witnesses}
+    return Cosigned(checkpoint, {name: time for name, time in times.items() if time is not None})
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from coordinator.members import Member, Members, chunks
 from coordinator.opening import Auditor
 from coordinator.question import Ended, Question
 from coordinator.register import Contributed, Register
+from coordinator.release import spending
 from privacy.filter import encode_charge
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
@@ -183,9 +184,22 @@ class Gathering:
 
     async def _attempt(self, question: Question, bound: Attempt, input_: bytes) -> set[str]:
         """Sends the member set and gathers. Returns who refused, vanished or was too late: nobody, if the attempt is complete."""
+        meanwhile = asyncio.create_task(self._prepare(question, bound.binding))
+        try:
+            return await self._gathered(question, bound, input_)
+        finally:
+            meanwhile.cancel()
+
+    async def _prepare(self, question: Question, binding: Binding) -> None:
+        """What would otherwise wait for the contributions, done while hospitals count: the opener's ledger, the answer's prices."""
+        if binding.round == question.admitted.asked.first_round:
+            await self._auditor.bring_up_to_date(self._ledger)
+            await asyncio.to_thread(spending, question.admitted.asked, binding)
+
+    async def _gathered(self, question: Question, bound: Attempt, input_: bytes) -> set[str]:
         key = (bound.binding.round, bound.binding.attempt)
         question.made[key], question.balked[key] = {}, {}
-        question.member_uris = bound.uris
+        question.member_uris, question.binding = bound.uris, bound.binding
         question.member_frames = _member_frames(bound, input_)
         loop = asyncio.get_running_loop()
         until, sent, away_since = loop.time() + self._timing.contribution_s, dict[str, Member](), dict[str, float]()
@@ -223,13 +237,11 @@ class Gathering:
     async def contributed(self, question: Question, uri: str, header: link_pb2.Contribution, masked: bytes) -> None:
         """A complete contribution arrived on `uri`'s stream."""
         key = (header.round, header.attempt)
-        if key not in question.made or uri not in question.member_uris or key != max(question.made):
-            return
-        last = await asyncio.to_thread(self._register.last_attempt, question.id, header.round)
-        if last is None or last[0] != header.attempt:
+        binding = question.binding
+        if binding is None or (binding.round, binding.attempt) != key or uri not in question.member_uris:
             return
         made = Contributed(uri, header.sealed, header.receipt, header.round_signature, masked)
-        refusals = contribution_refusals(made, Binding.decode(last[1]), question.admitted.asked, self._ledger.view)
+        refusals = contribution_refusals(made, binding, question.admitted.asked, self._ledger.view)
         if refusals:
             question.balked[key][uri] = refusals
         else:

@@ -122,14 +122,19 @@ class CityLedger:
     async def cosigned(self, timeout_s: float = 60.0, other_than: bytes = b"") -> bytes:
         """The cosigned note over at least all that is appended now, another one than `other_than`. Raises AuditorAway."""
         size = self._store.size
+        if self._is_covered(size, other_than):
+            return self.note
         self._wanted.set()
         try:
             async with asyncio.timeout(timeout_s), self._news:
-                await self._news.wait_for(lambda: self.note_size >= size and self.note != other_than)
+                await self._news.wait_for(lambda: self._is_covered(size, other_than))
         except TimeoutError:
             why = f": {self.problem.code}" if self.problem else ""
             raise AuditorAway(f"no cosignature within {timeout_s:.0f} s{why}") from None
         return self.note
+
+    def _is_covered(self, size: int, other_than: bytes) -> bool:
+        return self.note_size >= size and bool(self.note) and self.note != other_than
 
     async def refreshed(self, max_age_s: int = 60) -> bytes:
         """Like `cosigned`, with a witness time that is recent even if nothing was appended."""
@@ -175,7 +180,8 @@ class CityLedger:
 
     async def _publish(self) -> None:
         signed = await asyncio.wrap_future(self._store.request_checkpoint(self._store.size))
-        note, checkpoint = Note.parse(signed), Checkpoint.parse(Note.parse(signed).text)
+        note = Note.parse(signed)
+        checkpoint = Checkpoint.parse(note.text)
         lines = await asyncio.to_thread(self._witness.cosign, signed, self._store.consistency)
         cosigned = note.encode() + lines
         self._trust.policy.evaluate(cosigned, self._clock(), None)

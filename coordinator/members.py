@@ -18,6 +18,7 @@ from protocols.v1 import link_pb2
 log = structlog.get_logger("coordinator.members")
 OUTBOX_FRAMES = 4096
 FOLLOW_BYTES = 1024 * 1024
+CALM_S = 0.25
 
 
 @dataclass(slots=True)
@@ -38,6 +39,7 @@ class Member:
     partial: Partial | None = None
     is_paused: bool = False
     told_note: bytes = b""
+    later: asyncio.TimerHandle | None = None
     listener: Callable[[], None] = lambda: None
 
     def send(self, frame: link_pb2.CoordinatorFrame) -> None:
@@ -47,6 +49,11 @@ class Member:
         except asyncio.QueueFull:
             log.warning("hospital reads too slowly", party=self.uri)
             close(self)
+
+    def catch_up_soon(self, ledger: CityLedger) -> None:
+        """`catch_up` a moment later, so that what one question logs comes in one piece; what depends on it brings it at once."""
+        if self.later is None or self.later.when() <= asyncio.get_running_loop().time():
+            self.later = asyncio.get_running_loop().call_later(CALM_S, self.catch_up, ledger)
 
     def catch_up(self, ledger: CityLedger) -> None:
         """Brings the member to the newest cosigned checkpoint."""

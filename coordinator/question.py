@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from coordinator.admission import Admitted
 from coordinator.register import Contributed
 from protocols.refusal import Refusal
+from protocols.secagg.binding import Binding
 from protocols.statements import Query
 from protocols.v1 import link_pb2
 
@@ -65,6 +66,8 @@ class Question:
     not_after: int = 0
     gone: set[str] = field(default_factory=set)
     member_uris: tuple[str, ...] = ()
+    binding: Binding | None = None
+    """Of the attempt that is under way."""
     is_cancelled: bool = False
     is_gathered: bool = False
     breakdown: Breakdown = field(default_factory=Breakdown)

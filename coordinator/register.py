@@ -75,11 +75,11 @@ class Register:
         return self._thread.submit(work).result()
 
     def _write(self, sql: str, values: Sequence[object]) -> int:
-        def work() -> int:
-            with self._db:
-                return self._db.execute(sql, tuple(values)).rowcount
+        return self._run(lambda: self._write_now(sql, values))
 
-        return self._run(work)
+    def _write_now(self, sql: str, values: Sequence[object]) -> int:
+        with self._db:
+            return self._db.execute(sql, tuple(values)).rowcount
 
     def _read(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
         return self._run(lambda: self._db.execute(sql, tuple(values)).fetchall())
@@ -113,6 +113,10 @@ class Register:
 
     def set_state(self, query: bytes, state: str, now: int) -> None:
         self._write("UPDATE question SET state = ?, changed = ? WHERE query = ?", (state, now, query))
+
+    def note_state(self, query: bytes, state: str, now: int) -> None:
+        """`set_state` on its way to the disk when this returns: a restart finds an open question by any of its open states."""
+        self._thread.submit(self._write_now, "UPDATE question SET state = ?, changed = ? WHERE query = ?", (state, now, query))
 
     def set_refusals(self, query: bytes, refusals: Sequence[Refusal]) -> None:
         """Why the question is about to end, written before its end is."""

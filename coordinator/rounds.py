@@ -189,7 +189,10 @@ class Rounds:
 
     async def _set_state(self, question: Question, state: str) -> None:
         question.state = state
-        await asyncio.to_thread(self._register.set_state, question.id, state, self._clock())
+        if state in ENDED:
+            await asyncio.to_thread(self._register.set_state, question.id, state, self._clock())
+        else:
+            self._register.note_state(question.id, state, self._clock())
         await question.note()
 
     async def _log(self, question: Question) -> None:
@@ -256,7 +259,6 @@ class Rounds:
         frame = link_pb2.CoordinatorFrame(ended=link_pb2.Ended(query=question.id, state=question.state))
         for uri in question.query.audience:
             if (member := self._members.get(uri)) is not None:
-                member.catch_up(self._ledger)
                 member.send(frame)
 
 

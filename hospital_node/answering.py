@@ -93,7 +93,6 @@ class Answering:
     # -- questions
 
     def offer(self, entry: bytes, proof: bytes, sealing: bytes, first_round: int, last_round: int) -> Reply:
-        self.sweep()
         return self.offering.answer(entry, proof, sealing, first_round, last_round)
 
     def speculate(self, query: str) -> None:
@@ -127,7 +126,8 @@ class Answering:
         return self.journal.note("paused") is not None
 
     def sweep(self) -> None:
-        """What no open window needs any more goes: old agreement keys, pair keys, counts and stored vectors."""
+        """What no open window needs any more goes: old agreement keys, pair keys, counts and stored vectors. Every second."""
+        self.journal.flush()
         now = self.given.clock()
         closed_before = now - CONTRACT.clock_tolerance_s
         self.contributing.forget_months(self.journal.destroy_agreements(closed_before, month(now - CONTRACT.window_s)))
@@ -154,8 +154,8 @@ class Answering:
         """Readys that were promised and are not in the ledger: sent again at the start of a connection, in order."""
         account = self.follower.view.accounts.get(self.config.uri)
         logged = account.sequence if account else 0
-        stored = still_coming(self.follower.view, self.config.uri, self.journal.readys_until(self.given.clock()))
-        return [each.envelope for each in stored if each.sequence > logged and not each.is_closed]
+        stored = still_coming(self.follower.view, self.config.uri, self.journal.readys_until(self.given.clock(), logged))
+        return [each.envelope for each in stored if not each.is_closed]
 
     def _changed(self) -> list[bytes]:
         given, view, uri, origin = self.given, self.follower.view, self.config.uri, self.config.origin

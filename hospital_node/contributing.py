@@ -225,7 +225,8 @@ class Contributing:
         with attempt.once:
             stored = self.journal.contribution(attempt.query, binding.round, binding.attempt)
             if stored is None:
-                stored = self._make(attempt, patience_s)
+                with self.trace.step(attempt.query, "contributing"):
+                    stored = self._make(attempt, patience_s)
                 self.trace.finish(attempt.query)
         self._running.pop((attempt.query, binding.round, binding.attempt), None)
         return stored

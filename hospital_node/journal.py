@@ -6,7 +6,8 @@ What must survive `kill -9` at any line, and in which order it is written
     without a stored vector is refused and never recomputed, and a stored one is sent again byte for byte.
  3. An agreement key is written before the Ready that names it, and deleted (overwritten: secure_delete, and the write-ahead log
     truncated) once the month's last window has passed.
- 4. Followed entries are written as they were verified, from index 0 without a gap.
+ 4. Followed entries are written as they were verified, from index 0 without a gap, together with the first step that is decided
+    over them (or by `flush`, within a second): a crash before it forgets entries that nothing was decided on.
 
 Spent totals only grow: a charge whose Ready never reached the ledger is not given back here.
 A `backup` holds no agreement key and closes every question it has a Ready for: a restored node answers none of them again.
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
 from hospital_node.errors import JournalFailed
@@ -102,14 +104,24 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 class Journal:
-    """See the module's docstring. Methods may be called from any thread; each returns when it is done."""
+    """See the module's docstring. Methods may be called from any thread; each returns when it is done.
+
+    Reads have a connection of their own: a step that was written is seen by the next read.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._database = self._run(lambda: _open(path))
+        self._reading, self._reader = Lock(), _open(path)
+        self._reader.execute("PRAGMA query_only=ON")
+        self._followed: list[tuple[int, bytes]] = []  # verified, and not on the disk yet
+        self._places = int(str(self._read("SELECT count(*) FROM entry")[0][0]))
 
     def close(self) -> None:
+        self.flush()
+        with self._reading:
+            self._reader.close()
         self._thread.submit(self._database.close).result()
         self._thread.shutdown()
 
@@ -121,29 +133,46 @@ class Journal:
 
     def _write(self, step: Callable[[sqlite3.Connection], Result]) -> Result:
         def transaction() -> Result:
+            followed = list(self._followed)
             self._database.execute("BEGIN IMMEDIATE")
             try:
+                # Again after a commit that was done and reported failed: the same entry at the same place.
+                self._database.executemany("INSERT OR IGNORE INTO entry VALUES (?, ?)", followed)
                 result = step(self._database)
                 self._database.execute("COMMIT")  # with synchronous=FULL the disk has it when this returns
             except BaseException:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise
+            del self._followed[: len(followed)]
             return result
 
         return self._run(transaction)
 
     def _read(self, sql: str, *values: object) -> list[tuple[object, ...]]:
-        return self._run(lambda: self._database.execute(sql, values).fetchall())
+        try:
+            with self._reading:
+                return self._reader.execute(sql, values).fetchall()
+        except sqlite3.Error as cause:
+            raise JournalFailed(f"{self.path}: {cause}") from cause
 
     # -- the followed ledger
 
     def add_entries(self, start: int, entries: Sequence[bytes]) -> None:
-        rows = list(enumerate(entries, start))
-        self._write(lambda database: database.executemany("INSERT INTO entry VALUES (?, ?)", rows))
+        """On the disk with the next step (rule 4)."""
+        if start != self._places:
+            raise JournalFailed(f"{self.path}: expected entries from {self._places}, got them from {start}")
+        self._followed += enumerate(entries, start)
+        self._places += len(entries)
+
+    def flush(self) -> None:
+        """Writes the entries that no step has taken along."""
+        if self._followed:
+            self._write(lambda _: None)
 
     def entries(self, start: int = 0) -> list[bytes]:
-        return [bytes(row[0]) for row in self._run(lambda: self._database.execute(_ENTRIES, (start,)).fetchall())]
+        self.flush()
+        return [_blob(row[0]) for row in self._read(_ENTRIES, start)]
 
     # -- budget and Readys
 
@@ -151,8 +180,8 @@ class Journal:
         rows = self._read("SELECT purpose, block, single, doubled FROM spent")
         return {(str(row[0]), str(row[1])): Spent(decode_charge(str(row[2])), decode_charge(str(row[3]))) for row in rows}
 
-    def charge(self, ready: StoredReady, spent: Mapping[tuple[str, str], Spent]) -> None:
-        """The new totals and the Ready, in one transaction: after it the Ready may leave."""
+    def charge(self, ready: StoredReady, spent: Mapping[tuple[str, str], Spent], question: StoredQuestion) -> None:
+        """The new totals, the Ready and the question's record, in one transaction: after it the Ready may leave."""
 
         def step(database: sqlite3.Connection) -> None:
             _put_spent(database, spent)
@@ -161,6 +190,7 @@ class Journal:
                 (ready.query, ready.first_round, ready.last_round, ready.id, ready.sequence, ready.not_after, ready.month,
                  ready.generation, ready.envelope, ready.is_closed),
             )  # fmt: skip
+            _record(database, question)
 
         self._write(step)
 
@@ -183,9 +213,10 @@ class Journal:
         rows = self._read(f"{_READY} WHERE query = ? AND ? BETWEEN first_round AND last_round", query, round_)
         return _ready(rows[0]) if rows else None
 
-    def readys_until(self, moment: int) -> list[StoredReady]:
-        """Readys whose window reaches `moment` or beyond, by sequence."""
-        return [_ready(row) for row in self._read(f"{_READY} WHERE not_after >= ? ORDER BY sequence", moment)]
+    def readys_until(self, moment: int, after: int = 0) -> list[StoredReady]:
+        """Readys whose window reaches `moment` or beyond, of a sequence behind `after`, in order."""
+        rows = self._read(f"{_READY} WHERE not_after >= ? AND sequence > ? ORDER BY sequence", moment, after)
+        return [_ready(row) for row in rows]
 
     # -- attempts
 
@@ -217,7 +248,8 @@ class Journal:
         return StoredContribution(query, round_, attempt, *(_blob(each) for each in rows[0])) if rows else None
 
     def forget_contributions(self, query: str) -> None:
-        self._write(lambda database: database.execute("DELETE FROM contribution WHERE query = ?", (query,)))
+        if self._read("SELECT 1 FROM contribution WHERE query = ? LIMIT 1", query):
+            self._write(lambda database: database.execute("DELETE FROM contribution WHERE query = ?", (query,)))
 
     def forget_closed(self, moment: int) -> None:
         """Vectors of questions whose window ended before `moment`."""
@@ -253,7 +285,8 @@ class Journal:
             self._write(
                 lambda database: database.executemany("DELETE FROM agreement WHERE month = ?", [(each,) for each in months])
             )
-            self._run(lambda: self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+            with self._reading:  # a reader would keep the write-ahead log, and the seed in it
+                self._run(lambda: self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
         return months
 
     # -- flags, questions, outbox
@@ -270,12 +303,7 @@ class Journal:
 
     def record_question(self, question: StoredQuestion) -> None:
         """A Ready is never written over by a later refusal of the same question."""
-        row = (question.query, question.at, question.outcome, question.price, " ".join(question.reasons))
-        sql = (
-            "INSERT INTO question VALUES (?, ?, ?, ?, ?) ON CONFLICT(query) DO UPDATE SET outcome = excluded.outcome, "
-            "price = excluded.price, reasons = excluded.reasons WHERE question.outcome = 'refused'"
-        )
-        self._write(lambda database: database.execute(sql, row))
+        self._write(lambda database: _record(database, question))
 
     def questions(self) -> list[StoredQuestion]:
         rows = self._read("SELECT query, at, outcome, price, reasons FROM question ORDER BY at, query")
@@ -305,11 +333,21 @@ class Journal:
         """A copy without agreement keys and vectors, in which every question with a Ready is closed. Raises FileExistsError."""
         if target.exists():
             raise FileExistsError(target)
+        self.flush()
         self._run(lambda: _copy(self._database, target))
 
 
+_QUESTION = (
+    "INSERT INTO question VALUES (?, ?, ?, ?, ?) ON CONFLICT(query) DO UPDATE SET outcome = excluded.outcome, "
+    "price = excluded.price, reasons = excluded.reasons WHERE question.outcome = 'refused'"
+)
 _ENTRIES = "SELECT body FROM entry WHERE place >= ? ORDER BY place"
 _READY = "SELECT query, first_round, last_round, id, sequence, not_after, month, generation, envelope, is_closed FROM ready"
+
+
+def _record(database: sqlite3.Connection, question: StoredQuestion) -> None:
+    row = (question.query, question.at, question.outcome, question.price, " ".join(question.reasons))
+    database.execute(_QUESTION, row)
 
 
 def _put_spent(database: sqlite3.Connection, spent: Mapping[tuple[str, str], Spent]) -> None:

@@ -157,8 +157,9 @@ class Session:
         except LedgerError as error:
             log.error("ledger not followed", code=error.code, size=self.answering.follower.size, entries=len(entries))
             raise NotFollowed("the ledger was not followed") from error
-        self.has_followed = True
-        await self._send_due()
+        if not self.has_followed:
+            self.has_followed = True
+            await self._send_due()
         await self.outbox.put([link_pb2.NodeFrame(followed=link_pb2.Followed(size=self.answering.follower.size))])
 
     async def _offer(self, offer: link_pb2.Offer) -> None:
@@ -218,10 +219,11 @@ class Session:
     # -- statements
 
     async def _state_what_is_due(self) -> None:
-        """Polls the files that IT edits and the outbox."""
+        """Polls the files that IT edits and the outbox, and tidies up."""
         while True:
             await asyncio.sleep(POLL_S)
             await self._in_order(self.refresh)
+            await self._in_order(self.answering.sweep)
             if self.has_followed:
                 await self._send_due()
 

@@ -42,6 +42,7 @@ from protocols.statements import Charge, Ready, Reasoned, Refused, Sealing, Seen
 
 MAX_REASONS = 64
 _NO_WINDOW = month(0)  # what a proof without a witness time leads to; the gate has refused it already
+_NO_ROOM = Refusal(Reason.DISK_FULL, "room for the journal", "none")
 Random = Callable[[int], bytes]
 
 
@@ -98,7 +99,11 @@ class Offering:
         offered = self._judge(query, passage, sealing, (first_round, last_round), now)
         if offered.refusals:
             return self._refuse(query, offered.refusals, now, offered.cost if passage.facts else None, passage.facts is not None)
-        return self._charge(offered, now)
+        try:
+            return self._charge(offered, now)
+        except JournalFailed:
+            # Nothing left. Where the charge stands all the same, the next Offer is answered with the Ready beside it.
+            return self._refuse(query, [_NO_ROOM], now, offered.cost, True)
 
     def _again(self, query: str, before: StoredReady, passage: Passage, now: int) -> Reply:
         found = [*passage.refusals, *self._paused()]
@@ -142,7 +147,7 @@ class Offering:
     def _standing(self, now: int) -> Standing:
         ledger = self.gate.follower.view.accounts.get(self.me)
         local, last = self.journal.spent(), self.journal.last_sequence()
-        stored = self.journal.readys_until(now - CONTRACT.clock_tolerance_s)
+        stored = self.journal.readys_until(now - CONTRACT.clock_tolerance_s, ledger.sequence if ledger else 0)
         standing = Standing.of(ledger, still_coming(self.gate.follower.view, self.me, stored), local, last)
         if standing.is_behind and self.journal.note("adopt") is not None:
             self.journal.adopt(standing.spent.totals, (ledger or LedgerAccount()).sequence)
@@ -192,13 +197,7 @@ class Offering:
         return [Refusal(Reason.PAUSED, "a node that answers", "paused by IT")] if self.journal.note("paused") is not None else []
 
     def _disk(self) -> list[Refusal]:
-        # Probed before spending: a Ready that cannot be stored must not cost the budget of the next one.
-        try:
-            self.journal.set_note("probe", str(self.clock()))
-            is_writable = True
-        except JournalFailed:
-            is_writable = False
-        return [] if is_writable and self.has_room() else [Refusal(Reason.DISK_FULL, "room for the journal", "none")]
+        return [] if self.has_room() else [_NO_ROOM]
 
     def _records(self) -> tuple[str, list[Refusal]]:
         try:
@@ -262,8 +261,8 @@ class Offering:
         )
         with self.trace.step(offered.query, "journal"):
             # Spend before Ready: a crash after this line loses budget, a crash before it loses nothing.
-            self.journal.charge(stored, {(purpose, block): spent.spent(purpose, block) for block in blocks})
-            self.journal.record_question(StoredQuestion(offered.query, now, "ready", charge.price, ()))
+            recorded = StoredQuestion(offered.query, now, "ready", charge.price, ())
+            self.journal.charge(stored, {(purpose, block): spent.spent(purpose, block) for block in blocks}, recorded)
         return Reply(offered.query, stored.envelope, [])
 
     def agreement(self, of_month: str) -> AgreementKey:

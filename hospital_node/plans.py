@@ -4,6 +4,7 @@ A plan says whether a round's input is one it can read, runs once on empty table
 exact vector. It is total: no record makes it raise.
 """
 
+from functools import lru_cache
 from typing import Protocol
 
 import duckdb
@@ -39,7 +40,7 @@ class TablePlan:
             raise MalformedBytes(f"a table query has no input, got {len(round_input)} bytes")
 
     def probe(self, asked: Asked) -> None:
-        probe(_table(asked))
+        _probed(_table(asked))
 
     def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
         return execute(_table(asked), records, bounding_key)
@@ -57,6 +58,12 @@ class LogisticPlan:
 
     def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
         return newton_sums(_fit(asked), records, decode_weights(round_input, _fit(asked)))
+
+
+@lru_cache(128)
+def _probed(spec: QuerySpec) -> None:
+    # The tables are empty and the program stays: what ran once runs again. What raises is not kept.
+    probe(spec)
 
 
 def _table(asked: Asked) -> QuerySpec:

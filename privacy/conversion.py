@@ -7,6 +7,7 @@ correctly, and no thread can change its precision); the margin of 1e-50 covers t
 
 from decimal import Context, Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 from privacy.errors import InvalidPrice
 
@@ -50,6 +51,7 @@ def ln_up(value: Fraction) -> Fraction:
     return _ln(value) + _MARGIN
 
 
+@lru_cache(1024)
 def _surcharge(order: int, delta: Fraction) -> Fraction:
     if order < 2:
         raise InvalidPrice(f"renyi order: expected an integer of at least 2, got {order}")

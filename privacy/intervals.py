@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from functools import lru_cache
 
 from privacy.conversion import epsilon_at, exp_up
 from privacy.errors import InvalidLevel, InvalidPrice
@@ -157,6 +158,7 @@ def statements(release: Release, deltas: Iterable[Fraction] = STATED_DELTAS) -> 
     return [_statement(release, case, delta) for delta in deltas for case in Case]
 
 
+@lru_cache(256)
 def _statement(release: Release, case: Case, delta: Fraction) -> Statement:
     moves = [_moved(release, piece, case) for piece in release.pieces]
     epsilon = min(epsilon_at(_price(order, moves), order, delta) for order in {release.order, *STATED_ORDERS})

@@ -8,8 +8,10 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Self
 
+from protocols.canonical import decode_json, encode_json
 from protocols.errors import MalformedBytes
 from protocols.fit import SCALE, FitSpec, is_fit, rounds_allowed
 from protocols.query import Layout, Part, QuerySpec, footprint
@@ -91,8 +93,7 @@ class Asked:
 
     @classmethod
     def _table(cls, query: Query) -> Self:
-        spec = QuerySpec.from_json(query.spec)
-        layout, blocks = Layout.of(spec), footprint(spec)
+        spec, layout, blocks = _shape(encode_json(query.spec))
         if query.rounds != 1:
             raise MalformedBytes(f"a table query has 1 round, got {query.rounds}")
         if len(query.variances) != len(layout.segments):
@@ -104,6 +105,13 @@ class Asked:
             for segment, text in zip(layout.segments, query.variances, strict=True)
         )
         return cls(query, spec, str(spec.table), blocks, pieces)
+
+
+@lru_cache(128)
+def _shape(spec: bytes) -> tuple[QuerySpec, Layout, tuple[str, ...]]:
+    # Read at every step of a question's life, and the same for every question of a series.
+    parsed = QuerySpec.from_json(decode_json(spec))
+    return parsed, Layout.of(parsed), footprint(parsed)
 
 
 def _cell_max(part: Part, largest: int, blocks: tuple[str, ...]) -> int:

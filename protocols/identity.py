@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from protocols.errors import MalformedBytes
 
 KEYS_KEPT = 4096
+VERIFIED_KEPT = 256  # a statement is judged, appended and bundled within moments: each signature is computed once
 _P = 2**255 - 19
 _ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 _SMALL_ORDER_Y = frozenset({0, 1, _P - 1, _ORDER_8, _P - _ORDER_8})
@@ -95,6 +96,7 @@ def is_small_order(public: bytes) -> bool:
     return (int.from_bytes(public, "little") & (2**255 - 1)) % _P in _SMALL_ORDER_Y
 
 
+@lru_cache(VERIFIED_KEPT)
 def verifies(public: bytes, signature: bytes, message: bytes) -> bool:
     """Whether `signature` is this key's over `message`. A malformed key or signature, and a key of small order, is simply False."""
     try:

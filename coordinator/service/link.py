@@ -39,7 +39,7 @@ class Link(link_pb2_grpc.NodeLinkServicer):
         if hello.WhichOneof("frame") != "hello":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "link.hello_first")
         member = Member(str(uri), told=hello.hello.followed)
-        member.listener = lambda: member.catch_up(self._ledger)  # at once, so that an Offer finds the hospital up to date
+        member.listener = lambda: member.catch_up_soon(self._ledger)
         reader = asyncio.create_task(self._read(member, request_iterator))
         try:
             await self._welcome(member)
@@ -50,6 +50,8 @@ class Link(link_pb2_grpc.NodeLinkServicer):
                 yield frame
         finally:
             reader.cancel()
+            if member.later is not None:
+                member.later.cancel()
             self._ledger.unlisten(member.listener)
             self._members.leave(member)
             log.info("hospital left", party=member.uri)

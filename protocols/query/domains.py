@@ -128,12 +128,14 @@ def month_label(day: date) -> str:
     return f"{day.year:04d}-{day.month:02d}"
 
 
+@lru_cache(256)
 def weeks_between(start: date, end: date) -> tuple[str, ...]:
     """The ISO weeks with at least one day in [start, end)."""
     count = (monday_of(end - timedelta(days=1)) - monday_of(start)).days // 7 + 1
     return tuple(week_label(monday_of(start) + timedelta(weeks=n)) for n in range(count))
 
 
+@lru_cache(256)
 def months_between(start: date, end: date) -> tuple[str, ...]:
     """The calendar months with at least one day in [start, end)."""
     first, last = start.year * 12 + start.month - 1, (end - timedelta(days=1)).year * 12 + (end - timedelta(days=1)).month - 1

@@ -7,6 +7,7 @@ of the attempt depends on u, so parties who were told different things produce g
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 from protocols.canonical import framed, number, numbers, unframed, unnumber
@@ -56,7 +57,7 @@ class Binding:
     @property
     def value(self) -> bytes:
         """u itself."""
-        return hashlib.sha256(self.encode()).digest()
+        return _value(self)
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:
@@ -96,6 +97,12 @@ class Binding:
 
     def member(self, uri: str) -> Member | None:
         return next((each for each in self.members if each.uri == uri), None)
+
+
+@lru_cache(64)
+def _value(binding: Binding) -> bytes:
+    # Every receipt and signature of a round is compared with it.
+    return hashlib.sha256(binding.encode()).digest()
 
 
 def _text(raw: bytes) -> str:

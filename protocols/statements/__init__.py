@@ -5,6 +5,7 @@ The kinds are frozen in version 1; test vectors are in `protocols/vectors/statem
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from protocols.dsse import Envelope
 from protocols.errors import MalformedBytes
@@ -46,6 +47,7 @@ KINDS: tuple[type[Statement], ...] = (
     Root, KeyAdd, KeyRevoke, Policy, Dataset, Programme, ApprovalRule, Query, Approval, Revocation, Hold, Refused, Ready, Receipt,
     Opening, Release, Model, Review, Incident, Close,
 )  # fmt: skip
+PARSED_KEPT = 128  # an entry passes admission, ledger and release within moments; what does not parse is not kept
 _BY_TYPE = {kind.payload_type(): kind for kind in KINDS}
 
 
@@ -67,6 +69,7 @@ def kind_of(payload_type: str) -> type[Statement] | None:
     return _BY_TYPE.get(payload_type)
 
 
+@lru_cache(PARSED_KEPT)
 def parse(entry: bytes) -> Signed:
     """The statement in these entry bytes. Raises MalformedBytes; verifies no signature (who may sign depends on the ledger)."""
     envelope = Envelope.decode(entry)

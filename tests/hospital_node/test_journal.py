@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from privacy.filter import Spent
 KEY = ("surveillance", "2026-11")
 SPENT = {KEY: Spent(Fraction(1, 10), Fraction(4, 10))}
 QUERY = "ab" * 32
+READY = StoredQuestion(QUERY, 1, "ready", "0.100000000", ())
 
 
 def ready(sequence: int = 1, not_after: int = 1000, month: str = "2026-11") -> StoredReady:
@@ -37,9 +39,9 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 STEPS = {
     "before the charge": "",
-    "after the charge": "journal.charge(ready(), SPENT)",
-    "after accepting": "journal.charge(ready(), SPENT); journal.accept(QUERY, 0, 1, bytes(32))",
-    "after storing": "journal.charge(ready(), SPENT); journal.accept(QUERY, 0, 1, bytes(32)); journal.store(made())",
+    "after the charge": "journal.charge(ready(), SPENT, READY)",
+    "after accepting": "journal.charge(ready(), SPENT, READY); journal.accept(QUERY, 0, 1, bytes(32))",
+    "after storing": "journal.charge(ready(), SPENT, READY); journal.accept(QUERY, 0, 1, bytes(32)); journal.store(made())",
 }
 
 
@@ -71,10 +73,11 @@ def test_what_was_done_before_a_kill_is_there_and_nothing_else(name: str, tmp_pa
     journal.close()
 
 
-def test_a_charge_and_its_ready_are_one_transaction(journal: Journal) -> None:
-    journal.charge(ready(), SPENT)
+def test_a_charge_its_ready_and_its_record_are_one_transaction(journal: Journal) -> None:
+    journal.charge(ready(), SPENT, READY)
+    assert journal.questions() == [READY]
     with pytest.raises(JournalFailed, match="UNIQUE"):
-        journal.charge(ready(sequence=2), {KEY: Spent(Fraction(9, 10), Fraction(9, 10))})
+        journal.charge(ready(sequence=2), {KEY: Spent(Fraction(9, 10), Fraction(9, 10))}, READY)
     assert journal.spent() == SPENT
 
 
@@ -84,20 +87,56 @@ def test_an_attempt_is_accepted_once(journal: Journal) -> None:
         journal.accept(QUERY, 0, 1, b"1" * 32)
 
 
-def test_entries_come_back_in_order_and_a_gap_is_never_written_twice(journal: Journal) -> None:
+def test_entries_come_back_in_order_without_a_gap_and_each_once(journal: Journal) -> None:
     journal.add_entries(0, [b"a", b"b"])
     journal.add_entries(2, [b"c"])
-    with pytest.raises(JournalFailed):
-        journal.add_entries(2, [b"d"])
+    for place in (2, 4):
+        with pytest.raises(JournalFailed, match="expected entries from 3"):
+            journal.add_entries(place, [b"d"])
     assert journal.entries() == [b"a", b"b", b"c"]
     assert journal.entries(1) == [b"b", b"c"]
+
+
+def _on_the_disk(journal: Journal) -> list[bytes]:
+    with closing(sqlite3.connect(journal.path)) as database:
+        return [row[0] for row in database.execute("SELECT body FROM entry ORDER BY place")]
+
+
+def test_followed_entries_are_on_the_disk_with_the_step_that_was_decided_over_them(journal: Journal) -> None:
+    journal.add_entries(0, [b"a", b"b"])
+    assert _on_the_disk(journal) == []
+    journal.charge(ready(), SPENT, READY)
+    assert _on_the_disk(journal) == [b"a", b"b"]
+    journal.add_entries(2, [b"c"])
+    journal.flush()
+    assert _on_the_disk(journal) == [b"a", b"b", b"c"]
+
+
+def test_a_step_that_fails_leaves_the_followed_entries_for_the_next_one(journal: Journal) -> None:
+    journal.charge(ready(), SPENT, READY)
+    journal.add_entries(0, [b"a"])
+    with pytest.raises(JournalFailed, match="UNIQUE"):
+        journal.charge(ready(), SPENT, READY)
+    assert _on_the_disk(journal) == []
+    journal.accept(QUERY, 0, 1, bytes(32))
+    assert _on_the_disk(journal) == [b"a"]
+
+
+def test_a_commit_that_was_done_and_reported_failed_is_no_obstacle_to_the_next_step(journal: Journal) -> None:
+    journal.add_entries(0, [b"a"])
+    with closing(sqlite3.connect(journal.path)) as other:  # the state such a commit leaves
+        other.execute("INSERT INTO entry VALUES (0, ?)", (b"a",))
+        other.commit()
+    journal.add_entries(1, [b"b"])
+    journal.charge(ready(), SPENT, READY)
+    assert journal.entries() == [b"a", b"b"]
 
 
 def test_an_agreement_key_goes_with_its_last_window_and_leaves_no_byte_behind(journal: Journal) -> None:
     seed = os.urandom(32)
     assert journal.agreement_seed("2026-11", seed) == seed
     assert journal.agreement_seed("2026-11", os.urandom(32)) == seed, "there is one key a month"
-    journal.charge(ready(not_after=1000), SPENT)
+    journal.charge(ready(not_after=1000), SPENT, READY)
     assert journal.destroy_agreements(1000, "2026-12") == []
     assert journal.destroy_agreements(1001, "2026-11") == [], "the month is not over"
     assert journal.destroy_agreements(1001, "2026-12") == ["2026-11"]
@@ -109,7 +148,7 @@ def test_an_agreement_key_goes_with_its_last_window_and_leaves_no_byte_behind(jo
 def test_a_backup_holds_no_agreement_key_no_vector_and_only_closed_readys(journal: Journal, tmp_path: Path) -> None:
     seed = os.urandom(32)
     journal.agreement_seed("2026-11", seed)
-    journal.charge(ready(), SPENT)
+    journal.charge(ready(), SPENT, READY)
     journal.store(made(masked=b"masked vector bytes"))
     journal.backup(tmp_path / "backup.sqlite")
     raw = (tmp_path / "backup.sqlite").read_bytes()
@@ -151,7 +190,7 @@ def test_a_journal_of_another_version_is_not_opened(tmp_path: Path) -> None:
 
 
 def test_the_larger_of_several_sequences_counts_also_after_adopting(journal: Journal) -> None:
-    journal.charge(ready(sequence=3), SPENT)
+    journal.charge(ready(sequence=3), SPENT, READY)
     journal.set_note("adopt", "now")
     journal.adopt({KEY: Spent(Fraction(2, 10), Fraction(8, 10))}, 9)
     assert (journal.last_sequence(), journal.note("adopt")) == (9, None)

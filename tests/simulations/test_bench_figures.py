@@ -52,7 +52,7 @@ def test_the_central_mechanism_costs_what_the_release_costs() -> None:
 
 
 def _timed(steps: dict[str, float]) -> latency.Timed:
-    return latency.Timed("q", 0.5, steps, 0.125)
+    return latency.Timed("q", 0.5, steps, 0.125, 0.125)
 
 
 def test_a_question_s_time_is_the_client_s_less_the_slowest_count() -> None:
@@ -68,7 +68,7 @@ def test_steps_that_do_not_sum_to_the_total_miss_their_bar() -> None:
     assert [row.ok for row in rows if row.name.startswith("steps")] == [False]
 
 
-def test_the_slot_leaves_room_above_the_slowest_count() -> None:
+def test_the_slot_leaves_room_above_the_slowest_contribution() -> None:
     slot_ms = latency._slot_for([_timed({"total": 0.4})])
     assert slot_ms % latency.GRID_MS == 0
     assert 0.75 * slot_ms > 125
@@ -87,10 +87,10 @@ def test_the_slowest_count_is_taken_over_all_nodes_and_this_question(tmp_path: P
         tmp_path,
         {"a": [{"query": "q", "counting_s": 0.1}], "b": [{"query": "q", "counting_s": 0.2}, {"query": "p", "counting_s": 9}]},
     )
-    assert latency.counting_s(town, "q") == 0.2
+    assert latency.slowest_s(town, "q", "counting_s") == 0.2
 
 
 def test_a_question_that_a_node_answered_without_its_count_is_not_measured(tmp_path: Path) -> None:
     town = _town(tmp_path, {"a": [{"query": "q", "counting_s": 0.1}], "b": [{"query": "q", "masking_s": 0.1}]})
     with pytest.raises(latency.Overrun):
-        latency.counting_s(town, "q")
+        latency.slowest_s(town, "q", "counting_s")
