@@ -50,7 +50,7 @@ bench: setup-dev
 	$(BIN)/python -m simulations.bench --out build/bench $(ARGS)
 
 stubs: setup-dev
-	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. --mypy_out=readable_stubs:. --mypy_grpc_out=. protocols/v1/*.proto
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. --mypy_out=readable_stubs:. --mypy_grpc_out=. protocols/v1/*.proto
 
 lock:
 	$(PY) -m venv build/lock && build/lock/bin/pip install -q uv

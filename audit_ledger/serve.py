@@ -15,6 +15,7 @@ from audit_ledger.opener_keys import SealingKeys
 from audit_ledger.opener_service import OpenerService, start_opener, wall_clock
 from audit_ledger.opener_store import OpenerStore
 from audit_ledger.party.home import Home, HomeError
+from audit_ledger.party.process import settle
 from audit_ledger.party.web import GRACE_S, Web
 from audit_ledger.witness_http import witness_app
 from audit_ledger.witness_store import WitnessStore
@@ -56,6 +57,7 @@ async def serve(home: Home, listen: str, witness_listen: str, ready: Callable[[s
     sweeper = asyncio.create_task(service.sweep_forever())
     try:
         task = await web.start()
+        settle()
         ready(f"{listen.rpartition(':')[0]}:{port}", web.address)
         await _until_signal_or_end([task, sweeper])
     finally:

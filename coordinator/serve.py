@@ -21,6 +21,7 @@ from audit_ledger.note import LogKey
 from audit_ledger.party.channel import OPTIONS, require_tls_1_3, server_credentials
 from audit_ledger.party.home import Home
 from audit_ledger.party.interceptor import Discreet
+from audit_ledger.party.process import settle
 from audit_ledger.party.web import Web
 from coordinator.config import Config
 from coordinator.errors import CoordinatorError, NotFounded
@@ -76,6 +77,7 @@ async def serve(home: Home, is_ready: Callable[[str], None], clock: Callable[[],
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     publisher = asyncio.create_task(coordinator.ledger.publish_forever())
     keeper = asyncio.create_task(_keep_house(coordinator, clock))
+    settle()
     is_ready(config.link_listen)
     await stop.wait()
     await _drain(coordinator)

@@ -67,6 +67,7 @@ class Answering:
         self.offering = Offering(*shared, given.policy, given.has_room, given.clock, given.random, given.trace)
         self.contributing = Contributing(*shared, self.counts, given.policy, given.clock, given.random, given.trace)
         self._stated: dict[str, Statement] = {}
+        self._in_step: tuple[object, ...] | None = None
 
     # -- the ledger
 
@@ -159,12 +160,17 @@ class Answering:
 
     def _changed(self) -> list[bytes]:
         given, view, uri, origin = self.given, self.follower.view, self.config.uri, self.config.origin
+        looked_at = (given.policy, given.dataset, view.policies.get(uri), view.datasets.get(uri))
+        if looked_at == self._in_step:
+            return []
         wanted: list[tuple[Statement, Statement | None]] = [
             (given.policy.statement(origin, uri, given.clock()), view.policies.get(uri))
         ]
         if given.dataset is not None:
             wanted.append((given.dataset.statement(origin, uri, given.clock()), view.datasets.get(uri)))
-        return [self._signed(new) for new, stated in wanted if not _says_the_same(new, stated)]
+        due = [self._signed(new) for new, stated in wanted if not _says_the_same(new, stated)]
+        self._in_step = None if due else looked_at  # looked at every second, and changed once a year
+        return due
 
     def _signed(self, statement: Statement) -> bytes:
         before = self._stated.get(statement.kind)

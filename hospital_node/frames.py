@@ -17,11 +17,14 @@ def reply(given: Reply) -> link_pb2.NodeFrame:
 
 
 def contribution(made: StoredContribution, chunk_bytes: int) -> list[link_pb2.NodeFrame]:
-    """Head, chunks and end; they stay together on the stream."""
+    """Head, chunks and end; they stay together on the stream. A vector of one chunk travels in the head, and nothing follows."""
     name = _name(bytes.fromhex(made.query), made.round, made.attempt)
     head = link_pb2.Contribution(
         **name, sealed=made.sealed, receipt=made.receipt, round_signature=made.round_signature, total_bytes=len(made.masked)
     )
+    if len(made.masked) <= chunk_bytes:
+        head.masked = made.masked
+        return [link_pb2.NodeFrame(contribution=head)]
     pieces = (made.masked[start : start + chunk_bytes] for start in range(0, len(made.masked), chunk_bytes))
     return [
         link_pb2.NodeFrame(contribution=head),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from audit_ledger.follower import Follower
 from audit_ledger.party.home import Home
+from audit_ledger.party.process import settle
 from hospital_node.answering import Answering, Surroundings
 from hospital_node.config import Config
 from hospital_node.counting import InstalledPlans
@@ -88,6 +89,7 @@ def run(home: Path, trace: Path | None) -> None:
 
 async def _serve(home: Path, answering: Answering) -> None:
     link = Link(Home(home), answering, Files(home, answering), random.SystemRandom().random)
+    settle()
     task = asyncio.create_task(link.run())
     loop = asyncio.get_running_loop()
     for name in (signal.SIGINT, signal.SIGTERM):

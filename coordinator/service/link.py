@@ -88,7 +88,7 @@ class Link(link_pb2_grpc.NodeLinkServicer):
             case "refused":
                 await self._answered(member, frame.refused.envelope, is_ready=False)
             case "contribution":
-                member.partial = Partial(frame.contribution)
+                await self._contribution(member, frame.contribution)
             case "chunk":
                 self._chunk(member, frame.chunk.data)
             case "complete":
@@ -108,6 +108,12 @@ class Link(link_pb2_grpc.NodeLinkServicer):
         statement = parse(envelope).statement
         if isinstance(statement, Ready | Refused) and (question := self._rounds.find(bytes.fromhex(statement.query))) is not None:
             await self._rounds.gathering.answered(question, member.uri, envelope, is_ready)
+
+    async def _contribution(self, member: Member, header: link_pb2.Contribution) -> None:
+        member.partial = Partial(header)
+        if header.masked:
+            self._chunk(member, header.masked)
+            await self._complete(member)
 
     def _chunk(self, member: Member, data: bytes) -> None:
         if member.partial is None or len(member.partial.data) + len(data) > min(

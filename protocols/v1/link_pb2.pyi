@@ -413,6 +413,7 @@ class Contribution(message.Message):
     RECEIPT_FIELD_NUMBER: builtins.int
     ROUND_SIGNATURE_FIELD_NUMBER: builtins.int
     TOTAL_BYTES_FIELD_NUMBER: builtins.int
+    MASKED_FIELD_NUMBER: builtins.int
     query: builtins.bytes
     round: builtins.int
     attempt: builtins.int
@@ -420,6 +421,7 @@ class Contribution(message.Message):
     receipt: builtins.bytes
     round_signature: builtins.bytes
     total_bytes: builtins.int
+    masked: builtins.bytes
     def __init__(
         self,
         *,
@@ -430,10 +432,11 @@ class Contribution(message.Message):
         receipt: builtins.bytes = ...,
         round_signature: builtins.bytes = ...,
         total_bytes: builtins.int = ...,
+        masked: builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "query", b"query", "receipt", b"receipt", "round", b"round", "round_signature", b"round_signature", "sealed", b"sealed", "total_bytes", b"total_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "masked", b"masked", "query", b"query", "receipt", b"receipt", "round", b"round", "round_signature", b"round_signature", "sealed", b"sealed", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,6 +1,7 @@
 """The node's stream: real grpc with mutual TLS on loopback, the coordinator's end in the test's hands."""
 
 import asyncio
+import os
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hospital_node import frames
+from hospital_node.journal import StoredContribution
 from hospital_node.policy import Policy
 from protocols import statements as st
 from protocols.refusal import Reason
@@ -51,16 +54,24 @@ def test_a_question_goes_over_the_wire_from_hello_to_a_complete_contribution(wor
             assert (await line.expect("hello")).followed == 0
             asking = await _member_set(line, world, node)
             head = await line.expect("contribution")
-            data = b""
-            while len(data) < head.total_bytes:
-                data += (await line.expect("chunk")).data
-            assert (await line.expect("complete")).query == asking.id
+            assert (head.query, len(head.masked)) == (asking.id, head.total_bytes)
             receipt = st.parse(head.receipt).statement
             assert isinstance(receipt, st.Receipt)
-            assert (receipt.masked, receipt.binding) == (sha256(data).hexdigest(), asking.binding().value.hex())
+            assert (receipt.masked, receipt.binding) == (sha256(head.masked).hexdigest(), asking.binding().value.hex())
             assert line.peers == [node.uri]
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(("length", "pieces"), [(7, None), (8, None), (9, 2), (17, 3)])
+def test_a_vector_longer_than_a_chunk_travels_in_pieces_and_a_short_one_in_the_head(length: int, pieces: int | None) -> None:
+    masked = os.urandom(length)
+    made = StoredContribution("ab" * 32, 0, 1, bytes(32), b"sealed", b"receipt", b"", masked)
+    head, *rest = frames.contribution(made, chunk_bytes=8)
+    assert head.contribution.total_bytes == length
+    assert head.contribution.masked == (masked if pieces is None else b"")
+    assert b"".join(each.chunk.data for each in rest) == (b"" if pieces is None else masked)
+    assert [each.WhichOneof("frame") for each in rest] == ([] if pieces is None else ["chunk"] * pieces + ["complete"])
 
 
 def test_a_contribution_leaves_in_its_slot_and_not_before(world: Nodes, tmp_path: Path) -> None:
