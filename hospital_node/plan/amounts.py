@@ -104,12 +104,12 @@ def _mean(tally: Tally, unit: int) -> Int64s:
 
 
 def _steps(measure: Spread, tally: Tally) -> Int64s:
-    """Whole steps from the middle, at most `measure.steps` either way; 0 for a cell without a value."""
+    """Whole steps from the middle, not clamped yet; 0 for a cell without a value."""
     lo, hi = _ends(measure)
     width = hi - lo
-    twice = np.clip(2 * (_mean(tally, 1) - lo) - width, -width, width)
+    twice = 2 * (_mean(tally, 1) - lo) - width
     steps: Int64s = (2 * twice * measure.steps + width) // (2 * width)
-    return np.where(tally.present > 0, steps, 0)
+    return np.where(tally.present > 0, np.clip(steps, -measure.steps, measure.steps), 0)
 
 
 def _bin(measure: Quantiles, tally: Tally) -> Int64s:

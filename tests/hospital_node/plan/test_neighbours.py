@@ -131,6 +131,15 @@ def test_the_checker_catches_a_spread_or_sum_beyond_its_clamps(kind: str) -> Non
         )
 
 
+def test_a_patient_of_many_cells_and_blocks_counts_once_at_each_level() -> None:
+    everyone = Records(Table.VISITS, visits(1, [0, 7, 14, 35]) + visits(2, [0]))
+    spec = QuerySpec.from_fields(weekly(k=3, end="2026-03-01").to_json() | {"totals": [["district"], []]})
+    vector = list(by_the_plan(spec, everyone))
+    assert vector[-1] == 2
+    assert sum(vector[-12:-1]) == 2
+    check_neighbours(by_the_plan, spec, everyone, everyone.without(1, "2026-01"))
+
+
 def test_the_checker_catches_a_total_priced_as_one_of_its_cells() -> None:
     everyone = Records(Table.VISITS, visits(1, [0, 7, 14], times=3))
     spec = QuerySpec.from_fields(weekly({"kind": "count", "hi": 3}, k=3).to_json() | {"totals": [["district"], []]})
