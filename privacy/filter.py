@@ -17,11 +17,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from types import MappingProxyType
 
 from privacy.errors import InvalidFootprint, InvalidPrice, MalformedCharge
 
 CHARGE_GRID = Fraction(1, 10**9)
+SPELLINGS_KEPT = 4096  # the totals of some years of blocks are read and written with every question
 _SPELLING = re.compile(r"(0|[1-9][0-9]{0,17})\.([0-9]{9})")
 
 
@@ -35,6 +37,7 @@ def charge_on_grid(price: Fraction) -> Fraction:
     return max(1, -(-price // CHARGE_GRID)) * CHARGE_GRID
 
 
+@lru_cache(SPELLINGS_KEPT)
 def encode_charge(charge: Fraction) -> str:
     """Nine decimals, always: `0.018212500`. Also the spelling of totals, so 0 is allowed.
 
@@ -47,6 +50,7 @@ def encode_charge(charge: Fraction) -> str:
     return f"{whole}.{rest:09d}"
 
 
+@lru_cache(SPELLINGS_KEPT)
 def decode_charge(text: str) -> Fraction:
     """Raises: MalformedCharge for anything but the one spelling."""
     if not _SPELLING.fullmatch(text):
