@@ -13,6 +13,7 @@ from audit_ledger.init import witness_key
 from audit_ledger.party.enrol import Invitation, enrol
 from audit_ledger.party.home import Home
 from audit_ledger.screen import USAGE, HomeOption, command, fail, out, say
+from audit_ledger.serve import open_witness
 from audit_ledger.succession import hand_over_auditors, successor, take_over
 from protocols.canonical import b64
 from protocols.clock import stamp
@@ -44,6 +45,11 @@ def rotate(home: HomeOption, key: Annotated[Key, typer.Argument(help=say("Which 
 def _rotate_witness(place: Home) -> None:
     """No ledger names a witness key: the trust file does, which everybody pins anew. The memory goes on under the new key."""
     name, made = str(place.config().get("name", "")), successor(place, "witness")
+    memory = open_witness(place)  # under the key that cosigned it; without its notes it belongs to either
+    for each in {log.origin for log in memory.logs()}:
+        if (latest := memory.latest(each)) is not None:
+            memory.pin(latest)
+    memory.close()
     take_over(place, "witness")
     vkey = witness_key(name, made).encode()
     out.print(

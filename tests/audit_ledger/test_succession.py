@@ -17,7 +17,9 @@ from audit_ledger.init import Share, combine, split
 from audit_ledger.log import LogStore
 from audit_ledger.main import run
 from audit_ledger.party.home import Home
+from audit_ledger.serve import open_witness
 from audit_ledger.succession import hand_over_identity, successor
+from audit_ledger.witness import AddCheckpoint
 from coordinator.client.settings import Settings
 from coordinator.config import Config
 from coordinator.main import app as coordinator
@@ -154,11 +156,23 @@ def test_the_auditor_replaces_its_keys_by_a_command(city: City, office: Home, ca
         assert not office.has(f"keys/{use}.next.key")
     assert run(["hold", "--on", "--reason", "the new key speaks", "--home", str(office.path)]) == 0
     assert city.findings() == []
-    before = office.key("witness").public
-    capsys.readouterr()
+
+
+@pytest.mark.wire
+def test_a_witness_goes_on_from_its_memory_under_its_new_key(city: City, office: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    note, before = city.log.checkpoint_covering(city.log.size), office.key("witness").public
+
+    def cosigned() -> tuple[int, bytes]:
+        witness = open_witness(office)
+        answer = witness.add_checkpoint(AddCheckpoint(0, tuple(city.log.consistency(0, city.log.size)), note).encode())
+        witness.close()
+        return answer.status, answer.body
+
+    assert cosigned()[0] == 200
     assert run(["rotate", "witness", "--home", str(office.path)]) == 0
     assert office.key("witness").public != before
     assert b64(b"\x04" + office.key("witness").public) in capsys.readouterr().out
+    assert cosigned() == (409, f"{city.log.size}\n".encode()), "a new key is no new memory"
 
 
 @pytest.mark.wire
