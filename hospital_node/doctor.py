@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import typer
 from cryptography import x509
@@ -21,14 +22,20 @@ from hospital_node.dataset import read_dataset
 from hospital_node.ledger_at_hand import fetch, followed
 from hospital_node.plan.columns import RELATIONS
 from hospital_node.policy import read_policy
+from hospital_node.records.codes import CodeMap
 from hospital_node.records.profile import profile
 from hospital_node.records.schema import open_read_only
 from hospital_node.running import has_room
 from hospital_node.showing import opened
+from hospital_node.sources.errors import SlowSource
+from hospital_node.sources.mapping import SOURCE_FILE, read_source
+from hospital_node.sources.plans import DatabasePlans
 
 PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 EXPIRY_DAYS = 14
 UNMAPPED_SHARE = 0.05
+SLOT_SHARE = 2
+"""How many times the reading of a year has to fit into the slot: counting and masking come on top, and some days are slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +123,25 @@ def _disk(place: Path, config: Config) -> tuple[bool | None, str]:
     return has_room(place, config.min_free_mb)(), f"{free} MB free, {config.min_free_mb} MB wanted"
 
 
+def _database(place: Path, config: Config) -> tuple[bool | None, str]:
+    if not (place / SOURCE_FILE).exists():
+        return True, "not used: questions are answered from imported records"
+    source = read_source(place / SOURCE_FILE)
+    plans = DatabasePlans(place, source, ZoneInfo(config.zone), CodeMap.read())
+    if wrong := plans.faults():
+        return False, "; ".join(f"{each} [{each.code}]" for each in wrong)
+    longest, table = max((plans.rehearsed_s(each), each) for each in source.tables)
+    detail = f"the last year of {table} is read in {longest:.2f} s; the slot is {config.slot_of_tables_ms / 1000:g} s"
+    is_fast = longest * SLOT_SHARE <= config.slot_of_tables_ms / 1000
+    return (
+        is_fast,
+        detail if is_fast else f"{detail}: raise slot_ms to at least {longest * SLOT_SHARE * 1000:.0f} [{SlowSource.code}]",
+    )
+
+
 def _columns(place: Path, config: Config) -> tuple[bool | None, str]:
+    if (place / SOURCE_FILE).exists():
+        return None, "not looked at: questions are answered from the database"
     with open_read_only(place / "records") as records:
         rows = records.execute("SELECT table_name, column_name FROM information_schema.columns").fetchall()
     present = {(str(table), str(column)) for table, column in rows}
@@ -132,6 +157,8 @@ def _missing(present: set[tuple[str, str]]) -> Iterator[str]:
 
 
 def _unmapped(place: Path, config: Config) -> tuple[bool | None, str]:
+    if (place / SOURCE_FILE).exists():
+        return None, "not looked at: questions are answered from the database"
     share = profile(place / "records").unmapped_share
     if share is None:
         return None, "no diagnoses"
@@ -145,6 +172,7 @@ CHECKS: dict[str, Look] = {
     "ledger, clock 账本与时钟": _ledger_and_clock,
     "proxy 代理": _proxies,
     "disk 磁盘": _disk,
+    "database 数据库": _database,
     "columns 数据列": _columns,
     "codes 编码": _unmapped,
 }

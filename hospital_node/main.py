@@ -14,6 +14,7 @@ from hospital_node.commands import DEFAULT_HOME, HomeOption, failures
 from hospital_node.doctor import doctor
 from hospital_node.logs import configure
 from hospital_node.records.commands import import_app
+from hospital_node.sources.commands import source
 
 app = typer.Typer(
     name="kapok-node",
@@ -27,6 +28,7 @@ app.add_typer(governing.peers_app, name="peers")
 app.command(epilog="Example: kapok-node init --invite h01.json --legal-name 'First Hospital' --licence 440100123")(setting_up.init)
 app.command(epilog="Example: kapok-node enroll --home /var/lib/kapok")(setting_up.enroll)
 app.command(epilog="Example: kapok-node rotate --home /var/lib/kapok")(setting_up.rotate)
+app.command(epilog="Example: kapok-node source --example-mapping > source.toml; kapok-node source source.toml")(source)
 app.command(epilog="Example: kapok-node status --json")(showing.status)
 app.command(epilog="Example: kapok-node doctor --lang zh")(doctor)
 app.command(epilog="Example: kapok-node policy --default > policy.toml")(governing.policy)

@@ -202,8 +202,8 @@ class Offering:
     def _records(self) -> tuple[str, list[Refusal]]:
         try:
             return self.plans.generation(), []
-        except RecordsError:
-            return "", [Refusal(Reason.NO_RECORDS, "imported records", "none")]
+        except RecordsError as error:
+            return "", [Refusal(Reason.NO_RECORDS, "records that can be asked", error.code)]
 
     def _probe(self, asked: Asked) -> list[Refusal]:
         try:

@@ -10,19 +10,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from audit_ledger.follower import Follower
 from audit_ledger.party.home import Home
 from audit_ledger.party.process import settle
 from hospital_node.answering import Answering, Surroundings
 from hospital_node.config import Config
-from hospital_node.counting import InstalledPlans
+from hospital_node.counting import InstalledPlans, Plans
 from hospital_node.dataset import DATASET_FILE, read_dataset
 from hospital_node.errors import InvalidConfig
 from hospital_node.journal import JOURNAL_FILE, Journal
 from hospital_node.link import Link
 from hospital_node.logs import log
 from hospital_node.policy import PEERS_FILE, POLICY_FILE, read_policy
+from hospital_node.records.codes import CodeMap
+from hospital_node.sources.mapping import SOURCE_FILE, read_source
+from hospital_node.sources.plans import DatabasePlans
 from hospital_node.trace import Trace
 
 _MEGABYTE = 1 << 20
@@ -32,12 +36,19 @@ def has_room(home: Path, min_free_mb: int) -> Callable[[], bool]:
     return lambda: shutil.disk_usage(home).free >= min_free_mb * _MEGABYTE
 
 
+def plans_of(home: Path, config: Config) -> Plans:
+    """The hospital's own database where `source.toml` names one, else the imported records. Raises RecordsError."""
+    if not (home / SOURCE_FILE).exists():
+        return InstalledPlans(home / "records")
+    return DatabasePlans(home, read_source(home / SOURCE_FILE), ZoneInfo(config.zone), CodeMap.read())
+
+
 def build(home: Path, trace: Path | None = None) -> Answering:
     """The node over its folder, with the real clock and the operating system's randomness. Raises NodeError or LedgerError."""
     config, party = Config.read(home), Home(home)
     given = Surroundings(
         identity=party.key("identity"),
-        plans=InstalledPlans(home / "records"),
+        plans=plans_of(home, config),
         policy=read_policy(home),
         clock=lambda: int(time.time()),
         random=os.urandom,

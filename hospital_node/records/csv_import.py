@@ -30,7 +30,7 @@ from hospital_node.records.statements import Kind, Row
 
 _ROWS_PER_BATCH = 20_000
 _ENCODINGS = ("utf-8", "gb18030")
-_SEX = {
+SEX_WORDS = {
     "男": "M",
     "女": "F",
     "1": "M",
@@ -157,11 +157,11 @@ class _RowTaker:
         person = self._cell(row, patient.id)
         district = adcode(self._cell(row, patient.district), self._cell(row, patient.postal_code), self._by_postal_code)
         if person:
-            sex = _SEX.get((self._cell(row, patient.sex) or "").casefold(), "U")
+            sex = SEX_WORDS.get((self._cell(row, patient.sex) or "").casefold(), "U")
             self._add_person(place, (person, self._day(self._cell(row, patient.birth_date)), sex, district))
         day, kind = self._day(self._cell(row, visit.date)), self._kind(self._cell(row, visit.kind))
         name = self._cell(row, visit.id) if visit.id else f"{person}:{day}:{kind}"
-        years = _years(self._cell(row, patient.age))
+        years = years_of(self._cell(row, patient.age))
         event = (place, name, person, name, day, years, None, district)
         self.rows[Kind.VISIT].append((*event, kind, self._day(self._cell(row, visit.end))))
         if name and person:
@@ -224,7 +224,7 @@ def _day(text: str | None, forms: list[str], zone: ZoneInfo) -> str | None:
     return f"{year}-{int(month):02d}" if month else str(year)
 
 
-def _years(text: str | None) -> int | None:
+def years_of(text: str | None) -> int | None:
     """Complete years: 35, 35岁, 3岁6月; months, weeks, days and hours are 0; a sign is kept for the intake to refuse."""
     found = _AGE.fullmatch(text.casefold()) if text else None
     if found is None:
