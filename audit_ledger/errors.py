@@ -122,6 +122,12 @@ class UnknownLog(Untrusted):
     code = "ledger.unknown_log"
 
 
+class NotSuccessor(Untrusted):
+    """A log that does not follow the one we know: the message lists every rule it breaks."""
+
+    code = "ledger.not_successor"
+
+
 class NoQuorum(Untrusted):
     """The cosignatures that count do not make the policy's quorum."""
 

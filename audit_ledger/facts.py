@@ -18,6 +18,7 @@ from protocols.secagg.member import LoggedReady
 from protocols.statements import (
     Approval,
     ApprovalRule,
+    Close,
     Dataset,
     Opening,
     Policy,
@@ -83,7 +84,11 @@ class LedgerFacts:
     emergencies: dict[str, int] = field(default_factory=dict)
     reviews: dict[str, tuple[int, Review]] = field(default_factory=dict)
     is_held: bool = False
-    is_closed: bool = False
+    close: Close | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.close is not None
 
     def __post_init__(self) -> None:
         self.authority = Authority(self.entry0)

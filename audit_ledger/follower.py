@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from audit_ledger.errors import RolledBack, TreeMismatch, Unavailable
 from audit_ledger.findings import Finding
+from audit_ledger.periods import carried, next_trust
 from audit_ledger.policy import Accepted, TrustFile
 from audit_ledger.tree import CompactRange, leaf_hash
 from audit_ledger.view import LedgerView
@@ -50,6 +51,12 @@ class Follower:
             reached.append(leaf_hash(entry))
         if reached.root() != root:
             raise TreeMismatch(f"checkpoint of size {size}: the entries lead to another root than the cosigned one")
+
+    def successor(self, entry0: bytes, now: int) -> "Follower":
+        """Follows the next period's log, which begins with `entry0`, from its start. Raises NotSuccessor."""
+        following = Follower(next_trust(self.trust, self.view, entry0, now))
+        following.view = carried(self.view, following.trust.entry0)
+        return following
 
     def restore(self, entries: Sequence[bytes]) -> None:
         """Re-applies entries that this party verified and stored itself."""

@@ -15,6 +15,7 @@ from decimal import Decimal
 from audit_ledger.authority import role_of
 from audit_ledger.facts import Account, LedgerFacts, QuestionFacts
 from audit_ledger.findings import Finding, Rule
+from audit_ledger.periods import close_findings
 from audit_ledger.rules_opening import bound, opening_findings, receipt_findings, release_findings
 from audit_ledger.rules_ready import certified, ready_findings
 from audit_ledger.rules_time import time_findings
@@ -152,6 +153,8 @@ class LedgerView(LedgerFacts):
                 yield from self._query(index, query)
             case Approval() | Revocation() | Review():
                 yield from self._target(index, signed)
+            case Close() as close:
+                yield from close_findings(self, index, close)
             case Ready() as ready:
                 yield from ready_findings(self, index, ready)
             case Opening() as opening:
@@ -209,8 +212,8 @@ class LedgerView(LedgerFacts):
                 self.policies[policy.by] = policy
             case Dataset() as dataset:
                 self.datasets[dataset.by] = dataset
-            case Close():
-                self.is_closed = True
+            case Close() as close:
+                self.close = close
             case Approval() | Revocation() | ApprovalRule() | Review() | Hold():
                 self._accept_decision(index, signed.statement)
             case _:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from audit_ledger.findings import Rule
+from audit_ledger.note import KeyType, VerifierKey
 from audit_ledger.opener import OpenRequest
 from audit_ledger.tree import leaf_hash
 from audit_ledger.view import LedgerView
@@ -21,6 +22,7 @@ from protocols.statements import Charge, Licence, Seen
 from tests.support.city import AUDITOR, BUREAU, COORDINATOR, ORIGIN, PRICE, City, Question, key
 
 H1, H2 = "kapok://hospital/h01", "kapok://hospital/h02"
+NEXT_VKEY = VerifierKey("next", KeyType.ED25519, key("next log").public).encode()
 
 
 @pytest.fixture
@@ -138,7 +140,7 @@ def test_a_statement_is_for_this_log_once_by_its_author_in_its_role(city: City) 
 
 
 def test_nothing_follows_the_close(city: City) -> None:
-    city.log_entry(city.sign(st.Close(**city.head(COORDINATOR), next_origin="next", next_vkey="vkey"), city.coordinator))
+    city.log_entry(city.sign(st.Close(**city.head(COORDINATOR), next_origin="next", next_vkey=NEXT_VKEY), city.coordinator))
     assert found(city, city.sign(st.Hold(**city.head(AUDITOR), is_held=True, reason="r"), city.approval)) == {Rule.CLOSED}
 
 
