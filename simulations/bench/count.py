@@ -1,6 +1,7 @@
 """What bounding costs a count: patients by week and district over one million visits, beside DuckDB's own COUNT(DISTINCT).
 
-No bar: the plain query bounds nobody. Both sides have one thread, and read the same file.
+The plain query bounds nobody. Both sides have one thread and read the same file; the reference cuts weeks by `date_trunc`, its
+fastest way.
 """
 
 import tempfile
@@ -16,7 +17,7 @@ from simulations.city import build_city, write_duckdb
 
 VISITS = 1_000_000
 PLAIN = (
-    "SELECT strftime(visit_date, '%G-W%V'), district, count(DISTINCT person_id) FROM visit_occurrence "
+    "SELECT date_trunc('week', visit_date), district, count(DISTINCT person_id) FROM visit_occurrence "
     "WHERE visit_date >= DATE '2024-12-30' AND visit_date < DATE '2025-12-29' GROUP BY 1, 2"
 )
 
@@ -30,4 +31,4 @@ def rows(is_quick: bool = False) -> list[Row]:
             spent = interleaved(lambda: execute(spec, connection, bytes(32)), lambda: connection.execute(PLAIN).fetchall(), turns)
     how = f"{visits:,} visits, 52 weeks x 11 districts, one thread, processor time; median of {turns} interleaved turns; {load()}"
     name = "a bounded count of patients beside COUNT(DISTINCT)"
-    return [Row.measured(name, "s", spent.median, how, reference=spent.median_reference, ratio=spent.ratio)]
+    return [Row.measured(name, "s", spent.median, how, reference=spent.median_reference, ratio=spent.ratio, bar="<= 2.5")]
