@@ -78,7 +78,10 @@ KEYS: dict[str, tuple[Callable[[City], bytes], set[Rule]]] = {
         lambda c: add(c, NEW, NEW, c.approval, licence=Licence(legal_name=f"legal name of {H1}", number="x")),
         {Rule.LICENCE},
     ),
-    "a second coordinator": (lambda c: add(c, NEW, NEW, c.approval, subject="kapok://coordinator/new"), {Rule.ROLE}),
+    "a second coordinator": (
+        lambda c: add(c, NEW, NEW, c.approval, subject="kapok://coordinator/new"),
+        {Rule.ROLE, Rule.SIGNATURE},
+    ),
     "a second auditor": (
         lambda c: add(c, NEW, NEW, c.root, subject="kapok://auditor/new", use="approval"),
         {Rule.ROLE, Rule.SIGNATURE},
