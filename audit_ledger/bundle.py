@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -29,6 +30,7 @@ from audit_ledger.authority import AdmittedKey, Authority
 from audit_ledger.errors import LedgerError
 from audit_ledger.policy import TrustFile
 from audit_ledger.proof import TlogProof
+from audit_ledger.vectors import Committed, Vectors
 from protocols.answer import Answer, Proven
 from protocols.asked import VARIANCE_STEPS, Asked
 from protocols.canonical import unb64
@@ -71,15 +73,15 @@ class Placed:
     place: str
 
 
-def verify_answer(raw: bytes, trust: TrustFile, now: int) -> AnswerReport:
-    """Raises NotAnAnswer for a file that is none."""
+def verify_answer(raw: bytes, trust: TrustFile, now: int, vectors: Path | None = None) -> AnswerReport:
+    """`vectors`: a folder of masked vectors, to make the release again. Raises NotAnAnswer for a file that is none."""
     try:
         answer = Answer.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(each) for each in first["loc"]) or "file"
         raise NotAnAnswer(f"answer, {place}: {first['msg'].lower()}") from None
-    return _Check(answer, trust, now).run()
+    return _Check(answer, trust, now).run(Vectors(vectors) if vectors else None)
 
 
 class _Check:
@@ -91,7 +93,7 @@ class _Check:
         self.roots: dict[int, bytes] = {}
         self.authority = Authority(trust.entry0)
 
-    def run(self) -> AnswerReport:
+    def run(self, vectors: Vectors | None = None) -> AnswerReport:
         answer = self.answer
         self._keys(self._placed("keys", answer.keys))
         query = self._one("query", answer.query, Query)
@@ -111,6 +113,8 @@ class _Check:
             self._receipts(*query, receipts, binding, answered, (opening[0].index, release[0].index))
             self._release(*query, *release, binding, answered)
             self._figures(binding, query[1])
+            if vectors is not None:
+                self._rederive(vectors, opening, receipts, release)
         self.report.size = max(self.roots, default=0)
         self._not_shown()
         return self.report
@@ -349,6 +353,16 @@ class _Check:
             self._demand(False, "query", str(error))
             return 0
         return asked.released_length - asked.dimension
+
+    def _rederive(
+        self, vectors: Vectors, opening: tuple[Placed, Opening], receipts: list[Placed], release: tuple[Placed, Release]
+    ) -> None:
+        signed = {r.by: (each.index, r) for each in receipts if isinstance(r := each.signed.statement, Receipt)}
+        made = Committed((opening[0].index, opening[1]), signed, (release[0].index, release[1]))
+        for found in vectors.findings(made):
+            self._demand(False, f"entry {found.index}", f"{found.rule}: {found.detail}")
+        if vectors.gone:
+            self.report.not_shown.append("release not re-derived: its vectors or the opened sum are gone, or it is a training's")
 
     def _not_shown(self) -> None:
         say = self.report.not_shown.append

@@ -11,20 +11,24 @@ from audit_ledger.errors import Malformed
 from audit_ledger.fetching import is_url
 from audit_ledger.mirror import Mirror
 from audit_ledger.monitor import Watch
+from audit_ledger.opener_store import OpenerStore
 from audit_ledger.policy import TrustFile
 from audit_ledger.screen import (
     EVIDENCE,
     USAGE,
+    HomeOption,
     JsonOption,
     TrustOption,
     command,
     end_answer,
     end_ledger,
     fail,
+    out,
     progress_bar,
     say,
     show_round,
 )
+from audit_ledger.vectors import SUM, place
 from audit_ledger.verify import Audit, LedgerReport, verify_ledger
 
 app = typer.Typer()
@@ -52,15 +56,18 @@ def verify(
     hashes_only: Annotated[
         bool, typer.Option("--hashes-only", help=say("Bytes and tiles, no rule.", "只核字节与哈希，不核规则"))
     ] = False,
+    vectors: Annotated[
+        Path | None, typer.Option("--vectors", help=say("Make each release again from these.", "由此目录的向量重算发布"))
+    ] = None,
     processes: ProcessesOption = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Verify a whole ledger, or one answer offline. / 核验整本账，或离线核验一个答案。"""
     pinned = pinned_trust(trust)
     if Path(target).is_file():
-        end_answer(verify_answer(Path(target).read_bytes(), pinned, int(time.time())), as_json)
+        end_answer(verify_answer(Path(target).read_bytes(), pinned, int(time.time()), vectors), as_json)
     notes = _notes(checkpoint)
-    audit = Audit(Mirror(mirror) if mirror else None, notes, evidence, processes, hashes_only=hashes_only)
+    audit = Audit(Mirror(mirror) if mirror else None, notes, evidence, processes, hashes_only=hashes_only, vectors=vectors)
     end_ledger(verified_ledger(target, pinned, audit), as_json)
 
 
@@ -89,6 +96,22 @@ def monitor(
         if every == 0 or seen.exit_code == EVIDENCE:
             raise typer.Exit(seen.exit_code)
         time.sleep(every)
+
+
+@command(app, "vectors", "kapok-audit vectors --home A --out vectors")
+def vectors_out(
+    home: HomeOption,
+    output: Annotated[Path, typer.Option("--out", help=say("For verify --vectors.", "供 verify --vectors 使用的目录"))],
+) -> None:
+    """Write the sums this opener handed out in the last 35 days. / 导出近 35 天开启的和。"""
+    store, written = OpenerStore(home / "opener.sqlite"), 0
+    for query, round_, attempt, total in store.sums():
+        folder = place(output, query.hex(), round_, attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SUM).write_bytes(total)
+        written += 1
+    store.close()
+    out.print(say(f"{written} sums in {output}", f"{output}：{written} 个和"))
 
 
 def _notes(paths: list[Path] | None) -> tuple[bytes, ...]:

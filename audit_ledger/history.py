@@ -16,16 +16,12 @@ class Roots:
     Keeps all hashes of the last one to two blocks of `kept` leaves, and of older blocks only their roots.
     """
 
-    __slots__ = ("_asked", "_recent", "_spine", "kept")
+    __slots__ = ("_asked", "_recent", "_spine", "kept", "size")
 
     def __init__(self, kept: int = ROOTS_KEPT) -> None:
-        self.kept = kept
+        self.kept, self.size = kept, 0
         self._spine, self._recent = FullTree(), FullTree()
         self._asked: dict[int, bytes] = {}
-
-    @property
-    def size(self) -> int:
-        return self._start + self._recent.size
 
     @property
     def _spine_level(self) -> int:
@@ -42,6 +38,7 @@ class Roots:
             recent.extend(_split(self._recent.span(0, self.kept, self.kept)))
             self._recent = recent
         self._recent.append(leaf)
+        self.size += 1
 
     def get(self, size: int) -> bytes | None:
         """The root at `size`; None for a size that is not reached yet, or too old to be known here."""
@@ -90,6 +87,7 @@ class Roots:
         found = cls(kept)
         found._spine.extend(_split(raw[8:cut]))
         found._recent.extend(_split(raw[cut:]))
+        found.size = found._start + found._recent.size
         return found
 
 

@@ -11,7 +11,7 @@ A lost or restored file is safe: every opening in the ledger counts as used, wha
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,6 +107,10 @@ class OpenerStore:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute("UPDATE opened SET is_released = 1 WHERE query = ? AND round = ?", (query, round_))
+
+    def sums(self) -> Iterator[tuple[bytes, int, int, bytes]]:
+        """Query, round, attempt and sum of every set whose sum was handed out and is still kept."""
+        yield from self._db.execute("SELECT query, round, attempt, sum FROM opened WHERE sum IS NOT NULL AND is_released = 1")
 
     def delete_sums(self, before: int) -> None:
         with self._db:

@@ -44,7 +44,10 @@ class ReadEntry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which entries of which log, as it was at `size`: bundles [first, last), their statements from index `start` on."""
+    """Which entries of which log, as it was at `size`: bundles [first, last), their statements from index `start` on.
+
+    `is_local`: for this very process, which verifies each signature when its turn comes, and only what counts then.
+    """
 
     target: str
     size: int
@@ -54,6 +57,7 @@ class Wanted:
     keys: Keys
     mirror: Path | None = None
     keeps_entries: bool = False
+    is_local: bool = False
     hashes_only: bool = False
 
 
@@ -64,7 +68,7 @@ class ReadBundle:
     index: int
     leaves: bytes
     root: bytes
-    entries: tuple["ReadEntry | str", ...]
+    entries: tuple["ReadEntry | Signed | str", ...]
 
 
 def read_bundles(wanted: Wanted) -> list[ReadBundle]:
@@ -89,12 +93,14 @@ def _read(wanted: Wanted, reader: TileReader, index: int) -> ReadBundle:
     return ReadBundle(index, leaves, root, () if wanted.hashes_only else tuple(read_entry(each, wanted) for each in fresh))
 
 
-def read_entry(entry: bytes, wanted: Wanted) -> "ReadEntry | str":
+def read_entry(entry: bytes, wanted: Wanted) -> "ReadEntry | Signed | str":
     """The statement, or in a sentence why it is none."""
     try:
         signed = parse(entry)
     except MalformedBytes as error:
         return str(error)
+    if wanted.is_local:
+        return signed
     envelope, message = signed.envelope, signed.envelope.pae()
     by = tuple(
         public
@@ -112,8 +118,10 @@ def read_entry(entry: bytes, wanted: Wanted) -> "ReadEntry | str":
     )
 
 
-def made_again(read: "ReadEntry | str") -> Signed | MalformedBytes:
-    """What `parse` gave in the other process."""
+def made_again(read: "ReadEntry | Signed | str") -> Signed | MalformedBytes:
+    """What `parse` gave, in the other process or in this."""
+    if isinstance(read, Signed):
+        return read
     if isinstance(read, str):
         return MalformedBytes(read)
     kind = kind_of(read.payload_type)

@@ -15,6 +15,7 @@ from audit_ledger.findings import Finding, Rule
 from audit_ledger.reading import Keys, ReadBundle, ReadEntry, Wanted, made_again, read_bundles
 from audit_ledger.tiles import WIDTH, Tile, TileStack, write_tile
 from audit_ledger.tree import HASH_SIZE
+from audit_ledger.vectors import Committed, Vectors
 from audit_ledger.view import LedgerView
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
@@ -63,6 +64,7 @@ class Replay:
     stack: TileStack = field(default_factory=TileStack)
     kinds: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
+    vectors: Vectors | None = None
 
     def run(self, wanted: Wanted, check: Callable[[Tile, bytes], None], progress: Progress, processes: int = 2) -> None:
         """`wanted` names the target, its size and what is kept; its range is set here. Raises what `read_bundles` raises."""
@@ -88,17 +90,27 @@ class Replay:
                 self.findings += self.dates.findings(self.view.size, signed.statement)
             self.findings += self.view.enter(bundle.leaves[place : place + HASH_SIZE], signed)
             self.kinds[kind_in(read)] += 1
-            if forgets and isinstance(signed, Signed) and isinstance(signed.statement, Release):
-                self.view.forget(signed.statement.query)
+            if isinstance(signed, Signed) and isinstance(signed.statement, Release):
+                self._ended(signed.statement, forgets)
+
+    def _ended(self, release: Release, forgets: bool) -> None:
+        facts = self.view.questions.get(release.query)
+        if self.vectors is not None and facts is not None and facts.release is not None and facts.release[1] is release:
+            opened = facts.openings.get(release.round)
+            if release.status == "released" and opened is not None:
+                receipts = {uri: each for (uri, round_), each in facts.receipts.items() if round_ == opened[2].first_round}
+                self.findings += self.vectors.findings(Committed((opened[0], opened[2]), receipts, facts.release))
+        if forgets:
+            self.view.forget(release.query)
 
     def _keys(self) -> Keys:
         return {fingerprint(key): key for key in self.view.authority.keys}
 
 
-def kind_in(read: ReadEntry | str) -> str:
-    return (
-        "malformed" if isinstance(read, str) else read.payload_type.removeprefix("application/vnd.kapok.").removesuffix(".v1+json")
-    )
+def kind_in(read: ReadEntry | Signed | str) -> str:
+    if isinstance(read, Signed):
+        return read.statement.kind
+    return "malformed" if isinstance(read, str) else read.payload_type.removeprefix("application/vnd.kapok.")[: -len(".v1+json")]
 
 
 def bundles(wanted: Wanted, keys: Callable[[], Keys], processes: int) -> Iterator[ReadBundle]:
@@ -112,7 +124,7 @@ def bundles(wanted: Wanted, keys: Callable[[], Keys], processes: int) -> Iterato
 
     if processes < 2 or wanted.size - wanted.start < WORTH_A_PROCESS:
         for at in jobs:
-            yield from read_bundles(job(at))
+            yield from read_bundles(replace(job(at), is_local=True))
         return
     with ExitStack() as cleanup:
         pool = cleanup.enter_context(ProcessPoolExecutor(processes - 1, get_context("spawn")))
@@ -135,4 +147,4 @@ def _in_order(jobs: deque[int], job: Callable[[int], Wanted], pool: ProcessPoolE
             yield from running.pop(order.popleft()).result()
         else:
             at = jobs.popleft()
-            done[at] = read_bundles(job(at))
+            done[at] = read_bundles(job(at))  # verified now: when its turn comes, the other process may be waited for

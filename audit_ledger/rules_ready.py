@@ -14,13 +14,25 @@ from protocols.clock import unix
 from protocols.errors import BadSignature
 from protocols.secagg.agreement import require_certified
 from protocols.secagg.sealing import require_sealing_key
-from protocols.statements import Ready
+from protocols.statements import Agreement, Ready, Sealing
 
 CERTIFICATES_KEPT = 4096
 _ZERO = Decimal(0)
 # Functions of their arguments alone; what does not verify raises and is not kept.
-_agreement = lru_cache(CERTIFICATES_KEPT)(require_certified)
-_sealing = lru_cache(CERTIFICATES_KEPT)(require_sealing_key)
+
+
+@lru_cache(CERTIFICATES_KEPT)
+def _agreement(certificate: tuple[tuple[str, str], ...], log: str, uri: str, identity: bytes) -> bytes:
+    return require_certified(Agreement(**dict(certificate)), log, uri, identity)
+
+
+@lru_cache(CERTIFICATES_KEPT)
+def _sealing(certificate: tuple[tuple[str, str], ...], log: str, service: bytes) -> bytes:
+    return require_sealing_key(Sealing(**dict(certificate)), log, service)
+
+
+def _fields(certificate: Agreement | Sealing) -> tuple[tuple[str, str], ...]:
+    return tuple(certificate.__dict__.items())
 
 
 def ready_findings(ledger: LedgerFacts, index: int, ready: Ready) -> Iterator[Finding]:
@@ -79,7 +91,7 @@ def certified(ledger: LedgerFacts, ready: Ready) -> bytes | None:
     """The Ready's agreement key in Edwards form, if its hospital's identity key certified it."""
     identity = ledger.authority.active(ready.by)
     try:
-        return _agreement(ready.agreement, ready.log, ready.by, identity.key) if identity else None
+        return _agreement(_fields(ready.agreement), ready.log, ready.by, identity.key) if identity else None
     except BadSignature:
         return None
 
@@ -88,6 +100,6 @@ def _is_sealing_key_good(ledger: LedgerFacts, ready: Ready) -> bool:
     root = ledger.authority.root
     service = ledger.authority.active(root.auditor, "service") if root else None
     try:
-        return service is not None and bool(_sealing(ready.sealing, ready.log, service.key))
+        return service is not None and bool(_sealing(_fields(ready.sealing), ready.log, service.key))
     except BadSignature:
         return False

@@ -17,7 +17,7 @@ TOLERANCE_S = 2 * CONTRACT.clock_tolerance_s
 
 def time_findings(ledger: LedgerFacts, index: int, statement: Statement) -> Iterator[Finding]:
     for what, earlier in _rests_on(ledger, statement):
-        if statement.at < earlier and unix(statement.at) < unix(earlier) - TOLERANCE_S:
+        if earlier and statement.at < earlier and unix(statement.at) < unix(earlier) - TOLERANCE_S:
             yield Finding(index, Rule.BACKDATED, f"{statement.at}, {what} of {earlier}")
     if isinstance(statement, Receipt):
         yield from _late(ledger.questions.get(statement.query), index, statement)
@@ -32,7 +32,7 @@ def _rests_on(ledger: LedgerFacts, statement: Statement) -> Iterator[tuple[str, 
         case Approval() | Ready():
             yield "the query", facts.query.at
         case Opening():
-            yield from (("the Ready", each.statement.at) for each in facts.readys.values())
+            yield "the Ready", max((each.statement.at for each in facts.readys.values()), default="")
         case Receipt(by=uri) if uri in facts.readys:
             yield "the Ready", facts.readys[uri].statement.at
         case Release(round=round_) if round_ in facts.openings:

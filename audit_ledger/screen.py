@@ -99,6 +99,11 @@ def show_ledger(report: LedgerReport, as_json: bool) -> None:
         out.print(say("both checkpoints are kept: ", "两份检查点已保存：") + ", ".join(map(str, report.evidence)), markup=False)
     for size in report.unseen:
         out.print(say(f"not compared: a checkpoint of {size} entries, beyond this log", f"未比对：{size} 条的检查点超出本账"))
+    if report.vectors is not None:
+        made = report.vectors.rederived
+        out.print(say(f"releases made again from their vectors: {made}", f"由向量重算的发布：{made}"))
+        for gone in report.vectors.gone:
+            out.print(say(f"release not re-derived: {gone[:16]}", f"未重算的发布：{gone[:16]}"))
     if report.hashes_only:
         out.print(say("bytes and tiles only: no rule was replayed", "只核了字节与哈希，未核规则"))
     _verdict(report.is_verified)

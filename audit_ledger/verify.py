@@ -26,6 +26,7 @@ from audit_ledger.reading import Wanted
 from audit_ledger.replay import Dates, Progress, Replay
 from audit_ledger.tiles import CHECKPOINT_PATH, Fetch, Tile, TileReader, check_partials
 from audit_ledger.tree import root_at
+from audit_ledger.vectors import Vectors
 from audit_ledger.view import LedgerView
 
 
@@ -47,6 +48,7 @@ class LedgerReport:
     broken: LedgerError | None = None
     evidence: list[Path] = field(default_factory=list)
     unseen: list[int] = field(default_factory=list)
+    vectors: Vectors | None = None
     view: LedgerView | None = None
 
     @property
@@ -69,6 +71,8 @@ class LedgerReport:
             "broken": {"code": self.broken.code, "message": str(self.broken)} if self.broken else None,
             "evidence": [str(each) for each in self.evidence],
             "checkpoints_beyond": self.unseen,
+            "rederived": self.vectors.rederived if self.vectors else None,
+            "not_rederived": self.vectors.gone if self.vectors else None,
         }
 
 
@@ -82,6 +86,7 @@ class Audit:
     processes: int = 2
     keeps: bool = False
     hashes_only: bool = False
+    vectors: Path | None = None
 
 
 def verify_ledger(
@@ -123,6 +128,7 @@ class _Run:
         before = self._before(note, cosigned.checkpoint)
         replay = self._resumed(before)
         replay.dates = Dates.between(self._witnessed(before[0]) if before and replay.stack.size else None, self._witnessed(note))
+        replay.vectors = self.report.vectors = Vectors(self.audit.vectors) if self.audit.vectors else None
         self.report.read_from, self.report.verified_to = replay.stack.size, replay.stack.size
         self.report.view, self.report.findings, self.report.kinds = replay.view, replay.findings, replay.kinds
         self._carry_on(replay, cosigned.checkpoint, progress, note, before)
@@ -167,7 +173,7 @@ class _Run:
         self, replay: Replay, today: Checkpoint, progress: Progress, note: bytes, before: tuple[bytes, Checkpoint] | None
     ) -> None:
         mirror, audit = self.audit.mirror.log if self.audit.mirror else None, self.audit
-        wanted = Wanted(self.target, today.size, 0, 0, 0, {}, mirror, audit.keeps, audit.hashes_only)
+        wanted = Wanted(self.target, today.size, 0, 0, 0, {}, mirror, keeps_entries=audit.keeps, hashes_only=audit.hashes_only)
         try:
             replay.run(wanted, self._check_tile, progress, audit.processes)
             if replay.stack.root() != today.root:

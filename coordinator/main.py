@@ -26,6 +26,8 @@ from audit_ledger.party.enrol import Invitation, token_hash
 from audit_ledger.party.help import in_one_language
 from audit_ledger.party.home import Home, HomeError
 from audit_ledger.tiles import CHECKPOINT_PATH, TileReader, folder_fetch
+from audit_ledger.vectors import masked_name
+from audit_ledger.vectors import place as place_of
 from audit_ledger.view import LedgerView
 from audit_ledger.words import words
 from coordinator.config import Config
@@ -221,6 +223,24 @@ def status(home: HomeOption, json_: JsonOption = False) -> None:
     }
     register.close()
     print(json.dumps(facts) if json_ else "\n".join(f"{name}: {value}" for name, value in facts.items()))
+
+
+@app.command(epilog="Example: kapok-coordinator vectors --home C --out vectors")
+@explained
+def vectors(
+    home: HomeOption,
+    out: Annotated[Path, typer.Option(help="For kapok-audit verify --vectors / 输出目录")],
+    query: Annotated[str, typer.Option(help="One query's id / 只导出一个问题")] = "",
+) -> None:
+    """Hands out the masked vectors of the last 35 days, which say nothing without the auditor's sums. / 导出掩码向量。"""
+    register, written = Register(home / "register.sqlite"), 0
+    for asked, round_, attempt, uri, masked in register.all_contributions(bytes.fromhex(query) if query else None):
+        folder = place_of(out, asked.hex(), round_, attempt)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / masked_name(uri)).write_bytes(masked)
+        written += 1
+    register.close()
+    _done(f"{out}: {written}")
 
 
 @app.command(epilog="Example: kapok-coordinator backup --home C --out /backup/kapok")

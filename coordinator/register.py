@@ -8,7 +8,7 @@ kept 35 days for re-derivation and then deleted.
 
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +165,11 @@ class Register:
     def contributions(self, query: bytes, round_: int, attempt: int) -> list[Contributed]:
         sql = "SELECT uri, sealed, receipt, signature, masked FROM contribution WHERE query = ? AND round = ? AND attempt = ?"
         return [Contributed(*row) for row in self._read(f"{sql} ORDER BY uri", (query, round_, attempt))]  # type: ignore[arg-type]
+
+    def all_contributions(self, query: bytes | None = None) -> Iterator[tuple[bytes, int, int, str, bytes]]:
+        """Query, round, attempt, member and masked vector of everything that is still kept, or of one query."""
+        sql = "SELECT query, round, attempt, uri, masked FROM contribution WHERE ?1 IS NULL OR query = ?1"
+        yield from self._read(f"{sql} ORDER BY query, round, attempt, uri", (query,))  # type: ignore[misc]
 
     def forget(self, before: int) -> None:
         """Deletes contributions stored before that moment."""

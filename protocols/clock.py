@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from protocols.errors import MalformedBytes
 
@@ -12,6 +13,7 @@ def stamp(unix_s: int) -> str:
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@lru_cache(4096)
 def unix(text: str) -> int:
     """Strict inverse of `stamp`, in seconds."""
     if _STAMP.fullmatch(text) is None:

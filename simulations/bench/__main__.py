@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from simulations.bench import accuracy, count, import_fhir, latency, log_door, secagg
+from simulations.bench import accuracy, audit, count, import_fhir, latency, log_door, secagg
 from simulations.bench.rows import Row, load
 
 Tell = Callable[[str], None]
@@ -26,6 +26,7 @@ GROUPS: dict[str, Callable[[bool, Tell], Sequence[Row]]] = {
     "import": lambda _, __: [Row.of_json(row) for row in import_fhir.rows()],
     "latency": latency.rows,
     "log": log_door.rows,
+    "audit": audit.rows,
 }
 console = Console()
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

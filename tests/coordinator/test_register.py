@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from coordinator.main import app
 from coordinator.register import Contributed, Register
 from protocols.refusal import Reason, Refusal
 
@@ -100,3 +102,18 @@ def test_masked_vectors_are_forgotten_after_their_time(register: Register) -> No
     assert register.contributions(QUERY, 0, 1) == [MADE]
     register.forget(101)
     assert register.contributions(QUERY, 0, 1) == []
+
+
+def test_the_vectors_that_are_kept_are_exported_for_the_auditor(tmp_path: Path) -> None:
+    register = Register(tmp_path / "register.sqlite")
+    register.put_contribution(QUERY, 0, 1, MADE, 100)
+    register.put_contribution(b"\x01" * 32, 0, 2, MADE, 100)
+    register.close()
+    runner = CliRunner()
+    assert runner.invoke(app, ["vectors", "--home", str(tmp_path), "--out", str(tmp_path / "all")]).exit_code == 0
+    exported = sorted(str(each.relative_to(tmp_path / "all")) for each in (tmp_path / "all").rglob("*.masked"))
+    assert exported == [f"{'00' * 32}/0/1/h01.masked", f"{'01' * 32}/0/2/h01.masked"]
+    assert (tmp_path / "all" / exported[0]).read_bytes() == b"masked"
+    arguments = ["vectors", "--home", str(tmp_path), "--out", str(tmp_path / "one"), "--query", "01" * 32]
+    assert runner.invoke(app, arguments).exit_code == 0
+    assert [each.parent.name for each in (tmp_path / "one").rglob("*.masked")] == ["2"]

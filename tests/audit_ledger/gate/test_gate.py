@@ -213,3 +213,18 @@ def test_an_answered_query_is_refused(city: City) -> None:
     question.live()
     proof = city.prove(question.entry)
     assert codes(follow(city), question.entry, proof, city.now) == {Reason.ALREADY_ANSWERED}
+
+
+def test_an_old_proof_is_refused_though_the_ledger_is_fresh(city: City) -> None:
+    entry, proof = offered(city)
+    city.now += CONTRACT.freshness_s + 1
+    gate = follow(city)
+    assert codes(gate, entry, proof, city.now) == {Reason.STALE}
+    assert codes(gate, entry, city.prove(entry), city.now) == set()
+
+
+def test_a_query_for_another_log_is_refused_as_that(city: City) -> None:
+    query = Question(city, city.opener()).query
+    other = city.sign(query.model_copy(update={"log": "ledger.kapok.test/2025"}), city.bureau)
+    city.log_entry(other)
+    assert codes(follow(city), other, city.prove(other), city.now) == {Reason.WRONG_LOG, Reason.NOT_LOGGED}
