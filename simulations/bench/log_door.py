@@ -111,15 +111,17 @@ class DoorCity:
 
     def crowd(self, seconds: int) -> Crowd:
         """`wrk` for so long, or until the statements are used up."""
-        (first,) = self.statements(1)
-        before = self.add(first)
         pool = self.town.root / "crowd.txt"
         self.tell("statements are signed")
         pool.write_bytes(b"".join(entry + b"\n" for entry in self.statements(seconds * A_SECOND_AT_MOST)))
+        self._door.close()  # the door has closed its side while we signed; the next request opens it anew
+        (first,) = self.statements(1)
+        before = self.add(first)
         self.tell(f"{CONNECTIONS} connections, {seconds} s")
         wrk = ("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", str(SCRIPT), f"http://{self.address}")
         done = subprocess.run([*wrk, "--", str(pool)], capture_output=True, text=True, check=True)
         told = json.loads(done.stdout.rpartition("result ")[2])
+        self._door.close()
         (last,) = self.statements(1)
         appended = self.add(last) - before - 1
         return Crowd(appended, told["seconds"], told["refused"], told["broken"], told["p50_ms"], told["p99_ms"])
