@@ -228,3 +228,11 @@ def test_a_query_for_another_log_is_refused_as_that(city: City) -> None:
     other = city.sign(query.model_copy(update={"log": "ledger.kapok.test/2025"}), city.bureau)
     city.log_entry(other)
     assert codes(follow(city), other, city.prove(other), city.now) == {Reason.WRONG_LOG, Reason.NOT_LOGGED}
+
+
+def test_an_attempt_at_a_ledger_that_went_stale_is_refused(city: City) -> None:
+    entry, _ = offered(city)
+    gate = follow(city)
+    facts = gate.follower.view.questions[st.parse(entry).hex_id]
+    assert gate.standing(facts, city.now + CONTRACT.freshness_s) == []
+    assert {each.reason for each in gate.standing(facts, city.now + CONTRACT.freshness_s + 1)} == {Reason.STALE}
