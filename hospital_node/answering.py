@@ -133,7 +133,7 @@ class Answering:
         closed_before = now - CONTRACT.clock_tolerance_s
         self.contributing.forget_months(self.journal.destroy_agreements(closed_before, month(now - CONTRACT.window_s)))
         self.journal.forget_closed(closed_before)
-        self.counts.keep({each.query for each in self.journal.readys_until(closed_before)})
+        self.counts.keep(self.journal.open_queries(closed_before))
 
     # -- what the ledger should hear from us
 

@@ -218,6 +218,10 @@ class Journal:
         rows = self._read(f"{_READY} WHERE not_after >= ? AND sequence > ? ORDER BY sequence", moment, after)
         return [_ready(row) for row in rows]
 
+    def open_queries(self, moment: int) -> set[str]:
+        """Questions with a Ready whose window reaches `moment` or beyond."""
+        return {str(row[0]) for row in self._read("SELECT query FROM ready WHERE not_after >= ?", moment)}
+
     # -- attempts
 
     def accepted(self, query: str, round_: int) -> dict[int, bytes]:
