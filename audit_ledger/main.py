@@ -21,9 +21,10 @@ from audit_ledger.desk import BadRequest
 from audit_ledger.errors import LedgerError
 from audit_ledger.init import BadDraft, BadShares, Share, combine, create_auditor
 from audit_ledger.init import found as found_entries
+from audit_ledger.party.chinese import speak
 from audit_ledger.party.enrol import Invitation, enrol
 from audit_ledger.party.home import Home, HomeError
-from audit_ledger.screen import UNCHECKED, USAGE, VERIFIED, HomeOption, command, complain, fail, out, print_json, say
+from audit_ledger.screen import UNCHECKED, USAGE, VERIFIED, HomeOption, W, command, complain, fail, out, print_json, say
 from audit_ledger.serve import serve as serve_forever
 from audit_ledger.verify import exit_code
 from protocols.errors import ProtocolError
@@ -141,6 +142,7 @@ app.add_typer(renew.app)
 
 def run(arguments: Sequence[str]) -> int:
     """The exit code for these arguments; no traceback for anything that a person or a peer may do wrong."""
+    speak(W.is_chinese)
     try:
         app(_without_language(arguments))
     except SystemExit as ended:

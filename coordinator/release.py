@@ -129,7 +129,7 @@ def compose_answer(ledger: CityLedger, question: Question, binding: Binding, val
             refused=statement.refused,
             away=statement.away,
             left_out=statement.left_out,
-            incomplete=tuple(sorted({uri for _, uri in facts.incidents})),
+            incomplete=tuple(sorted({uri for _, uri in facts.incidents} - set(statement.away))),
         ),
     )
 

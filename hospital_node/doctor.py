@@ -24,6 +24,7 @@ from hospital_node.plan.columns import RELATIONS
 from hospital_node.policy import read_policy
 from hospital_node.records.codes import CodeMap
 from hospital_node.records.profile import profile
+from hospital_node.records.report_text import Lang
 from hospital_node.records.schema import open_read_only
 from hospital_node.running import has_room
 from hospital_node.showing import opened
@@ -52,7 +53,7 @@ def doctor(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOptio
     with failures(as_json):
         place = home.expanduser()
         config = Config.read(place)
-        found = [_guarded(name, look, place, config) for name, look in CHECKS.items()]
+        found = [_guarded(name, look, place, config, lang) for name, look in CHECKS.items()]
         table = Table("", say(lang, "check", "检查"), say(lang, "finding", "结果"))
         for each in found:
             english, _, chinese = each.name.rpartition(" ")
@@ -63,90 +64,122 @@ def doctor(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOptio
             raise typer.Exit(3)
 
 
-Look = Callable[[Path, Config], tuple[bool | None, str]]
+Finding = tuple[bool | None, str, str]
+"""Whether it is well, and what was found, in English and in Chinese."""
+Look = Callable[[Path, Config], Finding]
 
 
-def _guarded(name: str, look: Look, place: Path, config: Config) -> Check:
+def _guarded(name: str, look: Look, place: Path, config: Config, lang: Lang) -> Check:
     try:
-        return Check(name, *look(place, config))
+        is_well, *told = look(place, config)
+        return Check(name, is_well, say(lang, *told))
     except OURS as error:
         return Check(name, False, str(error))
     except Exception as error:  # noqa: BLE001 (a check that breaks is a finding; its text may quote a record)
         return Check(name, None, type(error).__name__)
 
 
-def _files(place: Path, config: Config) -> tuple[bool | None, str]:
+def _files(place: Path, config: Config) -> Finding:
     read_policy(place), read_dataset(place)
-    return True, "config, policy, peers and dataset can be read"
+    return True, "config, policy, peers and dataset can be read", "配置、策略、医院名单与数据集声明均可读取"
 
 
-def _trust(place: Path, config: Config) -> tuple[bool | None, str]:
+def _trust(place: Path, config: Config) -> Finding:
     trust = Home(place).trust()
     origins = {log.key.origin for log in trust.policy.logs}
-    return config.origin in origins, f"trusts {', '.join(sorted(origins))}; compare {trust.entry0.hex()[:16]} with the auditor's"
+    trusted, entry0 = ", ".join(sorted(origins)), trust.entry0.hex()[:16]
+    return (
+        config.origin in origins,
+        f"trusts {trusted}; compare {entry0} with the auditor's",
+        f"信任 {trusted}；请与审计方核对 {entry0}",
+    )
 
 
-def _certificate(place: Path, config: Config) -> tuple[bool | None, str]:
+def _certificate(place: Path, config: Config) -> Finding:
     path = place / "tls" / "cert.pem"
     if not path.exists():
-        return False, "no certificate; run `kapok-node enroll`"
+        return False, "no certificate; run `kapok-node enroll`", "没有证书；请运行 kapok-node enroll"
     until = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
     days = (until - datetime.now(UTC)).days
-    return days >= EXPIRY_DAYS, f"valid for {days} days"
+    return days >= EXPIRY_DAYS, f"valid for {days} days", f"有效期还有 {days} 天"
 
 
-def _ledger_and_clock(place: Path, config: Config) -> tuple[bool | None, str]:
+def _ledger_and_clock(place: Path, config: Config) -> Finding:
     home = Home(place)
     with opened(place) as journal:
         follower = followed(home, journal)
     try:
         fetch(home, config, follower)
     except StaleCheckpoint as error:
-        return False, f"this clock is wrong, or the witness does not cosign: {error}"
+        return False, f"this clock is wrong, or the witness does not cosign: {error}", f"本机时钟不准，或见证方未会签：{error}"
     except Unavailable as error:
-        return None, f"the coordinator cannot be reached: {error}"
+        return None, f"the coordinator cannot be reached: {error}", f"连不上协调方：{error}"
     except LedgerError as error:
-        return False, str(error)
+        return False, str(error), f"账本不可信：{error}"
     seen = follower.accepted.witness_time if follower.accepted else None
     is_admitted = follower.view.authority.active(config.uri) is not None
-    detail = f"{follower.size} entries; this clock is {int(time.time()) - (seen or 0)} s after the newest cosignature"
-    return is_admitted, detail if is_admitted else "the auditor has not admitted this hospital yet"
-
-
-def _proxies(place: Path, config: Config) -> tuple[bool | None, str]:
-    names = [name for name in PROXIES if os.environ.get(name)]
-    return True, f"{', '.join(names)} set: the link goes through it unless no_proxy names its host" if names else "none set"
-
-
-def _disk(place: Path, config: Config) -> tuple[bool | None, str]:
-    free = shutil.disk_usage(place).free >> 20
-    return has_room(place, config.min_free_mb)(), f"{free} MB free, {config.min_free_mb} MB wanted"
-
-
-def _database(place: Path, config: Config) -> tuple[bool | None, str]:
-    if not (place / SOURCE_FILE).exists():
-        return True, "not used: questions are answered from imported records"
-    source = read_source(place / SOURCE_FILE)
-    plans = DatabasePlans(place, source, ZoneInfo(config.zone), CodeMap.read())
-    if wrong := plans.faults():
-        return False, "; ".join(f"{each} [{each.code}]" for each in wrong)
-    longest, table = max((plans.rehearsed_s(each), each) for each in source.tables)
-    detail = f"the last year of {table} is read in {longest:.2f} s; the slot is {config.slot_of_tables_ms / 1000:g} s"
-    is_fast = longest * SLOT_SHARE <= config.slot_of_tables_ms / 1000
+    if not is_admitted:
+        return False, "the auditor has not admitted this hospital yet", "审计方尚未准入本院"
+    size, late_s = follower.size, int(time.time()) - (seen or 0)
     return (
-        is_fast,
-        detail if is_fast else f"{detail}: raise slot_ms to at least {longest * SLOT_SHARE * 1000:.0f} [{SlowSource.code}]",
+        True,
+        f"{size} entries; this clock is {late_s} s after the newest cosignature",
+        f"共 {size} 条；本机时钟比最近会签晚 {late_s} 秒",
     )
 
 
-def _columns(place: Path, config: Config) -> tuple[bool | None, str]:
+def _proxies(place: Path, config: Config) -> Finding:
+    names = ", ".join(name for name in PROXIES if os.environ.get(name))
+    if not names:
+        return True, "none set", "未设置"
+    return (
+        True,
+        f"{names} set: the link goes through it unless no_proxy names its host",
+        f"已设置 {names}：除非 no_proxy 列出其主机，连接将经过代理",
+    )
+
+
+def _disk(place: Path, config: Config) -> Finding:
+    free = shutil.disk_usage(place).free >> 20
+    wanted = config.min_free_mb
+    return has_room(place, wanted)(), f"{free} MB free, {wanted} MB wanted", f"可用 {free} MB，至少需要 {wanted} MB"
+
+
+def _database(place: Path, config: Config) -> Finding:
+    if not (place / SOURCE_FILE).exists():
+        return True, "not used: questions are answered from imported records", "未使用：由已导入的数据作答"
+    source = read_source(place / SOURCE_FILE)
+    plans = DatabasePlans(place, source, ZoneInfo(config.zone), CodeMap.read())
+    if wrong := plans.faults():
+        told = "; ".join(f"{each} [{each.code}]" for each in wrong)
+        return False, told, f"数据库有问题：{told}"
+    longest, table = max((plans.rehearsed_s(each), each) for each in source.tables)
+    slot_s, wanted_ms = config.slot_of_tables_ms / 1000, f"{longest * SLOT_SHARE * 1000:.0f}"
+    english = f"the last year of {table} is read in {longest:.2f} s; the slot is {slot_s:g} s"
+    chinese = f"读取 {table} 最近一年需 {longest:.2f} 秒；时隙为 {slot_s:g} 秒"
+    if longest * SLOT_SHARE <= slot_s:
+        return True, english, chinese
+    code = SlowSource.code
+    return (
+        False,
+        f"{english}: raise slot_ms to at least {wanted_ms} [{code}]",
+        f"{chinese}：请把 slot_ms 提高到至少 {wanted_ms} [{code}]",
+    )
+
+
+_FROM_DATABASE: Finding = (None, "not looked at: questions are answered from the database", "未检查：由数据库作答")
+
+
+def _columns(place: Path, config: Config) -> Finding:
     if (place / SOURCE_FILE).exists():
-        return None, "not looked at: questions are answered from the database"
+        return _FROM_DATABASE
     with open_read_only(place / "records") as records:
         rows = records.execute("SELECT table_name, column_name FROM information_schema.columns").fetchall()
     present = {(str(table), str(column)) for table, column in rows}
     missing = list(_missing(present))
-    return not missing, f"missing: {', '.join(missing)}" if missing else "every column that a plan reads is there"
+    if missing:
+        return False, f"missing: {', '.join(missing)}", f"缺少：{', '.join(missing)}"
+    return True, "every column that a plan reads is there", "统计所需的列齐全"
 
 
 def _missing(present: set[tuple[str, str]]) -> Iterator[str]:
@@ -156,13 +189,17 @@ def _missing(present: set[tuple[str, str]]) -> Iterator[str]:
                 yield f"{relation.name}.{column}"
 
 
-def _unmapped(place: Path, config: Config) -> tuple[bool | None, str]:
+def _unmapped(place: Path, config: Config) -> Finding:
     if (place / SOURCE_FILE).exists():
-        return None, "not looked at: questions are answered from the database"
+        return _FROM_DATABASE
     share = profile(place / "records").unmapped_share
     if share is None:
-        return None, "no diagnoses"
-    return share <= UNMAPPED_SHARE, f"{share:.1%} of diagnoses have no ICD-10 code; the import report names the codes"
+        return None, "no diagnoses", "没有诊断记录"
+    return (
+        share <= UNMAPPED_SHARE,
+        f"{share:.1%} of diagnoses have no ICD-10 code; the import report names the codes",
+        f"{share:.1%} 的诊断没有 ICD-10 编码；导入报告列出了这些编码",
+    )
 
 
 CHECKS: dict[str, Look] = {

@@ -9,7 +9,7 @@ import typer
 
 from audit_ledger.party.help import in_one_language
 from audit_ledger.words import words
-from hospital_node import governing, running, setting_up, showing
+from hospital_node import explaining, governing, running, setting_up, showing
 from hospital_node.commands import DEFAULT_HOME, HomeOption, failures
 from hospital_node.doctor import doctor
 from hospital_node.logs import configure
@@ -37,6 +37,7 @@ app.command(epilog="Example: kapok-node questions --json")(showing.questions)
 app.command(epilog="Example: kapok-node tables")(showing.tables)
 app.command(epilog="Example: kapok-node pause --reason 'moving servers'")(governing.pause)
 app.command(epilog="Example: kapok-node resume --after-restore")(governing.resume)
+app.command(epilog="Example: kapok-node incident 3f2a9c41 --reason network")(explaining.incident)
 app.command(epilog="Example: kapok-node backup /mnt/backup/journal-2026-11.sqlite")(governing.backup)
 
 

@@ -6,7 +6,9 @@
 import re
 
 import click
-from typer.core import TyperOption
+from typer.core import TyperArgument, TyperOption
+
+from audit_ledger.party.chinese import speak
 
 # The Chinese part begins with a Han character, after the English sentence's full stop or a slash.
 _CHINESE = re.compile(r"(?:(?<=\.) | / )(?=[\u4e00-\u9fff])")
@@ -19,13 +21,13 @@ def one_language(text: str, is_chinese: bool) -> str:
 
 
 def in_one_language(command: click.Command, is_chinese: bool) -> click.Command:
-    """The command and all below it, changed in place; each then takes `--lang`."""
+    """The command and all below it, changed in place; each then takes `--lang`, and click and typer speak that language too."""
+    speak(is_chinese)
     command.help = one_language(command.help, is_chinese) if command.help else command.help
     command.epilog = command.epilog.replace("Example: ", "示例：", 1) if command.epilog and is_chinese else command.epilog
     for param in command.params:
-        said = getattr(param, "help", None)
-        if said:
-            param.help = one_language(said, is_chinese)
+        if isinstance(param, click.Option | TyperArgument) and param.help:
+            param.help = one_language(param.help, is_chinese)
     if not any("--lang" in param.opts for param in command.params):
         # It was read before the commands were built (`audit_ledger.words`); here it is only taken off the line.
         told = "语言：zh 或 en" if is_chinese else "zh or en"

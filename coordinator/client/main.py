@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from audit_ledger.errors import LedgerError, MalformedPolicy
+from audit_ledger.party.chinese import speak
 from audit_ledger.party.enrol import EnrolmentRefused
 from audit_ledger.party.home import HomeError
 from coordinator.client.city import City, connect
@@ -24,7 +25,7 @@ from coordinator.client.session import Session
 from coordinator.client.texts import Say, language
 from privacy.errors import PrivacyError
 from protocols.errors import ProtocolError
-from protocols.query import Problem, QueryError
+from protocols.query import Language, Problem, QueryError
 
 EXAMPLES = {
     "init": "kapok init --home bureau --invite invitation.json --legal-name '广州市疾病预防控制中心' --licence 12440100",
@@ -67,6 +68,7 @@ def run(args: Sequence[str], environ: Mapping[str, str], connecting: Callable[[P
 
 def program(say: Say) -> click.Command:
     """The commands with their help in one language."""
+    speak(say.lang is Language.ZH)
     command = typer.main.get_command(app)
     _word(command, say)
     return command

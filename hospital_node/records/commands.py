@@ -98,7 +98,7 @@ def import_fhir(
     epilog="Example: kapok-node import csv --example-mapping > m.toml; kapok-node import csv visits.csv --mapping m.toml",
 )
 def import_csv(
-    path: Annotated[Path, typer.Argument(help="The CSV file, UTF-8 or GB18030. CSV 文件。")],
+    path: Annotated[Path, typer.Argument(help="The CSV file, UTF-8 or GB18030. 表格文件（CSV），UTF-8 或 GB18030。")],
     mapping: Annotated[Path, typer.Option(help="TOML: which column means what. 映射文件：各列含义。")],
     lang: Language,
     home: Home = _HOME,

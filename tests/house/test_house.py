@@ -135,7 +135,8 @@ rows = []
 for words, command in walk(root, []):
     code, text = told(words)
     options = sorted(name for each in command.params for name in [*each.opts, *each.secondary_opts])
-    rows.append([words, hasattr(command, "commands"), options, code, text])
+    arguments = [each.name for each in command.params if isinstance(each, click.Argument)]
+    rows.append([words, hasattr(command, "commands"), options, arguments, code, text])
 print(json.dumps(rows))
 """
 
@@ -146,6 +147,7 @@ class Command:
 
     is_group: bool
     options: frozenset[str]
+    arguments: tuple[str, ...]
     code: int
     help: str
 
@@ -158,7 +160,10 @@ def _commands(program: str, language: str = "en") -> dict[tuple[str, ...], Comma
     command = [sys.executable, "-c", _ASK_FOR_HELP, program, PROJECT["project"]["scripts"][program]]
     listed = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, env=environment)
     assert listed.returncode == 0, listed.stderr.decode()[-800:]
-    return {tuple(words): Command(group, frozenset(opts), *told) for words, group, opts, *told in json.loads(listed.stdout)}
+    return {
+        tuple(words): Command(group, frozenset(options), tuple(arguments), *told)
+        for words, group, options, arguments, *told in json.loads(listed.stdout)
+    }
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -175,6 +180,52 @@ def test_the_help_of_every_command_ends_well_and_has_an_example_of_that_command(
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_help_of_every_command_has_chinese_words(program: str) -> None:
     assert [words for words, each in _commands(program, "zh").items() if not re.search("[一-鿿]{2}", each.help)] == []
+
+
+def _argument_lines(text: str) -> list[str]:
+    """What stands under the heading of the arguments, a line each, without frame, names, forms and marks in brackets."""
+    found = re.search(r"(?:Arguments|参数)(?: ─+╮|:)\n(.*?)(?:\n╰|\n\n)", text, re.DOTALL)
+    lines = found[1].splitlines() if found else []
+    return [re.sub(r"\[[^\]]*\]\S*|^\W*\w+\s|\b[A-Z_]+\b|[│*]", "", line).strip() for line in lines]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_argument_says_what_it_is(program: str, language: str) -> None:
+    told = {words: (len(each.arguments), _argument_lines(each.help)) for words, each in _commands(program, language).items()}
+    assert {words: lines for words, (count, lines) in told.items() if len(lines) != count or not all(lines)} == {}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_in_chinese_has_no_english_heading_mark_or_standing_text(program: str) -> None:
+    headings = r"(?:Usage|Arguments|Options|Commands)(?=:| ─)"
+    said = re.compile(rf"{headings}|Show this message and exit|\[[^\]]*\b(?:required|default|env var)\b|\(deprecated\)")
+    found = {words: said.findall(each.help) for words, each in _commands(program, "zh").items()}
+    assert {words: each for words, each in found.items() if each} == {}
+    in_english = said.findall(next(iter(_commands(program, "en").values())).help)
+    assert {"Usage", "Options"} <= set(in_english), "the search finds what it is to find"
+
+
+@pytest.mark.parametrize(
+    ("program", "typed", "chinese"),
+    [
+        ("kapok-node", ("nonsense",), "没有命令 'nonsense'。"),
+        ("kapok-node", ("init",), "缺少选项 '--invite'"),
+        ("kapok-audit", ("nonsense",), "没有命令 'nonsense'。"),
+        ("kapok-coordinator", ("run", "--nonsense"), "没有选项：--nonsense"),
+        ("kapok", ("query",), "缺少参数 'QUESTION'"),
+        ("kapok-sim", ("demo", "--hospitals", "many"), "'many' 不是"),
+    ],
+)
+def test_a_wrong_command_line_is_told_in_chinese(program: str, typed: tuple[str, ...], chinese: str) -> None:
+    environment = {**os.environ, "LANG": LANGUAGES["zh"], "LC_ALL": LANGUAGES["zh"], "COLUMNS": "200", "TERM": "dumb"}
+    module = PROJECT["project"]["scripts"][program].partition(":")[0]
+    command = [sys.executable, "-m", module, *typed]
+    found = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, env=environment)
+    told = (found.stdout + found.stderr).decode()
+    assert found.returncode == 2, told
+    assert chinese in told
+    assert not re.search(r"Usage|Error|Try|Missing|No such|Invalid", told), told
 
 
 # -- what READMEs show
