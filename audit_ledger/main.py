@@ -24,7 +24,20 @@ from audit_ledger.init import found as found_entries
 from audit_ledger.party.chinese import speak
 from audit_ledger.party.enrol import Invitation, enrol
 from audit_ledger.party.home import Home, HomeError
-from audit_ledger.screen import UNCHECKED, USAGE, VERIFIED, HomeOption, W, command, complain, fail, out, print_json, say
+from audit_ledger.screen import (
+    UNCHECKED,
+    USAGE,
+    VERIFIED,
+    HomeOption,
+    PassphraseOption,
+    W,
+    command,
+    complain,
+    fail,
+    out,
+    print_json,
+    say,
+)
 from audit_ledger.serve import serve as serve_forever
 from audit_ledger.verify import exit_code
 from protocols.errors import ProtocolError
@@ -55,16 +68,17 @@ def init(
     restore: Annotated[
         list[Path] | None, typer.Option("--restore", help=say("Share files: restore the root key.", "用份额文件恢复根密钥"))
     ] = None,
+    passphrase_file: PassphraseOption = None,
 ) -> None:
     """Make the keys, the shares of the root key, and the card for the coordinator. / 生成密钥、根密钥份额与名片。"""
     if restore:
         root = combine([Share.parse(each.read_text()) for each in restore])
-        Home(home).write_secret("keys/root.key", root.seed())
+        Home(home).protect(passphrase_file).write_secret("keys/root.key", root.seed())
         out.print(say("the root key is restored", "根密钥已恢复"))
         return
     if not name:
         fail(USAGE, say("--name is missing, e.g. --name gz", "缺少 --name，例如 --name gz"))
-    for path in create_auditor(Home(home), name, shares, threshold):
+    for path in create_auditor(Home(home).protect(passphrase_file), name, shares, threshold):
         out.print(say(f"give to one keeper, then delete here: {path}", f"交给一位保管人后从本机删除：{path}"))
     out.print(say(f"card for the coordinator: {home / 'auditor.json'}", f"交给协调方的名片：{home / 'auditor.json'}"))
 

@@ -27,6 +27,10 @@ say = W.say
 out, err = Console(soft_wrap=True, highlight=False), Console(stderr=True, soft_wrap=True, highlight=False)
 
 HomeOption = Annotated[Path, typer.Option("--home", help=say("The auditor's folder.", "审计方目录"), envvar="KAPOK_AUDIT_HOME")]
+PassphraseOption = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", help=say("Encrypts the keys; lies outside --home.", "口令文件：加密密钥，须在目录之外")),
+]
 TrustOption = Annotated[Path | None, typer.Option("--trust", help=say("The pinned trust file.", "信任文件"))]
 JsonOption = Annotated[bool, typer.Option("--json", help=say("Machine-readable output.", "机器可读输出"))]
 ReasonOption = Annotated[str, typer.Option("--reason", help=say("Stands in the ledger.", "写入账本的理由"))]

@@ -13,7 +13,7 @@ from audit_ledger.errors import Malformed, Unavailable
 from audit_ledger.fetching import http_fetch
 from audit_ledger.note import LogKey, Note
 from audit_ledger.party.home import Home
-from audit_ledger.screen import EVIDENCE, USAGE, HomeOption, command, fail, out, say
+from audit_ledger.screen import EVIDENCE, USAGE, HomeOption, PassphraseOption, command, fail, out, say
 from audit_ledger.serve import open_witness, serve_witness
 from audit_ledger.tiles import CHECKPOINT_PATH
 from audit_ledger.witness_store import WitnessStore
@@ -33,11 +33,12 @@ def witness(
     name: Annotated[str, typer.Option("--name", help=say("Short name, at the first start.", "简称（首次启动时给出）"))] = "",
     listen: ListenOption = "127.0.0.1:7447",
     log: LogOption = None,
+    passphrase_file: PassphraseOption = None,
 ) -> None:
     """Run a witness alone, for any C2SP logs, until SIGTERM: one of k of n. / 单独运行一个见证方，可为任何 C2SP 账本作证。"""
     place = Home(home)
     if not place.has("keys/witness.key"):
-        _create(place, name)
+        _create(place.protect(passphrase_file), name)
     store = open_witness(place)
     for each in log or []:
         store.trust(_log_key(each))

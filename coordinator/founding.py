@@ -42,7 +42,7 @@ def draft_root(home: Home, uri: str, origin: str, card: Path, addresses: tuple[s
     authority = CertificateAuthority.create(origin)
     authority.save(home)
     key, certificate = authority.issue_own(uri)
-    home.write("tls/key.pem", key).chmod(0o600)
+    home.write_transport_key(key)
     home.write("tls/cert.pem", certificate)
     home.write("tls/ca.pem", authority.pem())
     home.write("config.toml", config.encode())

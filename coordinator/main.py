@@ -88,6 +88,10 @@ def init(
     http_listen: Annotated[
         str, typer.Option(help="host:port where the log is read and written over HTTP / 以 HTTP 提供账本的 host:port")
     ] = "",
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(help="Encrypt the keys under the passphrase in this file, outside --home / 口令文件，须在目录之外"),
+    ] = None,
 ) -> None:
     """Makes keys, CA and the draft of entry 0; called again with --founding, accepts the countersigned one. / 初始化。"""
     place = Home(home)
@@ -101,7 +105,9 @@ def init(
             SAY("--origin and --auditor-card are needed, or --founding", "需要 --origin 与 --auditor-card，或 --founding")
         )
     uri = str(Identity.parse(f"kapok://coordinator/{name}"))
-    config = draft_root(place, uri, origin, auditor_card, (link_listen, enrol_listen, opener, witness, http_listen))
+    config = draft_root(
+        place.protect(passphrase_file), uri, origin, auditor_card, (link_listen, enrol_listen, opener, witness, http_listen)
+    )
     draft = home / "founding" / "draft.json"
     _done(
         SAY(

@@ -121,7 +121,7 @@ async def _open_doors(
     door = grpc.aio.server(interceptors=[Discreet()], options=OPTIONS)
     link_pb2_grpc.add_EnrolmentServicer_to_server(Enrolment(CertificateAuthority.load(home), register), door)
     require_tls_1_3()
-    key, certificate = ((home.path / "tls" / name).read_bytes() for name in ("key.pem", "cert.pem"))
+    key, certificate = home.transport_key(), (home.path / "tls" / "cert.pem").read_bytes()
     _bind(door, config.enrol_listen, grpc.ssl_server_credentials([(key, certificate)]))
     for server in (main, door):
         await server.start()

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from audit_ledger.party.channel import server_name
@@ -45,14 +45,13 @@ class CertificateAuthority:
 
     @classmethod
     def load(cls, home: Home) -> Self:
-        key = load_pem_private_key((home.path / "ca" / "key.pem").read_bytes(), None)
+        key = load_pem_private_key(home.transport_key("ca/key.pem"), None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise CoordinatorError("ca/key.pem: not an elliptic-curve key")
         return cls(key, x509.load_pem_x509_certificate((home.path / "ca" / "cert.pem").read_bytes()))
 
     def save(self, home: Home) -> None:
-        pem = self.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        home.write("ca/key.pem", pem).chmod(0o600)
+        home.write_transport_key(self.key, "ca/key.pem")
         home.write("ca/cert.pem", self.pem())
 
     def pem(self) -> bytes:
@@ -72,10 +71,10 @@ class CertificateAuthority:
             raise BadRequest("signing request: malformed, or not signed by its own key") from None
         return self._issue(uri, public)
 
-    def issue_own(self, uri: str) -> tuple[bytes, bytes]:
-        """The coordinator's own key and certificate, as PEM."""
+    def issue_own(self, uri: str) -> tuple[ec.EllipticCurvePrivateKey, bytes]:
+        """The coordinator's own key, and its certificate as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
-        return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), self._issue(uri, key.public_key())
+        return key, self._issue(uri, key.public_key())
 
     def _issue(self, uri: str, public: ec.EllipticCurvePublicKey) -> bytes:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, uri[:64])])

@@ -41,6 +41,10 @@ def init(
     grid_ms: Annotated[
         int, typer.Option(help="Milliseconds between departures: 25 in a demo, 250 in production. 发出时刻的间隔毫秒数。", min=1)
     ] = 250,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option(help="Encrypt the keys under the passphrase in this file, outside --home. 口令文件，须在节点目录之外。"),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make the folder: identity key, config, policy, dataset. Nothing is sent. 建立节点目录。"""
@@ -50,7 +54,7 @@ def init(
             raise Usage(f"{home / CONFIG_FILE}: exists already; change the file, or choose another --home")
         if Identity.parse(invitation.uri).role is not Role.HOSPITAL:
             raise Usage(f"{invite}: invites {invitation.uri}, which is no hospital")
-        made = _make(Home(home), invitation, legal_name, licence, (slot_ms, grid_ms), trust)
+        made = _make(Home(home).protect(passphrase_file), invitation, legal_name, licence, (slot_ms, grid_ms), trust)
         text = say(
             lang,
             f"{invitation.uri}: made {home}\nfingerprint {made}\nNext: kapok-node enroll",

@@ -42,7 +42,8 @@ def server_name(uri: str) -> str:
 
 
 def _credentials(home: Home) -> grpc.ChannelCredentials:
-    ca, key, certificate = ((home.path / "tls" / name).read_bytes() for name in ("ca.pem", "key.pem", "cert.pem"))
+    ca, certificate = ((home.path / "tls" / name).read_bytes() for name in ("ca.pem", "cert.pem"))
+    key = home.transport_key()
     return grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=certificate)
 
 
@@ -62,7 +63,8 @@ def server_credentials(home: Home) -> grpc.ServerCredentials:
     require_tls_1_3()
 
     def fetch() -> grpc.ServerCertificateConfiguration:
-        ca, key, certificate = ((home.path / "tls" / name).read_bytes() for name in ("ca.pem", "key.pem", "cert.pem"))
+        ca, certificate = ((home.path / "tls" / name).read_bytes() for name in ("ca.pem", "cert.pem"))
+        key = home.transport_key()
         return grpc.ssl_server_certificate_configuration([(key, certificate)], root_certificates=ca)
 
     return grpc.dynamic_ssl_server_credentials(fetch(), fetch, require_client_authentication=True)

@@ -11,7 +11,7 @@ import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -87,8 +87,7 @@ def enrol(home: Home, invitation: Invitation, request: bytes) -> None:
     )
     signed = csr.sign(private, SHA256()).public_bytes(Encoding.PEM)
     certificate = _ask(invitation, signed, request)
-    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    home.write("tls/key.pem", pem).chmod(0o600)
+    home.write_transport_key(private)
     home.write("tls/cert.pem", certificate)
     home.write("tls/ca.pem", invitation.ca_pem.encode())
 

@@ -1,6 +1,7 @@
 """One folder per party, one meaning per file. Secret files are created with mode 0600 and refused when others may read them.
 
-keys/<name>.key     an Ed25519 seed, base64 (identity, root, approval, service, witness, log …)
+keys/<name>.key     an Ed25519 seed (identity, root, approval, service, witness, log …): base64, or PKCS#8 under the passphrase
+passphrase-file     the path of the file, outside the folder, that holds the passphrase; absent where keys are plain
 tls/key.pem, tls/cert.pem, tls/ca.pem     transport only; identity in the ledger is another key
 trust.policy        what this party believes (C2SP tlog-policy with the pinned entry 0)
 config.toml         addresses and choices, no secrets
@@ -10,19 +11,20 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from audit_ledger.errors import LedgerError
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from audit_ledger.party.passphrase import HomeError, locked, passphrase_of, protect, require_private, unlocked
 from audit_ledger.policy import TrustFile
 from protocols.canonical import b64, unb64
 from protocols.errors import MalformedBytes
 from protocols.identity import SigningKey
 
-
-class HomeError(LedgerError):
-    """The home folder is not as it has to be; the message says which file and what to do."""
-
-    code = "home"
+__all__ = ["Home", "HomeError"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,12 @@ class Home:
     def key(self, name: str) -> SigningKey:
         return SigningKey.from_seed(self.secret(f"keys/{name}.key", 32))
 
+    def protect(self, passphrase_file: Path | None) -> Self:
+        """Keys made from now on are encrypted under the passphrase in that file; None leaves it as it is."""
+        if passphrase_file is not None:
+            protect(self.path, passphrase_file)
+        return self
+
     def create_key(self, name: str) -> SigningKey:
         """A fresh key, on disk before it is returned. An existing one is never overwritten."""
         key = SigningKey.generate()
@@ -41,20 +49,40 @@ class Home:
         return key
 
     def secret(self, name: str, length: int) -> bytes:
-        path = self.path / name
+        path, raw = self.path / name, self._private(name)
+        if raw.startswith(b"-----BEGIN"):
+            key = unlocked(path, raw, passphrase_of(self.path))
+            return key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())
         try:
-            mode = path.stat().st_mode
-            text = path.read_text("ascii").strip()
-        except FileNotFoundError:
-            raise HomeError(f"{path}: not there; run `init` first") from None
-        if mode & 0o077:
-            raise HomeError(f"{path}: readable by others (mode {mode & 0o777:o}); run chmod 600 on it")
-        try:
-            return unb64(text, length)
-        except MalformedBytes as error:
+            return unb64(raw.decode("ascii").strip(), length)
+        except (MalformedBytes, UnicodeDecodeError) as error:
             raise HomeError(f"{path}: {error}") from None
 
     def write_secret(self, name: str, raw: bytes) -> None:
+        """32 bytes of a key: as PKCS#8 if the home has a passphrase."""
+        passphrase = passphrase_of(self.path)
+        kind = X25519PrivateKey if name.startswith("sealing/") else Ed25519PrivateKey
+        self._create(name, locked(kind.from_private_bytes(raw), passphrase) if passphrase else b64(raw).encode() + b"\n")
+
+    def transport_key(self, name: str = "tls/key.pem") -> bytes:
+        """PKCS#8 in PEM, not encrypted: for the library that speaks TLS, and never for a file."""
+        return locked(unlocked(self.path / name, self._private(name), passphrase_of(self.path)), None)
+
+    def write_transport_key(self, key: ec.EllipticCurvePrivateKey, name: str = "tls/key.pem") -> None:
+        """Replaces an older one."""
+        pem = locked(key, passphrase_of(self.path))
+        (self.path / name).unlink(missing_ok=True)
+        self._create(name, pem)
+
+    def _private(self, name: str) -> bytes:
+        path = self.path / name
+        try:
+            require_private(path)
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise HomeError(f"{path}: not there; run `init` first") from None
+
+    def _create(self, name: str, raw: bytes) -> None:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
@@ -62,7 +90,7 @@ class Home:
         except FileExistsError:
             raise HomeError(f"{path}: exists already and is not overwritten") from None
         with os.fdopen(handle, "wb") as file:
-            file.write(b64(raw).encode() + b"\n")
+            file.write(raw)
             file.flush()
             os.fsync(file.fileno())
 

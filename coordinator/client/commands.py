@@ -74,6 +74,7 @@ def init(
     name: Annotated[str | None, typer.Option("--name", help="opt.name")] = None,
     outbreak: Annotated[bool, typer.Option("--outbreak", help="opt.outbreak")] = False,
     trust: Annotated[Path | None, typer.Option("--trust", help="opt.trust")] = None,
+    passphrase_file: Annotated[Path | None, typer.Option("--passphrase-file", help="opt.passphrase")] = None,
     lang: LangName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -82,7 +83,7 @@ def init(
     if name not in {None, invited.name}:
         raise BadUsage("error.name_differs", invited=invited, name=name)
     trusted = trust_bytes(trust) if trust else None
-    _enrol(place, invitation, Licence(legal_name=legal_name, number=licence), outbreak=outbreak)
+    _enrol(place.protect(passphrase_file), invitation, Licence(legal_name=legal_name, number=licence), outbreak=outbreak)
     if trusted:
         place.write("trust.policy", trusted)
     print_ = fingerprint(place.key("identity").public)

@@ -299,6 +299,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "opt.home": ("本机构的文件夹", "this bureau's folder"),
     "opt.lang": ("语言：zh 或 en", "language: zh or en"),
     "opt.json": ("输出 JSON，供程序读取", "print JSON for programs"),
+    "opt.passphrase": (
+        "密钥以此文件中的口令加密，文件须在目录之外",
+        "encrypt the keys under the passphrase in this file, outside --home",
+    ),
     "opt.invite": ("运营方给的邀请函", "the invitation the operator handed over"),
     "opt.name": ("机构短名，须与邀请函一致", "short name; must be the invitation's"),
     "opt.legal": ("法定名称", "legal name"),

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import structlog
 from click.testing import Result
 
 from audit_ledger.member_sets import ABSENCES_A_MONTH, differing_refusals
@@ -17,7 +16,6 @@ from tests.hospital_node.test_commands import kapok_node
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    structlog.reset_defaults()  # `run`, called in this process by another test, logs to an output that is gone
     made = Nodes(tmp_path_factory.mktemp("city"))
     yield made
     made.close()

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from audit_ledger.party.enrol import Invitation
+from audit_ledger.party.passphrase import locked
 from coordinator.transport_ca import CertificateAuthority
 from protocols.v1 import link_pb2, link_pb2_grpc
 from tests.support.city import COORDINATOR, ORIGIN
@@ -46,7 +47,8 @@ def open_door() -> Iterator[Door]:
     ca = CertificateAuthority.create(ORIGIN)
     door, server = Door(ca), grpc.server(ThreadPoolExecutor(max_workers=2))
     link_pb2_grpc.add_EnrolmentServicer_to_server(door, server)
-    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([ca.issue_own(COORDINATOR)]))
+    key, certificate = ca.issue_own(COORDINATOR)
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(locked(key, None), certificate)]))
     door.address = f"127.0.0.1:{port}"
     server.start()
     try:
