@@ -1,5 +1,6 @@
 """`kapok-node doctor`: what would keep this node from answering, each with what to do. Exit code 3 if anything would."""
 
+import math
 import os
 import shutil
 import time
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from audit_ledger.errors import LedgerError, StaleCheckpoint, Unavailable
 from audit_ledger.party.home import Home
+from hospital_node.calibrating import slot_ms_for, slowest_count_s
 from hospital_node.commands import DEFAULT_HOME, OURS, HomeOption, JsonOption, LangOption, failures, say, show
 from hospital_node.config import Config
 from hospital_node.dataset import read_dataset
@@ -202,6 +204,20 @@ def _unmapped(place: Path, config: Config) -> Finding:
     )
 
 
+def _slot(place: Path, config: Config) -> Finding:
+    if (place / SOURCE_FILE).exists():
+        return _FROM_DATABASE
+    slowest_s = slowest_count_s(place / "records")
+    wanted, slot = slot_ms_for(slowest_s, config.grid_ms), config.slot_of_tables_ms
+    english = f"the slowest of some whole-year counts took {slowest_s * 1000:.0f} ms; the slot is {slot} ms"
+    chinese = f"若干全年统计中最慢的用时 {slowest_s * 1000:.0f} 毫秒；时隙为 {slot} 毫秒"
+    if slot >= wanted:
+        return True, f"{english}; {wanted} would do", f"{chinese}；{wanted} 毫秒即可"
+    # `slot_ms` doubles with every size class: what the file holds is the slot of the smallest.
+    in_file = math.ceil(config.slot_ms * wanted / slot)
+    return False, f"{english}: set slot_ms = {in_file} in config.toml", f"{chinese}：请在 config.toml 中设 slot_ms = {in_file}"
+
+
 CHECKS: dict[str, Look] = {
     "files 配置": _files,
     "trust 信任文件": _trust,
@@ -212,4 +228,5 @@ CHECKS: dict[str, Look] = {
     "database 数据库": _database,
     "columns 数据列": _columns,
     "codes 编码": _unmapped,
+    "slot 时隙": _slot,
 }

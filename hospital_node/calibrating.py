@@ -1,0 +1,52 @@
+"""How long this node's own counts take, so that IT can choose the slot in which its answers leave.
+
+The seconds depend on records and stay here, for the eyes of IT: what leaves is only the choice, which holds for every question.
+"""
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+
+from hospital_node.plan import execute
+from hospital_node.records.profile import profile
+from hospital_node.records.schema import open_read_only
+from protocols.query import QuerySpec
+
+TIMES = 3
+SLACK = 3
+"""How many of the slowest count the slot holds: gate, masks and disk come on top, and the machine has other work on some days."""
+SHORTEST_MS = 100
+
+
+def slowest_count_s(records: Path) -> float:
+    """The slowest of some whole-year counts over every table with dates. Raises NoRecords where nothing was imported."""
+    specs = list(_year_by_week_and_district(records))
+    with open_read_only(records) as connection:
+        connection.execute("SET threads = 1")  # as when a question is answered
+        return max((_seconds(spec, connection) for spec in specs for _ in range(TIMES)), default=0.0)
+
+
+def _seconds(spec: QuerySpec, connection: duckdb.DuckDBPyConnection) -> float:
+    started = time.monotonic()
+    execute(spec, connection, os.urandom(32))
+    return time.monotonic() - started
+
+
+def _year_by_week_and_district(records: Path) -> Iterator[QuerySpec]:
+    names = {"visit_occurrence": "visits", "condition_occurrence": "diagnoses", "measurement": "measurements"}
+    for table in profile(records).tables:
+        if table.name in names and table.last is not None:
+            period = {"from": (table.last - timedelta(days=365)).isoformat(), "to": (table.last + timedelta(days=1)).isoformat()}
+            asked = {"measures": [{"kind": "count_distinct_person"}], "keys": [{"key": "iso_week"}, {"key": "district"}]}
+            yield QuerySpec.from_fields({"table": names[table.name], **asked, "period": period})
+
+
+def slot_ms_for(slowest_s: float, grid_ms: int) -> int:
+    """The shortest slot, in whole steps of the grid, that holds such a count with room to spare."""
+    wanted_ms = max(SHORTEST_MS, SLACK * math.ceil(round(slowest_s * 1000, 3)))
+    return -(-wanted_ms // grid_ms) * grid_ms
