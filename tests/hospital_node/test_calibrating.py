@@ -21,7 +21,16 @@ HAN = re.compile("[一-鿿]")
 
 @pytest.mark.parametrize(
     ("slowest_s", "grid_ms", "slot_ms"),
-    [(0.0, 25, 100), (0.010, 25, 100), (0.034, 25, 125), (0.0331, 25, 125), (0.1, 25, 300), (0.1, 250, 500), (0.0, 250, 250), (2.0, 250, 6000)],
+    [
+        (0.0, 25, 100),
+        (0.010, 25, 100),
+        (0.034, 25, 125),
+        (0.0331, 25, 125),
+        (0.1, 25, 300),
+        (0.1, 250, 500),
+        (0.0, 250, 250),
+        (2.0, 250, 6000),
+    ],
 )
 def test_the_slot_holds_three_of_the_slowest_count_in_whole_steps_of_the_grid(slowest_s: float, grid_ms: int, slot_ms: int) -> None:
     assert slot_ms_for(slowest_s, grid_ms) == slot_ms
