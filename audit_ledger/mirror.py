@@ -31,7 +31,10 @@ from audit_ledger.view import LedgerView
 
 _MAGIC = b"kapok-audit state 1\n"
 _PLAIN = {("collections", "Counter"): Counter, ("decimal", "Decimal"): Decimal}
-_OURS = ("audit_ledger.", "protocols.")
+_OURS = {
+    *(f"audit_ledger.{name}" for name in ("authority", "facts", "findings", "history", "tree", "view")),
+    *(f"protocols.{name}" for name in ("secagg.binding", "secagg.member", "statements.authority", "statements.question")),
+}
 _ALSO = {
     ("copyreg", "_reconstructor"),
     ("builtins", "object"),
@@ -136,7 +139,9 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _PLAIN:
             return _PLAIN[(module, name)]
-        found = super().find_class(module, name) if module.startswith(_OURS) or (module, name) in _ALSO else None
-        if not isinstance(found, type) and (module, name) not in _ALSO:
-            raise Malformed(f"mirror: a state holds no {module}.{name}; somebody else wrote it")
-        return found
+        if module in _OURS or (module, name) in _ALSO:
+            found = super().find_class(module, name)
+            # What a module has from elsewhere, or reaches through a dot, is not its own: a file or a process among them.
+            if (module, name) in _ALSO or (isinstance(found, type) and (found.__module__, found.__qualname__) == (module, name)):
+                return found
+        raise Malformed(f"mirror: a state holds no {module}.{name}; somebody else wrote it")

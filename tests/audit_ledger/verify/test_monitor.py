@@ -3,7 +3,6 @@
 import hashlib
 import json
 import pickle
-import shutil
 from pathlib import Path
 
 import pytest
@@ -90,15 +89,31 @@ def test_a_state_that_is_damaged_is_not_used(city: City, tmp_path: Path, place: 
     assert watched(city, tmp_path).read_from == report.size
 
 
-def test_a_state_makes_no_values_but_our_own(city: City, tmp_path: Path) -> None:
+def called(module: str, name: str, argument: str) -> bytes:
+    """A state whose reader would call `name` of `module`."""
+    words = (b"\x8c" + bytes([len(each)]) + each.encode() for each in (module, name))
+    return b"\x80\x04" + b"".join(words) + b"\x93" + pickle.dumps((argument, "w"), protocol=4)[2:-1] + b"R."
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("shutil", "rmtree"),
+        ("audit_ledger.mirror", "pickle.io.FileIO"),  # a class, and reached through a module of ours
+        ("audit_ledger.history", "FullTree"),
+        ("audit_ledger.witness_store", "WitnessStore"),
+    ],
+)
+def test_a_state_makes_no_values_but_our_own(city: City, tmp_path: Path, module: str, name: str) -> None:
     watched(city, tmp_path)
     path = tmp_path / "mirror" / "state"
     head = path.read_bytes()[: len(b"kapok-audit state 1\n") + 32 + 32 + 8 + 32]
-    body = pickle.dumps({"view": shutil.rmtree})
+    body = called(module, name, str(tmp_path / "made"))
     path.write_bytes(head + hashlib.sha256(body).digest() + body)
     report = watched(city, tmp_path)
+    assert not (tmp_path / "made").exists()
     assert isinstance(report.broken, Malformed)
-    assert "a state holds no shutil.rmtree" in str(report.broken)
+    assert f"a state holds no {module}.{name}" in str(report.broken)
 
 
 def forked(city: City, tmp_path: Path) -> City:
