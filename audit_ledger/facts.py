@@ -1,6 +1,6 @@
 """What a replay knows at a size: the questions and all that followed them, the accounts, the approvals in force.
 
-No rule and no parsing: `view` fills this, the rules (`rules_question`, `rules_ready`, `rules_opening`) and every gate read it.
+No rule and no parsing: `view` fills this, the rules (`rules_ready`, `rules_opening`, `rules_time`) and every gate read it.
 """
 
 from collections.abc import Iterator

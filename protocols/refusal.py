@@ -1,7 +1,7 @@
 """A legitimate no: every broken rule at once, each as a code with what was expected and what was there.
 
 A refusal depends on the query, the ledger, the policy and the clock, never on a record; so it may cross the wire and enter the
-ledger. The words for people are made at the edge, from the code, in the reader's language (`protocols.words`).
+ledger. The words for people are made at the edge, from the code, in the reader's language.
 """
 
 from dataclasses import dataclass
