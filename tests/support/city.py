@@ -251,10 +251,6 @@ def make_hospital(name: str) -> Hospital:
     return Hospital(name, key(name), AgreementKey(seed, month(NOW)))
 
 
-def new_city(path: Path, n: int = 5) -> City:
-    return City(path, n)
-
-
 @dataclass
 class Question:
     """One query of a city, from its statement to its answer. Steps are separate, so that a test can stop or lie between them."""

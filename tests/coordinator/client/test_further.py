@@ -18,7 +18,6 @@ from tests.coordinator.client.support.bureau import QUESTION, Bureau
 PERIOD = "date >= DATE '2026-01-01' AND date < DATE '2026-02-01'"
 CODES = ("A00", "B01", "J09", "J10", "J11", "J18", "U07")
 TOP = f"SELECT icd10_prefix, COUNT(*) FROM diagnoses WHERE {PERIOD} AND icd10_prefix IN {CODES} GROUP BY icd10_prefix"
-CROSS = f"SELECT sex, visit_class, COUNT(*) FROM visits WHERE {PERIOD}"
 
 
 def _answer(values: list[int], variance: int = 100) -> AnswerTable:
