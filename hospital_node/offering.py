@@ -28,10 +28,10 @@ from hospital_node.records.errors import RecordsError
 from hospital_node.trace import Trace
 from privacy.errors import PrivacyError
 from privacy.filter import Budget, encode_charge, refusals
-from privacy.pricing import Price, price
+from privacy.pricing import Price, price, reach
 from protocols.asked import Asked
 from protocols.clock import month, stamp
-from protocols.contract import CONTRACT
+from protocols.contract import CONTRACT, colluders
 from protocols.errors import BadSignature, ProtocolError
 from protocols.identity import Signer
 from protocols.query import QueryError
@@ -208,6 +208,7 @@ class Offering:
     def _probe(self, asked: Asked) -> list[Refusal]:
         try:
             self.plans.probe(asked)
+            _make_noise_tables(asked)
         except Exception:  # noqa: BLE001 (whatever a plan raises on empty tables is about the question, and is a no)
             return [Refusal(Reason.PLAN_FAILED, "a plan that runs on empty tables", "one that does not")]
         return []
@@ -299,3 +300,13 @@ def _query_id(entry: bytes) -> str:
         return parse(entry).hex_id
     except ProtocolError:
         return sha256(entry).hexdigest()
+
+
+def _make_noise_tables(asked: Asked) -> None:
+    """Before the Ready, for all of the audience and for all but one: a fit's table takes half a second, which no slot should hold.
+
+    In a city of nodes on few cores these seconds add up; made in the slot, they were an overrun of every node at once.
+    """
+    count = len(asked.query.audience)
+    for n in range(max(2, count - 1), count + 1):
+        reach(n, n, colluders(n), asked.pieces)

@@ -7,6 +7,7 @@ against all records the rows that bounding left out would be in it too.
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from privacy.intervals import half_width
 from privacy.pricing import reach
 from privacy.rdp import share_variance
+from privacy.tables import skellam_table
 from protocols import statements as st
 from protocols.asked import Asked
 from protocols.query import QuerySpec
@@ -83,3 +85,20 @@ def test_the_interval_of_a_release_covers_the_bounded_sum_as_often_as_it_says(er
     found, variance = errors
     inside, error = (np.abs(found) <= half_width(variance)).mean(), math.sqrt(0.95 * 0.05 / len(found))
     assert 0.95 - 5 * error < inside < 0.961 + 5 * error
+
+
+@pytest.mark.parametrize("absent", [0, 1])
+def test_a_contribution_makes_no_table_of_noise_in_its_slot(tmp_path: Path, absent: int) -> None:
+    """A fit's table takes half a second: in the slot, that was an overrun of every hospital of a busy machine at once."""
+    skellam_table.cache_clear()
+    world = Nodes(tmp_path, HOSPITALS)
+    asking = world.ask(entry_fields={"variances": ("1234567.0000",)})
+    for uri, node in list(world.nodes.items())[absent:]:
+        asking.log_ready(uri, asking.offer(node).envelope)
+    made = skellam_table.cache_info().misses
+    for node in world.nodes.values():
+        node.bring()
+    asking.request(asking.binding())
+    assert made >= 1
+    assert skellam_table.cache_info().misses == made
+    world.close()
