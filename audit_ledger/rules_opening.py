@@ -28,6 +28,8 @@ def opening_findings(ledger: LedgerFacts, index: int, opening: Opening) -> Itera
     rounds = range(opening.first_round, opening.last_round + 1)
     if any(each in facts.openings for each in rounds):
         yield Finding(index, Rule.OPENED_TWICE, "one member set per query and round, ever")
+    if facts.release is not None:
+        yield Finding(index, Rule.OPENED_TWICE, f"ended at entry {facts.release[0]}")
     yield from _bound(ledger, index, facts, opening, binding)
     for member in binding.members:
         ready = facts.readys.get(member.uri)

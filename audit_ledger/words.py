@@ -69,7 +69,7 @@ _RULES: dict[Rule, tuple[str, str]] = {
     Rule.FORKED: ("saw another history of this log", "所见的账与本账历史不符"),
     Rule.BINDING: ("opens under a binding that does not fit", "开启时的绑定值不符"),
     Rule.MEMBER: ("opens for a set whose Readys do not stand before it", "开启的成员未先声明就绪"),
-    Rule.OPENED_TWICE: ("opens what was opened before", "重复开启"),
+    Rule.OPENED_TWICE: ("opens what was opened or ended before", "重复开启，或在结束后开启"),
     Rule.WINDOW: ("opens after the window closed", "在时限之后开启"),
     Rule.HELD: ("opens while the auditor held", "在审计方暂停期间开启"),
     Rule.RECEIPT: ("is a receipt under another binding", "回执的绑定值不符"),

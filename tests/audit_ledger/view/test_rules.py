@@ -402,6 +402,15 @@ def test_an_opening_without_a_member_s_ready_twice_or_under_a_hold_is_found(city
     assert found(city, opening(question, question.binding(attempt=2))) == {Rule.OPENED_TWICE}
 
 
+def test_an_opening_after_the_end_of_its_query_has_no_effect(city: City) -> None:
+    question = Question(city, city.opener())
+    question.all_ready()
+    honest = opening(question, question.binding())
+    assert found(city, honest) == set()
+    question.release(question.binding(), np.zeros(6, np.int64), status="failed", values=None, binding=None)
+    assert found(city, honest) == {Rule.OPENED_TWICE}
+
+
 @pytest.fixture
 def opened(city: City) -> tuple[Question, OpenRequest]:
     question = Question(city, city.opener())
