@@ -136,8 +136,7 @@ class Journal:
             followed = list(self._followed)
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                # Again after a commit that was done and reported failed: the same entry at the same place.
-                self._database.executemany("INSERT OR IGNORE INTO entry VALUES (?, ?)", followed)
+                self._database.executemany(_FOLLOWED, followed)
                 result = step(self._database)
                 self._database.execute("COMMIT")  # with synchronous=FULL the disk has it when this returns
             except BaseException:
@@ -345,6 +344,8 @@ _QUESTION = (
     "INSERT INTO question VALUES (?, ?, ?, ?, ?) ON CONFLICT(query) DO UPDATE SET outcome = excluded.outcome, "
     "price = excluded.price, reasons = excluded.reasons WHERE question.outcome = 'refused'"
 )
+# The same entry may stand there, after a commit that was done and reported failed; another one breaks NOT NULL, and the step.
+_FOLLOWED = "INSERT INTO entry VALUES (?, ?) ON CONFLICT(place) DO UPDATE SET body = NULL WHERE body <> excluded.body"
 _ENTRIES = "SELECT body FROM entry WHERE place >= ? ORDER BY place"
 _READY = "SELECT query, first_round, last_round, id, sequence, not_after, month, generation, envelope, is_closed FROM ready"
 

@@ -132,6 +132,18 @@ def test_a_commit_that_was_done_and_reported_failed_is_no_obstacle_to_the_next_s
     assert journal.entries() == [b"a", b"b"]
 
 
+def test_nothing_is_decided_over_another_history_than_the_one_on_the_disk(journal: Journal) -> None:
+    with closing(sqlite3.connect(journal.path)) as other:
+        other.execute("INSERT INTO entry VALUES (0, ?)", (b"a",))
+        other.commit()
+    journal.add_entries(0, [b"b"])
+    with pytest.raises(JournalFailed, match="NOT NULL"):
+        journal.charge(ready(), SPENT, READY)
+    assert journal.ready(QUERY, 0) is None
+    assert _on_the_disk(journal) == [b"a"]
+    journal._followed.clear()  # else the fixture's close would try once more
+
+
 def test_an_agreement_key_goes_with_its_last_window_and_leaves_no_byte_behind(journal: Journal) -> None:
     seed = os.urandom(32)
     assert journal.agreement_seed("2026-11", seed) == seed
