@@ -68,7 +68,16 @@ def _folded(found: pa.Table) -> pa.Table:
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             text = pc.utf8_trim_whitespace(pc.utf8_normalize(found.column(place).cast(pa.string()), form="NFKC"))
             found = found.set_column(place, field.name, text)
+        elif pa.types.is_date32(field.type):
+            found = found.set_column(place, field.name, _of_the_calendar(found.column(place)))
     return found
+
+
+def _of_the_calendar(dates: pa.ChunkedArray) -> pa.ChunkedArray:
+    """What lies outside of the years 1 to 9999 (a server's infinity) is no date: arithmetic on it would raise."""
+    days = dates.cast(pa.int32())
+    first, last = (end.toordinal() - date(1970, 1, 1).toordinal() for end in (date.min, date.max))
+    return pc.if_else(pc.and_(pc.greater_equal(days, first), pc.less_equal(days, last)), dates, pa.scalar(None, pa.date32()))
 
 
 Meaning = Callable[[str], str | int | None]

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -82,7 +82,8 @@ class _Session:
             names, batches = [column[0] for column in cursor.description], []
             while found := cursor.fetchmany(_ROWS):
                 columns = (
-                    pa.array(_text(values), _kind(name)) for name, values in zip(names, zip(*found, strict=True), strict=True)
+                    pa.array(_plain(name, values), _kind(name))
+                    for name, values in zip(names, zip(*found, strict=True), strict=True)
                 )
                 batches.append(pa.table(list(columns), names=names))
             return pa.concat_tables(batches) if batches else pa.table({name: pa.array([], _kind(name)) for name in names})
@@ -121,7 +122,9 @@ def _kind(name: str) -> pa.DataType:
     return pa.int64() if name == "n" else pa.date32() if name in {"date", "birth_date"} else pa.string()
 
 
-def _text(values: Sequence[object]) -> list[object]:
+def _plain(name: str, values: Sequence[object]) -> list[object]:
+    if _kind(name) == pa.date32():
+        return [value if isinstance(value, date) else None for value in values]  # 0000-00-00 comes as text, and is no date
     return [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
 
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from hospital_node.plan import execute
 from hospital_node.plan.columns import RELATIONS
 from hospital_node.records.codes import CodeMap
+from hospital_node.sources import mysql
 from hospital_node.sources.cleaning import cleaned
 from hospital_node.sources.mapping import MappedTable, example_source
 from hospital_node.sources.plans import days_of
@@ -95,6 +96,20 @@ def table(**changes: Any) -> list[tuple[Any, ...]]:
             "SELECT person_id, visit_class, district, sex, age FROM visit_occurrence"
         ).fetchall()
         return found
+
+
+@pytest.mark.parametrize("days", [2**31 - 1, -(2**31), 10957 - 2**31, -719_163, 2_932_897])
+def test_a_birth_outside_of_the_calendar_is_no_date_and_does_not_raise(days: int) -> None:
+    reading = Reading(Table.VISITS, tuple(RELATIONS[Table.VISITS].columns), (date(2026, 3, 1), date(2026, 4, 1)))
+    found = grouped([dict.fromkeys(FIELDS) | {"person": "A", "date": date(2026, 3, 1), "id": "1", "age": "35"}], reading)
+    found = found.set_column(FIELDS.index("birth_date"), "birth_date", pa.array([days], pa.int32()).cast(pa.date32()))
+    with cleaned(found, reading, MAPPED[Table.VISITS], CODES, TODAY, KEY) as records:
+        assert records.execute("SELECT age FROM visit_occurrence").fetchall() == [(35,)]
+
+
+def test_a_zero_date_of_mysql_is_no_date() -> None:
+    assert mysql._plain("birth_date", ["0000-00-00", date(1990, 5, 5), "2025-00-10", None]) == [None, date(1990, 5, 5), None, None]
+    assert mysql._plain("person", [b"A", None]) == ["A", None]
 
 
 def test_one_patient_has_one_number_in_every_question_and_another_under_another_key() -> None:
