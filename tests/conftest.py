@@ -12,7 +12,7 @@ settings.load_profile("kapok")
 
 
 @pytest.fixture(autouse=True)
-def _logs_go_where_this_test_writes() -> Iterator[None]:
-    """A program that a test ran in this process has bound the logs to an output that ends with it."""
+def _logs_of_one_test_only() -> Iterator[None]:
+    """A program that was run here has pointed the logs at this test's standard error, which is closed with it."""
     yield
     structlog.reset_defaults()

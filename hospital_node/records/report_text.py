@@ -75,6 +75,15 @@ _FAILURES = {
     "records.store": ("cannot store", "无法写入"),
     "records.none": ("no records yet", "尚无数据"),
     "records.internal": ("a fault in the program; the records in force stay", "程序内部错误；原数据不变"),
+    "source.error": ("the database cannot be asked", "无法查询数据库"),
+    "source.config": ("source.toml is not valid", "source.toml 无效"),
+    "source.driver": ("the database's driver is not installed", "未安装数据库驱动"),
+    "source.unreachable": ("the database does not answer, or refuses the login", "数据库无响应或拒绝登录"),
+    "source.columns": ("the database lacks what the mapping names", "数据库缺少映射所指的表或列"),
+    "source.not_read_only": ("the login may do more than read", "该账号不是只读"),
+    "source.zone": ("the database keeps another time zone", "数据库时区不同"),
+    "source.slow": ("the database did not answer in time", "数据库超时"),
+    "source.failed": ("the database refused a statement", "数据库拒绝了查询"),
 }
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from audit_ledger.errors import MalformedTile
+from audit_ledger.fetching import http_fetch
 from audit_ledger.log_http import log_app
 from audit_ledger.tiles import Tile, TileReader
-from audit_ledger.verify import http_fetch
 from tests.audit_ledger import known
 from tests.audit_ledger.test_log import keyed, open_log
 from tests.support.http import ask, served
