@@ -2,7 +2,7 @@
 
 1. Every entry's proof leads to a checkpoint with the log's signature and the quorum's cosignatures; one size has one root.
 2. Entry 0 is the pinned one; every key is admitted by entries of the bundle; every statement is signed by a key that was admitted
-   before it, and is for this log.
+   before it, and is for this log. What carried over from the log before is proved at the end that entry 0 states (`bundle_before`).
 3. Order by index: programme and its approval before a surveillance query, a single query's approval after it; then the Readys, the
    opening, the receipts, the release.
 4. The opened binding is of this query; its members are the Readys of the bundle with their certified keys; n, c, floor and window
@@ -16,7 +16,6 @@ that nobody signed.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -27,7 +26,9 @@ from pydantic import ValidationError
 
 from audit_ledger.answer_report import AnswerReport, NotAnAnswer, Problem
 from audit_ledger.authority import AdmittedKey, Authority
+from audit_ledger.bundle_before import Placed, admit_keys, end_before, read_before
 from audit_ledger.errors import LedgerError
+from audit_ledger.periods import carry_keys
 from audit_ledger.policy import TrustFile
 from audit_ledger.proof import TlogProof
 from audit_ledger.vectors import Committed, Vectors
@@ -46,31 +47,18 @@ from protocols.secagg.sealing import require_sealing_key
 from protocols.statements import (
     Approval,
     ApprovalRule,
-    KeyAdd,
-    KeyRevoke,
     Opening,
     Programme,
     Query,
     Ready,
     Receipt,
     Release,
-    Root,
-    Signed,
     Statement,
     parse,
 )
 
 __all__ = ["AnswerReport", "NotAnAnswer", "Problem", "verify_answer"]
 _S = TypeVar("_S", bound=Statement)
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A statement at its proved index."""
-
-    index: int
-    signed: Signed
-    place: str
 
 
 def verify_answer(raw: bytes, trust: TrustFile, now: int, vectors: Path | None = None) -> AnswerReport:
@@ -95,11 +83,12 @@ class _Check:
 
     def run(self, vectors: Vectors | None = None) -> AnswerReport:
         answer = self.answer
-        self._keys(self._placed("keys", answer.keys))
+        carried = self._before()
+        admit_keys(self.authority, self._placed("keys", answer.keys), self._demand, "keys")
         query = self._one("query", answer.query, Query)
         opening = self._one("opening", answer.opening, Opening)
         release = self._one("release", answer.release, Release)
-        approvals = self._placed("approvals", answer.approvals)
+        approvals = [*carried, *self._placed("approvals", answer.approvals)]
         readys = self._placed("readys", answer.readys)
         receipts = self._placed("receipts", answer.receipts)
         binding = self._binding(opening)
@@ -141,7 +130,7 @@ class _Check:
             return None
         self._demand(self.roots.setdefault(tree.size, tree.root) == tree.root, place, f"two roots at size {tree.size}")
         self._demand(proof.extra is None, place, "the proof holds an extra line, which nothing authenticates")
-        return Placed(proof.index, signed, place)
+        return Placed(proof.index, signed, place, self.authority)
 
     def _one(self, name: str, proven: Proven, kind: type[_S]) -> tuple[Placed, _S] | None:
         placed = self._place(name, proven)
@@ -153,17 +142,13 @@ class _Check:
             return None
         return placed, statement
 
-    def _keys(self, keys: list[Placed]) -> None:
-        self._demand(bool(keys) and keys[0].index == 0, "keys", "entry 0 of the log is missing")
-        for each in keys:
-            if not isinstance(each.signed.statement, Root | KeyAdd | KeyRevoke):
-                self._demand(False, each.place, f"expected a key statement, got {each.signed.statement.kind}")
-                continue
-            found = self.authority.findings_for(each.index, each.signed)
-            for one in found:
-                self._demand(False, each.place, f"{one.rule}: {one.detail}")
-            if not found:
-                self.authority.accept(each.index, each.signed)
+    def _before(self) -> list[Placed]:
+        """Carries the keys of the log before into this one; the programme and approvals that stand there."""
+        if self.answer.before is None:
+            return []
+        older, approvals = read_before(self.answer.before, end_before(self.answer.keys, self.trust.entry0), self._demand)
+        carry_keys(older, self.authority)
+        return approvals
 
     def _spoken(self, placed: Placed, role: Role, use: str = "identity") -> None:
         """Signed by a key of its author that the bundle shows admitted before it; for this log."""
@@ -175,11 +160,12 @@ class _Check:
             placed.place,
             f"not signed by an admitted key of {statement.by}",
         )
-        self._demand(statement.log == self.authority.origin, placed.place, f"is for another log than {self.authority.origin}")
+        origin = placed.authority.origin
+        self._demand(statement.log == origin, placed.place, f"is for another log than {origin}")
 
     def _counting(self, placed: Placed, subject: str, use: str) -> list[AdmittedKey]:
         """The keys of `subject` that the bundle shows in force at this place."""
-        keys = [k for k in self.authority.keys.values() if (k.subject, k.use) == (subject, use) and k.since < placed.index]
+        keys = [k for k in placed.authority.keys.values() if (k.subject, k.use) == (subject, use) and k.since < placed.index]
         return [k for k in keys if k.until is None or k.until > placed.index]
 
     # -- the question ------------------------------------------------------------------------------------------------
@@ -199,7 +185,7 @@ class _Check:
                 case Approval() as approval:
                     self._spoken(each, Role.AUDITOR, "approval")
                     self._demand(self._approvers(each) >= wanted, each.place, f"signed by fewer than {wanted} approvers")
-                    comes_first = each.index < placed.index
+                    comes_first = each.authority is not placed.authority or each.index < placed.index
                     found |= approval.target == target and comes_first == (query.purpose == "surveillance")
                     self._demand(approval.target == target, each.place, "approves something else")
                     self._demand(unix(approval.until) > unix(query.at), each.place, "had ended before the query")

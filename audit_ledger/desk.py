@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import grpc
 
+from audit_ledger.before import begun
 from audit_ledger.errors import LedgerError, Unavailable
-from audit_ledger.follower import Follower
 from audit_ledger.party.channel import open_blocking_channel
 from audit_ledger.party.home import Home
 from audit_ledger.view import LedgerView
@@ -109,7 +109,7 @@ class Desk:
 
     def view(self) -> LedgerView:
         """The ledger, followed from its beginning under the newest cosigned checkpoint. Raises LedgerError."""
-        follower, entries = Follower(self.home.trust()), []
+        follower, entries = begun(self.home), []
         for frame in self.stub.Entries(link_pb2.EntriesRequest(start=0), timeout=TIMEOUT_S):
             entries.extend(frame.entries)
             if frame.checkpoint:

@@ -128,6 +128,12 @@ class NotSuccessor(Untrusted):
     code = "ledger.not_successor"
 
 
+class NoPast(LedgerError):
+    """A log that follows another, without the one it follows: its keys and totals stand there."""
+
+    code = "ledger.no_past"
+
+
 class NoQuorum(Untrusted):
     """The cosignatures that count do not make the policy's quorum."""
 

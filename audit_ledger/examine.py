@@ -1,6 +1,7 @@
 """What an auditor checks, as commands: verify, monitor. Each needs the pinned trust file."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,7 @@ from audit_ledger.screen import (
     show_round,
 )
 from audit_ledger.vectors import SUM, place
-from audit_ledger.verify import Audit, LedgerReport, verify_ledger
+from audit_ledger.verify import Audit, LedgerReport, verified_past, verify_ledger
 
 app = typer.Typer()
 
@@ -40,6 +41,10 @@ MirrorOption = Annotated[
 CheckpointOption = Annotated[
     list[Path] | None,
     typer.Option("--checkpoint", help=say("Another checkpoint that was seen: must fit.", "另见的检查点文件：须与本账一致")),
+]
+AfterOption = Annotated[
+    list[str] | None,
+    typer.Option("--after", help=say("The closed log before it; --trust is of the first.", "之前已结账的账本（--trust 为首期的）")),
 ]
 ProcessesOption = Annotated[int, typer.Option("--processes", min=1, help=say("Processes that read and verify.", "核验进程数"))]
 
@@ -59,15 +64,20 @@ def verify(
     vectors: Annotated[
         Path | None, typer.Option("--vectors", help=say("Make each release again from these.", "由此目录的向量重算发布"))
     ] = None,
+    after: AfterOption = None,
     processes: ProcessesOption = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a whole ledger, or one answer offline. / 核验整本账，或离线核验一个答案。"""
+    """Verify a whole ledger, or one answer offline. / 核验整本账，或离线核验一个答案。
+
+    A later period's log is verified with those before it: --after for each, oldest first, and the trust file of the first.
+    """
     pinned = pinned_trust(trust)
     if Path(target).is_file():
         end_answer(verify_answer(Path(target).read_bytes(), pinned, int(time.time()), vectors), as_json)
-    notes = _notes(checkpoint)
-    audit = Audit(Mirror(mirror) if mirror else None, notes, evidence, processes, hashes_only=hashes_only, vectors=vectors)
+    pinned, audit = begun_after(target, pinned, after, as_json, processes)
+    audit = replace(audit, mirror=Mirror(mirror) if mirror else None, checkpoints=_notes(checkpoint), evidence=evidence)
+    audit = replace(audit, hashes_only=hashes_only, vectors=vectors)
     end_ledger(verified_ledger(target, pinned, audit), as_json)
 
 
@@ -81,6 +91,7 @@ def monitor(
         int, typer.Option("--stale-after", min=1, help=say("Seconds without a cosignature.", "见证超过此秒数即告警"))
     ] = 86_400,
     checkpoint: CheckpointOption = None,
+    after: AfterOption = None,
     processes: ProcessesOption = 2,
     as_json: JsonOption = False,
 ) -> None:
@@ -88,7 +99,8 @@ def monitor(
 
     With --json one line a round: {"at", "alert", ...}; `alert` is null, or a code.
     """
-    watch = Watch(target, pinned_trust(trust), Audit(Mirror(mirror), _notes(checkpoint), processes=processes), stale_after)
+    pinned, audit = begun_after(target, pinned_trust(trust), after, as_json, processes)
+    watch = Watch(target, pinned, replace(audit, mirror=Mirror(mirror), checkpoints=_notes(checkpoint)), stale_after)
     while True:
         with progress_bar() as progress:
             seen = watch.once(int(time.time()), progress)
@@ -130,6 +142,20 @@ def pinned_trust(path: Path | None) -> TrustFile:
         return TrustFile.parse(path.read_bytes())
     except (OSError, Malformed) as error:
         fail(USAGE, f"{path}: {error}")
+
+
+def begun_after(
+    target: str, pinned: TrustFile, after: list[str] | None, as_json: bool, processes: int = 2
+) -> tuple[TrustFile, Audit]:
+    """The trust in the log and how to begin with it; ends the program where a log before it is not verified."""
+    if not after:
+        return pinned, Audit(processes=processes)
+    with progress_bar() as progress:
+        found = verified_past(after, target, pinned, int(time.time()), progress, processes)
+    if isinstance(found, LedgerReport):
+        end_ledger(found, as_json)
+    trust, begun = found
+    return trust, Audit(processes=processes, begun=begun)
 
 
 def verified_ledger(target: str, pinned: TrustFile, audit: Audit) -> LedgerReport:

@@ -32,9 +32,14 @@ class Follower:
     def size(self) -> int:
         return self.view.size
 
-    def follow(self, start: int, entries: Sequence[bytes], note: bytes, now: int) -> list[Finding]:
-        """Raises a LedgerError and changes nothing, or applies the entries and returns what rules they break."""
-        accepted = self.trust.policy.evaluate(note, now, CONTRACT.freshness_s, CONTRACT.clock_tolerance_s)
+    def follow(
+        self, start: int, entries: Sequence[bytes], note: bytes, now: int, max_age_s: int | None = CONTRACT.freshness_s
+    ) -> list[Finding]:
+        """Raises a LedgerError and changes nothing, or applies the entries and returns what rules they break.
+
+        `max_age_s` is None for a log that is closed: nobody vouches for its end anew, and the gate asks for freshness itself.
+        """
+        accepted = self.trust.policy.evaluate(note, now, max_age_s, CONTRACT.clock_tolerance_s)
         self.require_extension(start, entries, accepted)
         findings = [found for entry in entries for found in self.view.apply(entry)]
         self.accepted = accepted

@@ -13,8 +13,10 @@ from typing import Self
 from Crypto.Protocol.SecretSharing import Shamir
 
 from audit_ledger.errors import LedgerError
+from audit_ledger.follower import Follower
 from audit_ledger.note import KeyType, VerifierKey
 from audit_ledger.party.home import Home
+from audit_ledger.policy import TrustFile
 from protocols.canonical import b64, unb64
 from protocols.dsse import Envelope
 from protocols.errors import MalformedBytes
@@ -22,6 +24,7 @@ from protocols.identity import Identity, Role, Signer, SigningKey, fingerprint
 from protocols.statements import KeyAdd, Root, parse
 
 _HALF = 16
+_USES = ("approval", "service")
 
 
 class BadShares(LedgerError):
@@ -136,6 +139,27 @@ class Founding:
 
 def found(home: Home, draft: bytes) -> Founding:
     """Countersigns the coordinator's entry 0 and adds this auditor's keys. Raises BadDraft."""
+    root, entry0, prints = _countersigned(home, draft)
+    if root.previous is not None:
+        raise BadDraft(f"draft: of a log that follows {root.previous.origin}; give that one with --after")
+    keys = tuple(_key_add(root, use, home.key(use), home.key("root")) for use in _USES)
+    return Founding((entry0, *keys), *prints)
+
+
+def found_next(home: Home, draft: bytes, old: Follower, now: int) -> tuple[Founding, TrustFile]:
+    """The same for the log that follows `old`, with the trust in it; keys that carry over are not added again.
+
+    Raises BadDraft, and NotSuccessor with every rule that the draft breaks.
+    """
+    root, entry0, prints = _countersigned(home, draft)
+    following = old.successor(entry0, now)
+    carried = following.view.authority.keys
+    keys = tuple(_key_add(root, use, home.key(use), home.key("root")) for use in _USES if home.key(use).public not in carried)
+    return Founding((entry0, *keys), *prints), following.trust
+
+
+def _countersigned(home: Home, draft: bytes) -> tuple[Root, bytes, tuple[str, str]]:
+    """The draft's root, its envelope with the auditor's signature, and the fingerprints of both."""
     uri, root_key = str(home.config().get("uri", "")), home.key("root")
     try:
         signed = parse(draft.strip())
@@ -149,9 +173,7 @@ def found(home: Home, draft: bytes) -> Founding:
     coordinator = unb64(root.coordinator_key, 32)
     if root.by != root.coordinator or not signed.envelope.is_signed_by(coordinator):
         raise BadDraft("draft: not signed by the coordinator's key that it states")
-    entry0 = signed.envelope.signed([root_key]).encode()
-    keys = tuple(_key_add(root, use, home.key(use), root_key) for use in ("approval", "service"))
-    return Founding((entry0, *keys), fingerprint(root_key.public), fingerprint(coordinator))
+    return root, signed.envelope.signed([root_key]).encode(), (fingerprint(root_key.public), fingerprint(coordinator))
 
 
 def _key_add(root: Root, use: str, key: SigningKey, root_key: SigningKey) -> bytes:

@@ -12,10 +12,11 @@ Rules
 Nobody is authenticated: a statement is worth its signatures, and the log is public among all who reach the door.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from starlette.applications import Starlette
@@ -23,7 +24,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from audit_ledger.errors import Busy, EntryTooLarge, MalformedTile
@@ -52,8 +53,11 @@ def refused(status: HTTPStatus, code: str, expected: str = "", got: str = "") ->
     return Refused(status, ({"code": code, "expected": expected, "got": got},))
 
 
-def log_app(folder: Path, add: Add | None = None) -> ASGIApp:
-    """The application over a published folder; without `add` it is for readers only."""
+def log_app(folder: Path, add: Add | None = None, others: Mapping[str, Path] = MappingProxyType({})) -> ASGIApp:
+    """The application over a published folder; without `add` it is for readers only.
+
+    `others`: folders of more logs to read, each below its own prefix.
+    """
 
     async def checkpoint(_: Request) -> Response:
         return await _file(folder / CHECKPOINT_PATH, _CHECKPOINT)
@@ -65,7 +69,8 @@ def log_app(folder: Path, add: Add | None = None) -> ASGIApp:
             return _absent()
         return await _file(folder / path, _TILE)
 
-    routes = [Route("/checkpoint", checkpoint), Route("/tile/{path:path}", tile)]
+    mounted = [Mount(prefix, log_app(place)) for prefix, place in others.items()]
+    routes = [*mounted, Route("/checkpoint", checkpoint), Route("/tile/{path:path}", tile)]
     files = Starlette(routes=routes, exception_handlers={HTTPStatus.NOT_FOUND: _nowhere})
     files.router.redirect_slashes = False
     return files if add is None else _Door(files, add)

@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -16,10 +17,11 @@ import typer
 from pydantic import ValidationError
 
 from audit_ledger import decide, examine, renew, tell, watch
+from audit_ledger.before import begun, follow_to_its_close, make_ready
 from audit_ledger.bundle import NotAnAnswer
 from audit_ledger.desk import BadRequest
 from audit_ledger.errors import LedgerError
-from audit_ledger.init import BadDraft, BadShares, Share, combine, create_auditor
+from audit_ledger.init import BadDraft, BadShares, Founding, Share, combine, create_auditor, found_next
 from audit_ledger.init import found as found_entries
 from audit_ledger.party.chinese import speak
 from audit_ledger.party.enrol import Invitation, enrol
@@ -88,13 +90,30 @@ def found_log(
     draft: Annotated[Path, typer.Argument(help=say("The coordinator's draft of entry 0.", "协调方起草的首条"))],
     home: HomeOption,
     output: Annotated[Path, typer.Option("--out", help=say("Where the founding file goes.", "输出文件"))],
+    after: Annotated[
+        str,
+        typer.Option("--after", help=say("The closed log it follows: folder or URL.", "所承接的已结账账本：目录或网址")),
+    ] = "",
 ) -> None:
-    """Countersign the coordinator's entry 0 and add the auditor's keys. / 会签首条并加入审计方密钥。"""
-    founding = found_entries(Home(home), draft.read_bytes())
+    """Countersign the coordinator's entry 0 and add the auditor's keys. / 会签首条并加入审计方密钥。
+
+    With --after it is the next period's: the closed log is verified, its keys carry over, and `serve` moves on at its next start.
+    """
+    founding = _found_after(Home(home), draft, after) if after else found_entries(Home(home), draft.read_bytes())
     output.write_bytes(founding.encode())
+    if after:
+        out.print(say("restart `serve`: it moves on to the next log", "请重启 serve：即转入下一期账本"))
     out.print(say("auditor root key      ", "审计方根密钥 ") + founding.auditor_fingerprint)
     out.print(say("coordinator key       ", "协调方密钥   ") + founding.coordinator_fingerprint)
     out.print(say(f"compare both by telephone, then hand over {output}", f"电话核对两个指纹后，交付 {output}"))
+
+
+def _found_after(home: Home, draft: Path, after: str) -> Founding:
+    old, now = begun(home), int(time.time())
+    closed = follow_to_its_close(old, after, now)
+    founding, trust = found_next(home, draft.read_bytes(), old, now)
+    make_ready(home, trust, closed)
+    return founding
 
 
 @command(app, "enroll", "kapok-audit enroll --home A --invite invitation.json")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from audit_ledger.before import PastLog
 from audit_ledger.errors import LedgerError
 from audit_ledger.facts import DAY_S
 from audit_ledger.follower import Follower
@@ -51,17 +52,20 @@ class Reply:
 
 @dataclass(slots=True)
 class OpenerCore:
-    """See the module's docstring. `service` is the auditor's service key."""
+    """See the module's docstring. `service` is the auditor's service key, `past` the closed log before this one."""
 
     trust: TrustFile
     store: OpenerStore
     keys: SealingKeys
     service: Signer
+    past: PastLog | None = None
     gate: Gate = field(init=False)
     _segments: set[tuple[bytes, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         follower = Follower(self.trust)
+        if self.past is not None:
+            follower.view = self.past.carry(self.trust.entry0)
         follower.restore(self.store.entries())
         self.gate = Gate(follower, None)
 

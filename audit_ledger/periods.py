@@ -34,6 +34,9 @@ from protocols.statements import Close, PreviousLog, Root, Signed, parse
 if TYPE_CHECKING:
     from audit_ledger.view import LedgerView
 
+CARRIED = 0
+"""The index of what a log before stated: entry 0 takes it over."""
+
 
 def close_findings(ledger: LedgerFacts, index: int, close: Close) -> Iterator[Finding]:
     """Why a close would have no effect."""
@@ -100,20 +103,20 @@ def _end_rules(trust: TrustFile, old: "LedgerView", end: PreviousLog | None, now
 def carried(old: "LedgerView", entry0: bytes) -> "LedgerView":
     """The view that the next log's entries are applied to; `entry0` is the leaf hash that its trust pins."""
     new = type(old)(entry0)
-    _carry_keys(old.authority, new.authority)
+    carry_keys(old.authority, new.authority)
     new.policies, new.datasets = dict(old.policies), dict(old.datasets)
-    new.programmes = {id_: (0, programme) for id_, (_, programme) in old.programmes.items()}
-    new.approvals = {id_: (0, approval) for id_, (_, approval) in old.approvals.items() if id_ in old.programmes}
+    new.programmes = {id_: (CARRIED, programme) for id_, (_, programme) in old.programmes.items()}
+    new.approvals = {id_: (CARRIED, approval) for id_, (_, approval) in old.approvals.items() if id_ in old.programmes}
     new.accounts = {
         uri: Account(account.sequence, dict(account.totals), dict(account.totals_two)) for uri, account in old.accounts.items()
     }
     new.rule, new.is_held = old.rule, old.is_held
     new.emergencies = dict(old.emergencies)  # they count towards the day's number still
-    new.reviews = {id_: (0, review) for id_, (_, review) in old.reviews.items() if id_ in old.emergencies}
+    new.reviews = {id_: (CARRIED, review) for id_, (_, review) in old.reviews.items() if id_ in old.emergencies}
     return new
 
 
-def _carry_keys(old: Authority, new: Authority) -> None:
+def carry_keys(old: Authority, new: Authority) -> None:
     """Revoked keys too: they stay revoked, and a legal identity stays with its subject. Entry 0 states its own two anew."""
     coordinator = old.root.coordinator if old.root else ""
     for key, each in old.keys.items():

@@ -8,6 +8,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 
+from audit_ledger.before import PastLog, finish
 from audit_ledger.cosignature import WitnessKey
 from audit_ledger.init import witness_key
 from audit_ledger.opener_core import OpenerCore
@@ -32,7 +33,9 @@ def open_witness(home: Home) -> WitnessStore:
 
 
 def open_core(home: Home) -> OpenerCore:
-    return OpenerCore(home.trust(), OpenerStore(home.path / "opener.sqlite"), SealingKeys(home), home.key("service"))
+    """The opener, on the present log; what a log before it carries is there from the start."""
+    store = OpenerStore(home.path / "opener.sqlite")
+    return OpenerCore(home.trust(), store, SealingKeys(home), home.key("service"), PastLog.read(home))
 
 
 async def serve_witness(store: WitnessStore, listen: str, ready: Callable[[str], None]) -> None:
@@ -50,6 +53,7 @@ async def serve_witness(store: WitnessStore, listen: str, ready: Callable[[str],
 async def serve(home: Home, listen: str, witness_listen: str, ready: Callable[[str, str], None]) -> None:
     """Until a signal. `ready` is told both addresses once requests are answered."""
     _require_certificate(home)
+    finish(home)  # `found --after` has made the move to the next log ready
     home.trust()  # what is not there is said before the first port is bound
     service, witness = OpenerService(lambda: open_core(home)), open_witness(home)
     web = Web(witness_app(witness), witness_listen)

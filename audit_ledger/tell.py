@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +16,7 @@ from audit_ledger.audit_event import as_ndjson, audit_events
 from audit_ledger.bundle import NotAnAnswer
 from audit_ledger.checkpoint import Checkpoint
 from audit_ledger.errors import Unavailable
-from audit_ledger.examine import pinned_trust, verified_ledger
+from audit_ledger.examine import AfterOption, begun_after, pinned_trust, verified_ledger
 from audit_ledger.explain import Keys, explain_answer, explain_entry
 from audit_ledger.fetching import fetch_of
 from audit_ledger.note import Note
@@ -51,12 +52,14 @@ def report(
         Format, typer.Option("--format", help=say("fhir: AuditEvents as NDJSON.", "fhir：AuditEvent，每行一条"))
     ] = Format.TEXT,
     output: Annotated[Path | None, typer.Option("--out", help=say("Write to a file.", "写入文件"))] = None,
+    after: AfterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """A period's report: queries, spending, refusals, reviews, coverage; of a verified ledger only. / 时段报告（先核验）。"""
     _require_day("--since", since)
     _require_day("--until", until)
-    found = verified_ledger(target, pinned_trust(trust), Audit(keeps=True))
+    pinned, audit = begun_after(target, pinned_trust(trust), after, as_json)
+    found = verified_ledger(target, pinned, replace(audit, keeps=True))
     if not found.is_verified or found.view is None:
         end_ledger(found, as_json)
     data = period_report(found.view, since, until, int(time.time()))

@@ -7,20 +7,26 @@ Rules
 - Every other checkpoint that the auditor holds (the mirror's own, and those handed over) must be of the same history: one that is
   not is a fork, and both notes are the evidence.
 - What cannot be read ends the run as "could not check", never as verified and never as tampering.
+- A log that follows another is verified with it: from the trust in the first, each next one is taken by the rules of `periods`.
 - A `Mirror` keeps what was verified, so that the next run reads and replays only what is new to it.
 """
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from audit_ledger.checkpoint import Checkpoint
-from audit_ledger.errors import LedgerError, Malformed, SplitView, Tampering, TreeMismatch, Untrusted
+from audit_ledger.errors import LedgerError, Malformed, NoPast, SplitView, Tampering, TreeMismatch, Untrusted
 from audit_ledger.fetching import fetch_of, is_url
 from audit_ledger.findings import Finding
 from audit_ledger.mirror import Mirror, write_evidence
+from audit_ledger.note import Note
 from audit_ledger.overdue import overdue
+from audit_ledger.periods import carried, next_trust
 from audit_ledger.policy import Cosigned, TrustFile
 from audit_ledger.reading import Wanted
 from audit_ledger.replay import Dates, Progress, Replay
@@ -78,7 +84,10 @@ class LedgerReport:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """How to verify: what to keep, what to compare with, and on how many processes. `keeps` holds every question in memory."""
+    """How to verify: what to keep, what to compare with, and on how many processes. `keeps` holds every question in memory.
+
+    `begun` makes the view that the logs before this one carry into it (`verified_past`).
+    """
 
     mirror: Mirror | None = None
     checkpoints: tuple[bytes, ...] = ()
@@ -87,6 +96,7 @@ class Audit:
     keeps: bool = False
     hashes_only: bool = False
     vectors: Path | None = None
+    begun: Callable[[], LedgerView] | None = None
 
 
 def verify_ledger(
@@ -115,6 +125,30 @@ def exit_code(error: LedgerError) -> int:
     return 1 if isinstance(error, Tampering | Malformed | Untrusted) else 3
 
 
+def verified_past(
+    after: Sequence[str], target: str, trust: TrustFile, now: int, progress: Progress = lambda *_: None, processes: int = 2
+) -> tuple[TrustFile, Callable[[], LedgerView]] | LedgerReport:
+    """The trust in the log at `target` and the view it begins with, from the trust in the first of the logs `after`, oldest first.
+
+    Gives back the report of the first that is not verified. Raises NotSuccessor where a log does not follow the one before it.
+    """
+    begun: Callable[[], LedgerView] | None = None
+    for old, following in pairwise([*after, target]):
+        report = verify_ledger(old, trust, now, progress, Audit(processes=processes, begun=begun))
+        if not report.is_verified or report.view is None:
+            return report
+        [entry0] = TileReader(fetch_of(following), _size_at(following)).read_entries(0, 1)
+        trust = next_trust(trust, report.view, entry0, now)
+        begun = partial(carried, report.view, trust.entry0)
+    if begun is None:
+        raise ValueError("no log before")
+    return trust, begun
+
+
+def _size_at(target: str) -> int:
+    return Checkpoint.parse(Note.parse(fetch_of(target)(CHECKPOINT_PATH)).text).size
+
+
 class _Run:
     """One audit of one target."""
 
@@ -132,6 +166,7 @@ class _Run:
         self.report.read_from, self.report.verified_to = replay.stack.size, replay.stack.size
         self.report.view, self.report.findings, self.report.kinds = replay.view, replay.findings, replay.kinds
         self._carry_on(replay, cosigned.checkpoint, progress, note, before)
+        self._require_past(replay.view)
         self._compare(note, cosigned.checkpoint)
         if not is_url(self.target):
             check_partials(Path(self.target))
@@ -139,6 +174,11 @@ class _Run:
             self.audit.mirror.save(self.trust, replay, note)
         if not self.audit.hashes_only:
             self.report.findings = [*replay.findings, *overdue(replay.view, self._witnessed(note) or self.now)]
+
+    def _require_past(self, view: LedgerView) -> None:
+        root = view.authority.root
+        if root is not None and root.previous is not None and self.audit.begun is None:
+            raise NoPast(f"log {root.log} follows {root.previous.origin}: verify it with that log, and the trust file of that log")
 
     def _witnessed(self, note: bytes) -> int | None:
         return self.trust.policy.evaluate(note, self.now, None).witness_time
@@ -167,7 +207,7 @@ class _Run:
         found = None
         if before is not None and self.audit.mirror is not None and not self.audit.hashes_only:
             found = self.audit.mirror.load(self.trust, before[1].size, before[1].root)
-        return found or Replay(LedgerView(self.trust.entry0))
+        return found or Replay(self.audit.begun() if self.audit.begun else LedgerView(self.trust.entry0))
 
     def _carry_on(
         self, replay: Replay, today: Checkpoint, progress: Progress, note: bytes, before: tuple[bytes, Checkpoint] | None

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from audit_ledger.before import begun
 from audit_ledger.cosignature import parse_witness_key
 from audit_ledger.findings import Finding
 from audit_ledger.log.store import LogStore
@@ -61,12 +62,17 @@ def draft_root(home: Home, uri: str, origin: str, card: Path, addresses: tuple[s
     return config
 
 
-def accept_founding(home: Home, path: Path) -> None:
-    """Checks the countersigned entries by the ledger's own rules and writes them down with the trust file. Raises BadFounding."""
+def founding_entries(path: Path) -> list[bytes]:
+    """A founding file's envelopes, unverified. Raises BadFounding."""
     try:
-        entries = [text.encode() for text in json.loads(path.read_bytes())]
+        return [text.encode() for text in json.loads(path.read_bytes())]
     except (ValueError, AttributeError, TypeError):
         raise BadFounding(f"{path}: expected a JSON list of envelopes") from None
+
+
+def accept_founding(home: Home, path: Path) -> None:
+    """Checks the countersigned entries by the ledger's own rules and writes them down with the trust file. Raises BadFounding."""
+    entries = founding_entries(path)
     view = LedgerView(leaf_hash(entries[0]) if entries else bytes(32))
     found: list[Finding] = [each for entry in entries for each in view.apply(entry)]
     root, config = view.authority.root, Config.read(home)
@@ -88,7 +94,7 @@ def accept_founding(home: Home, path: Path) -> None:
 def hand_over(home: Home, config: Config, store: LogStore) -> str:
     """The coordinator's identity key is followed by a new one, signed by the old; closes `store`. The new fingerprint."""
     with store:
-        view = LedgerView(home.trust().entry0)
+        view = begun(home).view
         for entry in store.entries(0, store.size):
             view.apply(entry)
 

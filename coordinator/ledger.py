@@ -15,6 +15,7 @@ from typing import Protocol
 
 import structlog
 
+from audit_ledger.before import PastLog
 from audit_ledger.checkpoint import Checkpoint
 from audit_ledger.errors import LedgerError
 from audit_ledger.findings import Finding
@@ -44,11 +45,17 @@ class Witness(Protocol):
 
 
 class CityLedger:
-    """One log, one view, its witness. Everything but the blocking parts runs on the event loop that made it."""
+    """One log, one view, its witness. Everything but the blocking parts runs on the event loop that made it.
 
-    def __init__(self, store: LogStore, witness: Witness, trust: TrustFile, clock: Callable[[], int]) -> None:
+    `past` is the closed log before this one, whose facts it begins with.
+    """
+
+    def __init__(
+        self, store: LogStore, witness: Witness, trust: TrustFile, clock: Callable[[], int], past: PastLog | None = None
+    ) -> None:
         self._store, self._witness, self._trust, self._clock = store, witness, trust, clock
-        self.view = LedgerView(trust.entry0)
+        self.past = past
+        self.view = past.carry(trust.entry0) if past else LedgerView(trust.entry0)
         self._batches = Batches(store)
         self._without_effect: dict[bytes, int] = {}
         for entry in store.entries(0, store.size):
@@ -156,6 +163,14 @@ class CityLedger:
 
     def entry(self, index: int) -> bytes:
         return self._store.entries(index, index + 1)[0]
+
+    def ended_log(self, origin: str) -> tuple[PastLog, bytes] | None:
+        """The closed log of this name, with entry 0 of the one that follows it; None for any other name."""
+        past, entry0 = self.past, self.entry(0) if self.past else b""
+        while past is not None and past.view.authority.origin != origin:
+            [entry0] = past.reader.read_entries(0, 1)
+            past = past.before
+        return None if past is None else (past, entry0)
 
     def entries(self, start: int, end: int) -> list[bytes]:
         return self._store.entries(start, end)

@@ -19,17 +19,16 @@ import structlog
 import typer
 from rich.console import Console
 
-from audit_ledger.checkpoint import Checkpoint
+from audit_ledger.before import begun, fetched
 from audit_ledger.errors import LedgerError
-from audit_ledger.note import Note
 from audit_ledger.party.enrol import Invitation, token_hash
 from audit_ledger.party.help import in_one_language
 from audit_ledger.party.home import Home, HomeError
-from audit_ledger.tiles import CHECKPOINT_PATH, TileReader, folder_fetch
+from audit_ledger.tiles import folder_fetch
 from audit_ledger.vectors import masked_name
 from audit_ledger.vectors import place as place_of
-from audit_ledger.view import LedgerView
 from audit_ledger.words import words
+from coordinator.closing import accept_next, close_log
 from coordinator.config import Config
 from coordinator.errors import CoordinatorError
 from coordinator.founding import accept_founding, draft_root, hand_over
@@ -96,7 +95,8 @@ def init(
     """Makes keys, CA and the draft of entry 0; called again with --founding, accepts the countersigned one. / 初始化。"""
     place = Home(home)
     if founding is not None:
-        accept_founding(place, founding)
+        is_next = place.has("next/founding/draft.json") or place.has("next/trust.policy")
+        (accept_next if is_next else accept_founding)(place, founding)
         trust = home / "trust.policy"
         _done(SAY(f"founded; give {trust} to everybody", f"已创立；请将 {trust} 交给各方"))
         return
@@ -181,6 +181,26 @@ def rotate(home: HomeOption) -> None:
     _done(SAY(f"the identity key is now {made}; start the coordinator again", f"身份密钥现为 {made}；请重新启动协调方"))
 
 
+@app.command(epilog="Example: kapok-coordinator close --home C --next-origin gz.kapok.example/2027")
+@explained
+def close(
+    home: HomeOption,
+    next_origin: Annotated[str, typer.Option(help="The next log's name / 下一期账本名")],
+    json_: JsonOption = False,
+) -> None:
+    """Ends the log of a stopped coordinator and drafts the next one; the auditor's witness must run. / 结账并起草下一期。"""
+    closed = close_log(Home(home), next_origin)
+    if json_:
+        print(json.dumps({"origin": closed.origin, "size": closed.size, "next_vkey": closed.next_vkey, "draft": str(closed.draft)}))
+        return
+    _done(
+        SAY(
+            f"{closed.origin} ends with {closed.size} entries; the auditor countersigns {closed.draft} by `found --after`",
+            f"{closed.origin} 已结账，共 {closed.size} 条；请审计方以 found --after 会签 {closed.draft}",
+        )
+    )
+
+
 @app.command(epilog="Example: kapok-coordinator run --home C")
 @explained
 def run(home: HomeOption, quiet: Annotated[bool, typer.Option(help="Warnings only / 只记录警告")] = False) -> None:
@@ -194,8 +214,8 @@ def run(home: HomeOption, quiet: Annotated[bool, typer.Option(help="Warnings onl
 def nodes(home: HomeOption, json_: JsonOption = False) -> None:
     """Hospitals as the ledger knows them. / 已接入的医院。"""
     place = Home(home)
-    view = LedgerView(place.trust().entry0)
-    for entry in _entries(place):
+    view = begun(place).view
+    for entry in fetched(folder_fetch(home / "ledger"))[0]:
         view.apply(entry)
     rows = [(uri, key.fingerprint if (key := view.authority.active(uri)) else "") for uri in view.authority.hospitals()]
     if json_:
@@ -205,12 +225,6 @@ def nodes(home: HomeOption, json_: JsonOption = False) -> None:
         print(f"{uri}\n  {fingerprint or SAY('no key in force', '没有有效密钥')}")  # not a table: a fingerprint is compared whole
     if not rows:
         print(SAY("no hospital is admitted yet", "尚无已准入的医院"))
-
-
-def _entries(place: Home) -> list[bytes]:
-    fetch = folder_fetch(place.path / "ledger")
-    size = Checkpoint.parse(Note.parse(fetch(CHECKPOINT_PATH)).text).size
-    return list(TileReader(fetch, size).read_entries(0, size))
 
 
 @app.command(epilog="Example: kapok-coordinator status --home C")

@@ -6,7 +6,7 @@ member whose contribution did not come.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import structlog
@@ -66,15 +66,20 @@ class Member:
 
 def follow_frames(ledger: CityLedger, start: int) -> Iterator[link_pb2.Follow]:
     """Entries from `start` to the newest cosigned checkpoint, in pieces; only the last carries the checkpoint."""
+    return in_pieces(start, ledger.entries(start, ledger.note_size), ledger.note)
+
+
+def in_pieces(start: int, entries: Iterable[bytes], note: bytes) -> Iterator[link_pb2.Follow]:
+    """Entries from `start` on in frames of a bounded size, with their checkpoint in the last."""
     piece: list[bytes] = []
     size, at = 0, start
-    for entry in ledger.entries(start, ledger.note_size):
+    for entry in entries:
         if size + len(entry) > FOLLOW_BYTES and piece:
             yield link_pb2.Follow(start=at, entries=piece)
             at, piece, size = at + len(piece), [], 0
         piece.append(entry)
         size += len(entry)
-    yield link_pb2.Follow(start=at, entries=piece, checkpoint=ledger.note)
+    yield link_pb2.Follow(start=at, entries=piece, checkpoint=note)
 
 
 def chunks(data: bytes) -> Iterator[link_pb2.Chunk]:

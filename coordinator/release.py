@@ -9,6 +9,10 @@ from fractions import Fraction
 
 import numpy as np
 
+from audit_ledger.before import PastLog
+from audit_ledger.periods import CARRIED
+from audit_ledger.proof import TlogProof
+from audit_ledger.tree import inclusion_proof
 from audit_ledger.view import LedgerView
 from coordinator.ledger import CityLedger
 from coordinator.opening import Auditor, OpeningRequest
@@ -21,7 +25,7 @@ from privacy.pricing import reach
 from privacy.rdp import share_variance
 from privacy.sensitivity import Sensitivity
 from privacy.tables import skellam_table
-from protocols.answer import Answer, Coverage, Proven, Spending
+from protocols.answer import Answer, Before, Coverage, Proven, Spending
 from protocols.asked import Asked, Piece, variance_text
 from protocols.contract import CONTRACT
 from protocols.identity import Identity, Role
@@ -110,10 +114,11 @@ def compose_answer(ledger: CityLedger, question: Question, binding: Binding, val
     assert ended is not None
     statement = ended[1]
     variances = [_total_variance(piece.variance, binding) for piece in asked.pieces]
+    relied_on = _relied_on(binding, question)
     return Answer(
         version=1,
         query=_proven(ledger, facts.index),
-        keys=tuple(_proven(ledger, index) for index in _key_indexes(view, binding, question.query.by)),
+        keys=tuple(_proven(ledger, index) for index in _key_indexes(view, relied_on)),
         approvals=tuple(_proven(ledger, index) for index in _approval_indexes(view, question)),
         readys=tuple(_proven(ledger, ledger.index_of(member.ready)) for member in binding.members),
         opening=_proven(ledger, opened),
@@ -124,6 +129,7 @@ def compose_answer(ledger: CityLedger, question: Question, binding: Binding, val
         half_widths=tuple(half_width(each) for each in variances),
         price=encode_charge(question.admitted.price.one),
         spending=spending(asked, binding),
+        before=_before(ledger.past, relied_on, _target(question)),
         coverage=Coverage(
             answered=statement.answered,
             refused=statement.refused,
@@ -169,9 +175,33 @@ def _proven(ledger: CityLedger, index: int) -> Proven:
     return Proven(entry=ledger.entry(index).decode(), proof=ledger.proof(index).decode())
 
 
-def _key_indexes(view: LedgerView, binding: Binding, asker: str) -> list[int]:
+def _before(past: PastLog | None, wanted: set[str], target: str) -> Before | None:
+    """Keys, programme and approval that carried over, proved in the log in which they stand."""
+    if past is None:
+        return None
+    places = {*past.view.rules[-1:], *(each[target][0] for each in (past.view.programmes, past.view.approvals) if target in each)}
+    return Before(
+        keys=tuple(_proven_before(past, index) for index in _key_indexes(past.view, wanted)),
+        approvals=tuple(_proven_before(past, index) for index in sorted(places - {CARRIED})),
+        before=_before(past.before, wanted, target),
+    )
+
+
+def _proven_before(past: PastLog, index: int) -> Proven:
+    reader = past.reader
+    [entry] = reader.read_entries(index, index + 1)
+    path = inclusion_proof(index, past.view.size, reader.read_hash)
+    return Proven(entry=entry.decode(), proof=TlogProof(index, tuple(path), past.note).encode().decode())
+
+
+def _relied_on(binding: Binding, question: Question) -> set[str]:
+    """Whose signatures the bundle relies on, beside auditor and coordinator."""
+    return {question.query.by, *(member.uri for member in binding.members)}
+
+
+def _key_indexes(view: LedgerView, wanted: set[str]) -> list[int]:
     """Entry 0 and the entries of every key whose signature the bundle relies on."""
-    wanted, roles = {asker, *(member.uri for member in binding.members)}, (Role.AUDITOR, Role.COORDINATOR)
+    roles = (Role.AUDITOR, Role.COORDINATOR)
     keys = view.authority.keys.values()
     relied = {each.since for each in keys if each.subject in wanted or Identity.parse(each.subject).role in roles}
     return sorted({0, *relied})
@@ -179,11 +209,16 @@ def _key_indexes(view: LedgerView, binding: Binding, asker: str) -> list[int]:
 
 def _approval_indexes(view: LedgerView, question: Question) -> list[int]:
     """The approval with its programme, and the rule that says how many sign it; an emergency has none."""
-    query = question.query
-    target = query.programme if query.purpose == "surveillance" and query.programme else question.id.hex()
+    target = _target(question)
     programme = [view.programmes[target][0]] if target in view.programmes else []
-    if query.purpose == "outbreak":
+    if question.query.purpose == "outbreak":
         return programme
     approval = view.approvals[target][0]
     rule = [each for each in view.rules if each < approval][-1:]
-    return [*rule, *programme, approval]
+    return [each for each in (*rule, *programme, approval) if each != CARRIED]
+
+
+def _target(question: Question) -> str:
+    """What an approval of this question names: its programme, or itself."""
+    query = question.query
+    return query.programme if query.purpose == "surveillance" and query.programme else question.id.hex()

@@ -9,11 +9,13 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import grpc.aio
 import structlog
 
+from audit_ledger.before import PastLog, finish
 from audit_ledger.errors import LedgerError
 from audit_ledger.log.store import LogStore
 from audit_ledger.log_http import log_app
@@ -68,6 +70,7 @@ def open_log(home: Home, config: Config) -> LogStore:
 
 async def serve(home: Home, is_ready: Callable[[str], None], clock: Callable[[], int] = lambda: int(time.time())) -> None:
     """Runs until SIGTERM or SIGINT. `is_ready` is called once with the address of the link."""
+    finish(home)  # a move to the next period's log that a crash interrupted
     config = Config.read(home)
     if not home.has("trust.policy"):
         raise NotFounded("the log has no entry 0 yet: let the auditor countersign founding/draft.json, then `init --founding FILE`")
@@ -93,7 +96,8 @@ async def serve(home: Home, is_ready: Callable[[str], None], clock: Callable[[],
 async def _start(home: Home, config: Config, clock: Callable[[], int]) -> Coordinator:
     trust = home.trust()
     store = await asyncio.to_thread(open_log, home, config)
-    ledger = CityLedger(store, open_witnesses(config, trust, store, home), trust, clock)
+    past = await asyncio.to_thread(PastLog.read, home)
+    ledger = CityLedger(store, open_witnesses(config, trust, store, home), trust, clock, past)
     await _found(home, ledger)
     register, members = Register(home.path / "register.sqlite"), Members()
     auditor = Auditor(home, config.opener_address, ledger.view.authority.root.auditor if ledger.view.authority.root else "")
@@ -131,9 +135,18 @@ async def _open_doors(
 async def _open_log_door(home: Home, config: Config, ledger: CityLedger) -> Web | None:
     if not config.http_listen:
         return None
-    web = Web(log_app(home.path / "ledger", add_to(ledger)), config.http_listen)
+    web = Web(log_app(home.path / "ledger", add_to(ledger), _closed_logs(ledger.past)), config.http_listen)
     await web.start()
     return web
+
+
+def _closed_logs(past: PastLog | None) -> dict[str, Path]:
+    """The logs before, each below /log/ and its name."""
+    found = {}
+    while past is not None:
+        found[f"/log/{past.view.authority.origin}"] = past.folder
+        past = past.before
+    return found
 
 
 def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> None:

@@ -7,9 +7,11 @@ randomness are passed in. The journal is the only state that outlives the proces
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from audit_ledger.before import make_ready
 from audit_ledger.findings import Finding
 from audit_ledger.follower import Follower
 from audit_ledger.gate import Gate
+from audit_ledger.party.home import Home
 from hospital_node.account import still_coming
 from hospital_node.config import Config, leaves_at_ms
 from hospital_node.contributing import Attempt, Contributing
@@ -24,8 +26,9 @@ from protocols.contract import CONTRACT
 from protocols.errors import ProtocolError
 from protocols.identity import Signer
 from protocols.refusal import Refusal
-from protocols.statements import Release, Statement, parse
+from protocols.statements import Close, Release, Root, Statement, parse
 
+_CLOSE = Close.payload_type().encode()
 _RELEASE = Release.payload_type().encode()
 """Stands as it is in the envelope of a release; most entries are none, and need no second parsing."""
 
@@ -73,11 +76,21 @@ class Answering:
 
     def follow(self, start: int, entries: Sequence[bytes], checkpoint: bytes) -> list[Finding]:
         """Verifies, applies and stores; raises a LedgerError and changes nothing when the entries are not the cosigned ones."""
-        findings = self.follower.follow(start, entries, checkpoint, self.given.clock())
+        is_end = _CLOSE in entries[-1] if entries else self.follower.view.is_closed
+        max_age_s = None if is_end else CONTRACT.freshness_s
+        findings = self.follower.follow(start, entries, checkpoint, self.given.clock(), max_age_s)
         self.journal.add_entries(start, entries)
         for entry in entries:
             self._clean_after(entry)
         return findings
+
+    def make_next_ready(self, home: Home, entry0: bytes) -> None:
+        """The followed log is closed: the home is made ready for the next one. Raises NotSuccessor with every broken rule."""
+        following = self.follower.successor(entry0, self.given.clock())
+        root = parse(entry0).statement
+        assert isinstance(root, Root)  # the rules of a successor say so
+        assert root.previous is not None
+        make_ready(home, following.trust, (self.journal.entries(), root.previous.checkpoint.encode()))
 
     def _clean_after(self, entry: bytes) -> None:
         if _RELEASE not in entry:

@@ -173,6 +173,16 @@ class Journal:
         self.flush()
         return [_blob(row[0]) for row in self._read(_ENTRIES, start)]
 
+    def first_entry(self) -> list[bytes]:
+        """Entry 0 of the log that is followed, once it is on the disk."""
+        return [_blob(row[0]) for row in self._read("SELECT body FROM entry WHERE place = 0")]
+
+    def begin_next_log(self) -> None:
+        """The followed log is closed and kept elsewhere: its entries, questions and unsent statements end; what was spent stays."""
+        ended = "DELETE FROM entry", "DELETE FROM outbox", "UPDATE ready SET is_closed = 1, not_after = 0"
+        self._write(lambda database: [database.execute(each) for each in ended])  # with what is not on the disk yet
+        self._places = 0
+
     # -- budget and Readys
 
     def spent(self) -> dict[tuple[str, str], Spent]:
@@ -232,9 +242,8 @@ class Journal:
         return bool(self._read("SELECT 1 FROM accepted WHERE query = ? LIMIT 1", query))
 
     def accept(self, query: str, round_: int, attempt: int, binding: bytes) -> None:
-        self._write(
-            lambda database: database.execute("INSERT INTO accepted VALUES (?, ?, ?, ?)", (query, round_, attempt, binding))
-        )
+        row = (query, round_, attempt, binding)
+        self._write(lambda database: database.execute("INSERT INTO accepted VALUES (?, ?, ?, ?)", row))
 
     def store(self, made: StoredContribution) -> None:
         row = (made.query, made.round, made.attempt, made.binding, made.sealed, made.receipt, made.round_signature, made.masked)

@@ -7,10 +7,12 @@ import time
 
 import grpc
 
+from audit_ledger.before import begun
 from audit_ledger.errors import Unavailable
 from audit_ledger.follower import Follower
 from audit_ledger.party.channel import open_blocking_channel
 from audit_ledger.party.home import Home
+from audit_ledger.tree import leaf_hash
 from hospital_node.config import Config
 from hospital_node.journal import Journal
 from protocols.v1 import link_pb2, link_pb2_grpc
@@ -19,8 +21,10 @@ TIMEOUT_S = 20.0
 
 
 def followed(home: Home, journal: Journal) -> Follower:
-    follower = Follower(home.trust())
-    follower.restore(journal.entries())
+    follower = begun(home)
+    entries = journal.entries()
+    if entries and leaf_hash(entries[0]) == follower.trust.entry0:  # else of the log before: `run` begins the present one
+        follower.restore(entries)
     return follower
 
 

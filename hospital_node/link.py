@@ -54,6 +54,16 @@ class Drained(NodeError):
         self.after_s = after_s
 
 
+class NextLog(NodeError):
+    """The followed log is closed; `entry0` is said to begin the next one."""
+
+    code = "link.next_log"
+
+    def __init__(self, entry0: bytes) -> None:
+        super().__init__("the followed log is closed")
+        self.entry0 = entry0
+
+
 class NotFollowed(NodeError):
     """Entries that do not continue what we followed: a new connection begins again where we stand."""
 
@@ -81,8 +91,8 @@ class Session:
     async def talk(self, stub: link_pb2_grpc.NodeLinkStub) -> None:
         """Until the stream ends, drains or fails; then every task of it is over."""
         call: Any = stub.Connect()  # type: ignore[call-arg]  # the generated stub knows no call without an iterator
-        hello = link_pb2.NodeFrame(hello=link_pb2.Hello(followed=self.answering.follower.size, agent="kapok-node/1"))
-        await call.write(hello)
+        followed, origin = self.answering.follower.size, self.answering.config.origin
+        await call.write(link_pb2.NodeFrame(hello=link_pb2.Hello(followed=followed, agent="kapok-node/1", origin=origin)))
         for work in (self._write(call), self._beat(), self._state_what_is_due()):
             self._start(work)
         try:
@@ -135,6 +145,8 @@ class Session:
             case "ended":
                 query = frame.ended.query.hex()
                 await self._in_order(partial(self.answering.ended, query))
+            case "next_log":
+                raise NextLog(bytes(frame.next_log.envelope))
             case "drain":
                 await self.outbox.put([link_pb2.NodeFrame(goodbye=link_pb2.Goodbye(code="drained"))])
                 raise Drained(frame.drain.reconnect_after_s)
@@ -248,7 +260,7 @@ async def _frames(call: Any) -> AsyncIterator[link_pb2.CoordinatorFrame]:
 
 @dataclass(slots=True)
 class Link:
-    """Connects, talks, and connects again, until it is stopped. `jitter` gives numbers in [0, 1)."""
+    """Connects, talks, and connects again, until it is stopped or has to go on with the next log. `jitter`: numbers in [0, 1)."""
 
     home: Home
     answering: Answering
@@ -256,11 +268,15 @@ class Link:
     jitter: Callable[[], float]
     worker: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="answering"))
     makers: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(2, thread_name_prefix="masking"))
+    has_next: bool = False
 
     async def run(self) -> None:
+        """Returns when the move to the next log is made ready: the node is built anew then."""
         pause_s = FIRST_PAUSE_S
         while True:
             wait_s, has_worked = await self._connect_once()
+            if self.has_next:
+                return
             if has_worked:
                 pause_s = FIRST_PAUSE_S
             wait_s = pause_s if wait_s is None else wait_s
@@ -274,6 +290,8 @@ class Link:
         try:
             async with open_channel(self.home, config.link_address, config.coordinator) as channel:
                 await session.talk(link_pb2_grpc.NodeLinkStub(channel))
+        except NextLog as found:
+            await self._prepare(found.entry0)
         except Drained as drained:
             return max(float(drained.after_s), FIRST_PAUSE_S), session.has_followed
         except grpc.aio.AioRpcError as error:
@@ -283,3 +301,12 @@ class Link:
         else:
             log.warning("link ended", address=config.link_address)
         return None, session.has_followed
+
+    async def _prepare(self, entry0: bytes) -> None:
+        step = partial(self.answering.make_next_ready, self.home, entry0)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self.worker, step)
+        except LedgerError as error:
+            log.error("next log not taken", code=error.code)
+        else:
+            self.has_next = True

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from audit_ledger.follower import Follower
+from audit_ledger.before import begun, finish
 from audit_ledger.party.home import Home
 from audit_ledger.party.process import settle
+from audit_ledger.tree import leaf_hash
 from hospital_node.answering import Answering, Surroundings
 from hospital_node.config import Config
 from hospital_node.counting import InstalledPlans, Plans
@@ -45,7 +46,10 @@ def plans_of(home: Path, config: Config) -> Plans:
 
 def build(home: Path, trace: Path | None = None) -> Answering:
     """The node over its folder, with the real clock and the operating system's randomness. Raises NodeError or LedgerError."""
-    config, party = Config.read(home), Home(home)
+    party = Home(home)
+    if finish(party):
+        log.info("next log begun")
+    config, follower = Config.read(home), begun(party)
     given = Surroundings(
         identity=party.key("identity"),
         plans=plans_of(home, config),
@@ -56,7 +60,16 @@ def build(home: Path, trace: Path | None = None) -> Answering:
         trace=Trace(trace),
         dataset=read_dataset(home),
     )
-    return Answering(config, Follower(party.trust()), Journal(home / JOURNAL_FILE), given)
+    return Answering(config, follower, journal_of(home), given)
+
+
+def journal_of(home: Path) -> Journal:
+    """The journal; one that still holds the log before, which `before/` holds too, goes on with the present one."""
+    journal, before = Journal(home / JOURNAL_FILE), Home(home / "before")
+    first = journal.first_entry()
+    if first and before.has("trust.policy") and leaf_hash(first[0]) == before.trust().entry0:
+        journal.begin_next_log()
+    return journal
 
 
 @dataclass(slots=True)
@@ -88,17 +101,20 @@ class Files:
 
 
 def run(home: Path, trace: Path | None) -> None:
-    """Returns after a signal; the journal is closed then."""
-    answering = build(home, trace)
-    log.info("started", size=answering.follower.size)
-    try:
-        asyncio.run(_serve(home, answering))
-    finally:
-        answering.counts.close()
-        answering.journal.close()
+    """Returns after a signal; the journal is closed then. Where the followed log is closed it goes on with the next one."""
+    has_next = True
+    while has_next:
+        answering = build(home, trace)
+        log.info("started", size=answering.follower.size)
+        try:
+            has_next = asyncio.run(_serve(home, answering))
+        finally:
+            answering.counts.close()
+            answering.journal.close()
 
 
-async def _serve(home: Path, answering: Answering) -> None:
+async def _serve(home: Path, answering: Answering) -> bool:
+    """Whether it ended because there is a next log."""
     link = Link(Home(home), answering, Files(home, answering), random.SystemRandom().random)
     settle()
     task = asyncio.create_task(link.run())
@@ -107,3 +123,4 @@ async def _serve(home: Path, answering: Answering) -> None:
         loop.add_signal_handler(name, task.cancel)
     with suppress(asyncio.CancelledError):
         await task
+    return link.has_next

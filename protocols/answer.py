@@ -35,6 +35,17 @@ class Coverage(Strict):
     incomplete: tuple[IdentityUri, ...]
 
 
+class Before(Strict):
+    """What the answer relies on of the log before its own: entries with their proofs under that log's final checkpoint.
+
+    Entry 0 of the next log states the final checkpoint, so that nothing more has to be pinned.
+    """
+
+    keys: tuple[Proven, ...]
+    approvals: tuple[Proven, ...]
+    before: "Before | None" = None
+
+
 class Answer(Strict):
     """See the module's docstring. `values` are the noisy sums, row-major per measure; `half_widths` are 95 % noise intervals."""
 
@@ -52,3 +63,4 @@ class Answer(Strict):
     price: Decimal9
     spending: tuple[Spending, ...]
     coverage: Coverage
+    before: Before | None = None

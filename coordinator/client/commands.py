@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from audit_ledger.before import entry0_in, take_next
 from audit_ledger.desk import desk_at
 from audit_ledger.party.enrol import Invitation, enrol, key_request
 from audit_ledger.party.home import Home
@@ -106,6 +107,23 @@ def rotate(ctx: typer.Context, home: HomeFolder = DEFAULT_HOME, lang: LangName =
     if as_json:
         return session.show_json({"uri": settings.uri, "fingerprint": made})
     return session.show(session.say("rotate.done", uri=settings.uri, fingerprint=made))
+
+
+@app.command("trust", help="help.next_log")
+def next_log(
+    ctx: typer.Context,
+    founding: Annotated[Path, typer.Argument(help="opt.founding")],
+    after: Annotated[str, typer.Option("--after", help="opt.after")],
+    home: HomeFolder = DEFAULT_HOME,
+    lang: LangName = None,
+    as_json: AsJson = False,
+) -> None:
+    session, place = _session(ctx, lang), Home(home)
+    taken = take_next(place, entry0_in(founding), after, int(time.time()))
+    origin, entry0 = taken.policy.logs[0].key.origin, taken.entry0.hex()
+    if as_json:
+        return session.show_json({"origin": origin, "entry0": entry0})
+    return session.show(session.say("next_log.done", origin=origin, entry0=entry0))
 
 
 @app.command("catalog", help="help.catalog")

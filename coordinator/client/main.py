@@ -38,6 +38,7 @@ EXAMPLES = {
     "query": "kapok query ili.sql --programme ILI --sd 20 --out ili.csv --chart ili.png",
     "train": "kapok train admission.json --rounds 6 --sd 16",
     "answers": "kapok answers 3f2a --chart ili.png",
+    "trust": "kapok trust founding-2027.json --after https://ledger.example/log/gz.kapok.example/2026",
     "rotate": "kapok rotate --home ~/.kapok",
     "cancel": "kapok cancel 3f2a",
     "resume": "kapok resume 3f2a",

@@ -284,6 +284,13 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "help.preview": ("提问前查看价格与误差。", "Show what a question would cost and how wrong its answer may be."),
     "help.query": ("提问并等待已核验的答案。", "Ask, and wait for the verified answer."),
     "help.answers": ("列出或重看已有答案。", "List the answers on this machine, or show one again."),
+    "help.next_log": (
+        "转入下一期账本：先核验已结账的旧账本。",
+        "Go on with the next period's log, once the closed one was verified.",
+    ),
+    "next_log.done": ("今后的账本是 {origin}，首条 {entry0}", "the log is now {origin}, entry 0 {entry0}"),
+    "opt.founding": ("审计方会签的创始文件", "the founding file that the auditor countersigned"),
+    "opt.after": ("已结账的旧账本：目录或网址", "the closed log: folder or URL"),
     "help.rotate": ("更换身份密钥，由旧密钥签署。", "Replace the identity key; the old one signs for the new."),
     "rotate.done": ("{uri}：身份密钥已更换\n{fingerprint}", "{uri}: the identity key is replaced\n{fingerprint}"),
     "help.cancel": ("取消问题。", "Cancel a question."),

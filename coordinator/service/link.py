@@ -1,15 +1,16 @@
 """NodeLink: one stream a hospital. Frames in are handled in order; frames out go through the member's one writer task."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc.aio
 import structlog
 
+from audit_ledger.before import PastLog
 from audit_ledger.party.channel import peer_of
 from coordinator.ledger import CityLedger
-from coordinator.members import Member, Members, Partial, close
+from coordinator.members import Member, Members, Partial, close, in_pieces
 from coordinator.rounds import Rounds
 from coordinator.service.statements import HOSPITAL_KINDS, append_statement
 from protocols.contract import CONTRACT
@@ -21,6 +22,14 @@ from protocols.v1 import link_pb2, link_pb2_grpc
 log = structlog.get_logger("coordinator.link")
 MAX_CONTRIBUTION_BYTES = CONTRACT.max_cells * 8 * 8
 HEARTBEAT_S = 15.0
+
+
+def _farewell(past: PastLog, entry0: bytes, followed: int) -> Iterator[link_pb2.CoordinatorFrame]:
+    """To who followed a log that is closed: the rest of it, and entry 0 of the next."""
+    start = min(followed, past.view.size)
+    for frame in in_pieces(start, past.reader.read_entries(start, past.view.size), past.note):
+        yield link_pb2.CoordinatorFrame(follow=frame)
+    yield link_pb2.CoordinatorFrame(next_log=link_pb2.Statement(envelope=entry0))
 
 
 class Link(link_pb2_grpc.NodeLinkServicer):
@@ -38,6 +47,10 @@ class Link(link_pb2_grpc.NodeLinkServicer):
         hello = await anext(request_iterator)
         if hello.WhichOneof("frame") != "hello":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "link.hello_first")
+        if (ended := self._ledger.ended_log(hello.hello.origin)) is not None:
+            for farewell in _farewell(*ended, hello.hello.followed):
+                yield farewell
+            return
         member = Member(str(uri), told=hello.hello.followed)
         member.listener = lambda: member.catch_up_soon(self._ledger)
         reader = asyncio.create_task(self._read(member, request_iterator))

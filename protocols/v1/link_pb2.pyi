@@ -367,21 +367,26 @@ class NodeFrame(message.Message):
 
 @typing.final
 class Hello(message.Message):
+    """`origin` is the log that was followed so far."""
+
     DESCRIPTOR: descriptor.Descriptor
 
     FOLLOWED_FIELD_NUMBER: builtins.int
     AGENT_FIELD_NUMBER: builtins.int
+    ORIGIN_FIELD_NUMBER: builtins.int
     followed: builtins.int
     agent: builtins.str
+    origin: builtins.str
     def __init__(
         self,
         *,
         followed: builtins.int = ...,
         agent: builtins.str = ...,
+        origin: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "followed", b"followed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "followed", b"followed", "origin", b"origin"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -554,6 +559,7 @@ class CoordinatorFrame(message.Message):
     HEARTBEAT_FIELD_NUMBER: builtins.int
     DRAIN_FIELD_NUMBER: builtins.int
     APPENDED_FIELD_NUMBER: builtins.int
+    NEXT_LOG_FIELD_NUMBER: builtins.int
     @builtins.property
     def welcome(self) -> Welcome: ...
     @builtins.property
@@ -572,6 +578,10 @@ class CoordinatorFrame(message.Message):
     def drain(self) -> Drain: ...
     @builtins.property
     def appended(self) -> Appended: ...
+    @builtins.property
+    def next_log(self) -> Statement:
+        """The log that you follow is closed: entry 0 of the next one. Nothing comes after it on this stream."""
+
     def __init__(
         self,
         *,
@@ -584,12 +594,13 @@ class CoordinatorFrame(message.Message):
         heartbeat: Heartbeat | None = ...,
         drain: Drain | None = ...,
         appended: Appended | None = ...,
+        next_log: Statement | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["appended", b"appended", "drain", b"drain", "ended", b"ended", "follow", b"follow", "frame", b"frame", "heartbeat", b"heartbeat", "input", b"input", "member_set", b"member_set", "offer", b"offer", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["appended", b"appended", "drain", b"drain", "ended", b"ended", "follow", b"follow", "frame", b"frame", "heartbeat", b"heartbeat", "input", b"input", "member_set", b"member_set", "next_log", b"next_log", "offer", b"offer", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["appended", b"appended", "drain", b"drain", "ended", b"ended", "follow", b"follow", "frame", b"frame", "heartbeat", b"heartbeat", "input", b"input", "member_set", b"member_set", "offer", b"offer", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["appended", b"appended", "drain", b"drain", "ended", b"ended", "follow", b"follow", "frame", b"frame", "heartbeat", b"heartbeat", "input", b"input", "member_set", b"member_set", "next_log", b"next_log", "offer", b"offer", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["welcome", "follow", "offer", "member_set", "input", "ended", "heartbeat", "drain", "appended"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["welcome", "follow", "offer", "member_set", "input", "ended", "heartbeat", "drain", "appended", "next_log"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 

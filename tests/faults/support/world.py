@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from audit_ledger.before import begun
 from audit_ledger.party.home import Home
 from audit_ledger.view import LedgerView
 from coordinator.client.city import Request, connect
@@ -202,8 +203,12 @@ class World:
                 self._parsed.append((signed.statement.kind, query, signed.statement.by))
             return list(self._parsed)
 
+    def begin_next_log(self) -> None:
+        """What is looked at from here on is the next period's log."""
+        self._parsed.clear()
+
     def view(self) -> LedgerView:
-        view = LedgerView(Home(self.town.coordinator).trust().entry0)
+        view = begun(Home(self.town.coordinator)).view
         for (raw,) in _read(self.town.coordinator / "log.sqlite", "SELECT bytes FROM entry ORDER BY position"):
             view.apply(bytes(raw))  # type: ignore[call-overload]
         return view
@@ -278,9 +283,9 @@ def _end(act: Callable[[], object], world: World, id_: str) -> End:
     return End(state, reasons, **names)
 
 
-def found(root: Path) -> World:
+def found(root: Path, hospitals: int = HOSPITALS) -> World:
     """A founded town of small hospitals, with a door before the witness, and an approved programme."""
-    source = write_fhir(build_city(1, HOSPITALS, PATIENTS), root / "fhir")
+    source = write_fhir(build_city(1, hospitals, PATIENTS), root / "fhir")
     services, real = Services(root / "logs"), Ports.free()
     spare = Ports.free().witness
     town = Town(root / "city", source, services, ports=real, node_settings={"grid_ms": 25, "slot_ms": 400})
