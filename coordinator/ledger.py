@@ -190,8 +190,14 @@ class CityLedger:
                 if self.problem is None or self.problem.code != error.code:
                     log.warning("not cosigned", code=error.code, size=self.size, why=str(error))
                 self.problem = error
-                self._wanted.set()
-                await asyncio.sleep(RETRY_S)
+                await self._again()
+            except Exception as error:  # noqa: BLE001 (a fault of ours must not end the only task that has anything cosigned)
+                log.error("not cosigned", code="coordinator.internal", size=self.size, error=type(error).__name__)
+                await self._again()
+
+    async def _again(self) -> None:
+        self._wanted.set()
+        await asyncio.sleep(RETRY_S)
 
     async def _publish(self) -> None:
         signed = await asyncio.wrap_future(self._store.request_checkpoint(self._store.size))

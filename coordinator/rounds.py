@@ -114,7 +114,9 @@ class Rounds:
                 return await self._one_life(question)
             except (CoordinatorError, LedgerError) as error:
                 log.warning("question waits", query=question.id.hex()[:16], code=error.code)
-                await asyncio.sleep(RETRY_S)
+            except Exception as error:  # noqa: BLE001 (a fault of ours must not leave a question that neither goes on nor ends)
+                log.error("question waits", query=question.id.hex()[:16], code="coordinator.internal", error=type(error).__name__)
+            await asyncio.sleep(RETRY_S)
 
     async def _one_life(self, question: Question) -> None:
         try:

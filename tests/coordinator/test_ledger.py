@@ -94,9 +94,10 @@ def test_appends_that_wait_together_share_a_cosignature(city: City) -> None:
     in_life(city, work)
 
 
-def test_an_absent_witness_is_asked_again_until_it_answers(city: City) -> None:
+@pytest.mark.parametrize("problem", [WitnessUnreachable("away"), RuntimeError("a fault of ours")])
+def test_a_witness_that_cannot_be_had_is_asked_again_until_it_answers(city: City, problem: Exception) -> None:
     async def work(ledger: CityLedger, witness: CityWitness) -> None:
-        witness.problem = WitnessUnreachable("away")
+        witness.problem = problem
         waiting = asyncio.create_task(ledger.cosigned())
         while witness.asked < 3:
             await asyncio.sleep(0)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 from audit_ledger.checkpoint import Checkpoint
-from audit_ledger.errors import LedgerError
 from audit_ledger.note import Note
 from audit_ledger.witness import AddCheckpoint
 from tests.support.city import ORIGIN, City
@@ -14,7 +13,7 @@ class CityWitness:
 
     def __init__(self, city: City) -> None:
         self.city = city
-        self.problem: LedgerError | None = None
+        self.problem: Exception | None = None
         self.asked = 0
 
     def cosign(self, checkpoint: bytes, consistency: Callable[[int, int], Sequence[bytes]]) -> bytes:
