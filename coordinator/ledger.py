@@ -192,7 +192,7 @@ class CityLedger:
                 self.problem = error
                 await self._again()
             except Exception as error:  # noqa: BLE001 (a fault of ours must not end the only task that has anything cosigned)
-                log.error("not cosigned", code="coordinator.internal", size=self.size, error=type(error).__name__)
+                log.warning("not cosigned", code="coordinator.internal", size=self.size, error=type(error).__name__)
                 await self._again()
 
     async def _again(self) -> None:

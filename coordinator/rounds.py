@@ -115,7 +115,7 @@ class Rounds:
             except (CoordinatorError, LedgerError) as error:
                 log.warning("question waits", query=question.id.hex()[:16], code=error.code)
             except Exception as error:  # noqa: BLE001 (a fault of ours must not leave a question that neither goes on nor ends)
-                log.error("question waits", query=question.id.hex()[:16], code="coordinator.internal", error=type(error).__name__)
+                log.warning("question waits", query=question.id.hex()[:16], code="coordinator.internal", error=type(error).__name__)
             await asyncio.sleep(RETRY_S)
 
     async def _one_life(self, question: Question) -> None:
