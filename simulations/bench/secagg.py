@@ -23,7 +23,7 @@ from privacy.sampler import draw
 from privacy.tables import skellam_table
 from protocols.clock import stamp
 from protocols.contract import colluders
-from protocols.identity import SigningKey, fingerprint
+from protocols.identity import SigningKey, fingerprint, verifies
 from protocols.secagg.agreement import AgreementKey, PairKey
 from protocols.secagg.binding import Binding, Member
 from protocols.secagg.masks import PIECE_BYTES, mask, seed_stream_sum, unmask, vector_hash
@@ -88,6 +88,7 @@ class Round:
         return total
 
     def _contribute(self, party: Party) -> Sent:
+        _as_another_process()
         value = self.binding.value
         if found := binding_refusals(self.binding, self._expected(party), self._read(party), self._peers(), NOW):
             raise AssertionError(f"an honest round was refused: {found[0].reason}")
@@ -129,12 +130,14 @@ class Round:
 
     def _open(self, sent: Sequence[Sent]) -> Vector:
         """The auditor: every receipt, every seed, the sum of their streams."""
+        _as_another_process()
         value = self.binding.value
         self._receipts(sent)
         seeds = [self.sealing.open(each.sealed, query_context(value, each.uri)) for each in sent]
         return seed_stream_sum(seeds, self.binding.dimension, RING, value)
 
     def _aggregate(self, sent: Sequence[Sent], stream_sum: Vector) -> Integers:
+        _as_another_process()
         for each, receipt in zip(sent, self._receipts(sent), strict=True):
             if receipt.masked != vector_hash(each.masked).hex():
                 raise AssertionError("an honest vector is not the one of its receipt")
@@ -149,6 +152,12 @@ class Round:
                 raise AssertionError("an honest receipt was not verified")
             found.append(signed.statement)
         return found
+
+
+def _as_another_process() -> None:
+    """In life nobody has read or verified for anybody else: what the step before left in this process's caches goes."""
+    parse.cache_clear()
+    verifies.cache_clear()
 
 
 def found_round(members: int = MEMBERS, entries: int = ENTRIES) -> Round:
