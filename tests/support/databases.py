@@ -77,7 +77,8 @@ def mariadb() -> Iterator[Running]:
 
 def _mariadb(folder: Path, as_owner: list[str], server: str) -> Iterator[Running]:
     data, port, door = folder / "data", _free_port(), folder / "door"
-    own = ["--no-defaults", f"--datadir={data}"]
+    # A starting server clears away the temporary tables of its folder, so that two at once must not share one.
+    own = ["--no-defaults", f"--datadir={data}", f"--tmpdir={folder}"]
     _done([*as_owner, "mariadb-install-db", *own, "--auth-root-authentication-method=normal", "--skip-test-db"])
 
     def run(sql: str) -> str:
