@@ -208,7 +208,7 @@ class Offering:
     def _probe(self, asked: Asked) -> list[Refusal]:
         try:
             self.plans.probe(asked)
-            _make_noise_tables(asked)
+            _make_noise_table(asked)
         except Exception:  # noqa: BLE001 (whatever a plan raises on empty tables is about the question, and is a no)
             return [Refusal(Reason.PLAN_FAILED, "a plan that runs on empty tables", "one that does not")]
         return []
@@ -302,11 +302,10 @@ def _query_id(entry: bytes) -> str:
         return sha256(entry).hexdigest()
 
 
-def _make_noise_tables(asked: Asked) -> None:
-    """Before the Ready, for all of the audience and for all but one: a fit's table takes half a second, which no slot should hold.
+def _make_noise_table(asked: Asked) -> None:
+    """Before the Ready, as if all of the audience took part: a fit's table takes half a second, which no slot should hold.
 
     In a city of nodes on few cores these seconds add up; made in the slot, they were an overrun of every node at once.
     """
-    count = len(asked.query.audience)
-    for n in range(max(2, count - 1), count + 1):
-        reach(n, n, colluders(n), asked.pieces)
+    n = len(asked.query.audience)
+    reach(n, n, colluders(n), asked.pieces)

@@ -39,8 +39,8 @@ INVENTED_YEAR = 2025
 
 
 LEGEND = (
-    "rms noise: against the sums that the hospitals put in, bounded; bounding: what that takes from a cell on average; "
-    "rmse and coverage: against all records"
+    "noise: its sd as stated; error: rms against the bounded sums that the hospitals put in; rmse and the share of cells in their "
+    "95 % interval: against all records, which bounding cuts a little"
 )
 
 
@@ -221,11 +221,11 @@ class Demo:
             "epsilon_total": self._epsilon_total(trained),
         }
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-        columns = ("wall_s", "counting_s", "epsilon", "cells", "noise_sd", "rmse_bounded", "bounding_bias", "rmse", "coverage95")
-        heads = ("seconds", "counting", "ε", "cells", "noise sd", "rms noise", "bounding", "rmse", "coverage 95 %")
+        columns = ("wall_s", "counting_s", "epsilon", "cells", "noise_sd", "rmse_bounded", "rmse", "coverage95")
+        heads = ("wall s", "count s", "ε", "cells", "noise", "error", "rmse", "95 %")
         table = Table("question", *heads, title=f"{wall_s:.0f} s in all")
         for row in rows:
-            table.add_row(row["name"], *(f"{row[column]:.4g}" for column in columns))
+            table.add_row(row["name"], *(f"{row[column]:.3g}" for column in columns))
         console.print(table)
         console.print(LEGEND, style="dim", highlight=False)
         colour = "green" if verdict == "verified" else "red"

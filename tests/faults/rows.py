@@ -15,7 +15,7 @@ from hospital_node.journal import JOURNAL_FILE
 from privacy.filter import decode_charge
 from protocols.contract import CONTRACT
 from simulations.processes import run
-from tests.faults.support.world import Asking, End, World, until
+from tests.faults.support.world import ROUNDS, Asking, End, World, until
 
 Act = Callable[[World], End]
 PRICE = "0.25"
@@ -338,6 +338,43 @@ def disk_full(world: World) -> End:
     assert set(str(reasons).split()) == {"node.disk"}
     world.set_config(name, "min_free_mb", 1)
     restart(world, world.node(name))
+    return end
+
+
+# -- a training --------------------------------------------------------------------------------------------------------
+
+
+@row("a training's first round is over", "node killed", "released", 4, 0, 0, 1)
+def node_within_a_segment(world: World) -> End:
+    victim = named(world, 0)
+    asking = world.train(2)
+    until(asking.finished, "a finished round")
+    world.kill(victim)
+    before = asking.finished()
+    end = asking.end()
+    after = asking.finished()
+    assert after[: len(before)] == before
+    assert len(before) < len(after) == ROUNDS
+    world.start(victim)
+    return end
+
+
+@row("a training's first round is over", "coordinator killed", "released", 5)
+def coordinator_between_rounds(world: World) -> End:
+    slow = named(world, 1)
+    asking = world.train(3)
+    until(asking.finished, "a finished round")
+    world.hold(slow)
+    world.kill("coordinator")
+    before = asking.finished()
+    world.let_go(slow)
+    world.start("coordinator")
+    end = asking.resume()
+    after = asking.finished()
+    assert after[: len(before)] == before, "no finished round is asked again"
+    assert len(before) < len(after) == ROUNDS
+    assert sorted(asking.logged("ready")) == sorted(set(asking.logged("ready"))), "nor paid twice"
+    assert len(asking.logged("opening")) == 1
     return end
 
 

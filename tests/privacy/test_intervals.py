@@ -13,11 +13,22 @@ from scipy import stats
 
 from privacy.conversion import epsilon_at, exp_up
 from privacy.errors import InvalidLevel, InvalidPrice
-from privacy.intervals import Case, Interval, Release, ReleasedPiece, _critical, half_width, interval, ratio_interval, statements
+from privacy.intervals import (
+    WIDE,
+    Case,
+    Interval,
+    Release,
+    ReleasedPiece,
+    _critical,
+    half_width,
+    interval,
+    ratio_interval,
+    statements,
+)
 from privacy.rdp import skellam_rdp, skellam_variance_for
 from privacy.sampler import draw
 from privacy.sensitivity import Sensitivity, block_local, stack, whole_query
-from privacy.tables import skellam_table
+from privacy.tables import MAX_VARIANCE, skellam_table
 from tests.privacy.ideal import SeededBits, pmf
 
 LEVELS = [Fraction(1, 2), Fraction(9, 10), Fraction(95, 100), Fraction(99, 100)]
@@ -40,6 +51,23 @@ def test_half_width_by_hand():
     assert half_width(Fraction(1, 16), Fraction(94, 100)) == 0
     assert half_width(Fraction(1, 16), Fraction(95, 100)) == 1
     assert half_width(Fraction(10**6)) in (1959, 1960)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_above_the_widest_tables_the_width_is_the_normal_one_and_never_too_small(level):
+    """Against a table of the same width: the smallest width that covers, or one more."""
+    variance = Fraction(WIDE + 1)
+    table, h = skellam_table(variance), half_width(variance, level)
+    assert 1 - 2 * table.cumulative(-h - 1) >= level
+    assert 1 - 2 * table.cumulative(-h + 1) < level, "two less are too few"
+
+
+def test_noise_wider_than_any_table_has_an_interval_too():
+    # Five hospitals' shares of a fit's widest noise add up to more than one table holds: an answer was paid for and not given.
+    assert MAX_VARIANCE < 5_033_164_800
+    assert half_width(Fraction(5_033_164_800)) == math.floor(1.959963984540054 * math.sqrt(5_033_164_800)) + 1
+    with pytest.raises(InvalidLevel, match=r"above 0 and at most 1 - 2\^-40"):
+        half_width(Fraction(WIDE + 1), Fraction(1))
 
 
 @pytest.mark.statistical

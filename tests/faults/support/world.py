@@ -36,7 +36,7 @@ from tests.faults.support.held_witness import HeldWitness
 
 PATIENCE_S = 90.0
 LOOK_S = 0.005
-HOSPITALS, PATIENTS = 5, 300
+HOSPITALS, PATIENTS, ROUNDS = 5, 300, 4
 TIMING = {"ready_s": 10.0, "straggler_s": 0.5, "contribution_s": 30.0, "vanished_s": 1.5, "return_s": 20.0}
 JANUARY = "date >= DATE '2025-01-01' AND date < DATE '2025-02-01'"
 QUESTION = f"SELECT district, COUNT(DISTINCT person_id) FROM visits WHERE {JANUARY} GROUP BY district"
@@ -62,6 +62,7 @@ class Asking:
     world: "World"
     id: str
     _future: "Future[End]"
+    is_training: bool = False
 
     def end(self) -> End:
         return self._future.result(PATIENCE_S)
@@ -70,6 +71,12 @@ class Asking:
         """By its id, as `kapok resume` does, whatever became of the first connection."""
         with contextlib.suppress(Exception):
             self._future.result(PATIENCE_S)
+        return self.followed()
+
+    def followed(self) -> End:
+        """To its end, on a connection of its own."""
+        if self.is_training:
+            return _end(lambda: run("kapok", "resume", self.id, "--home", self.world.town.bureau, "--json"), self.world, self.id)
         with connect(self.world.town.bureau) as city:
             return _end(lambda: city.resume(self.id), self.world, self.id)
 
@@ -94,6 +101,14 @@ class Asking:
             "WHERE query = ?1)"
         )
         return int(str(self.world.register(sql, bytes.fromhex(self.id))[0][0]))
+
+    def finished(self) -> list[tuple[object, ...]]:
+        """A training's rounds that are over, each with its vector and the number of its attempts."""
+        sql = (
+            "SELECT round, vector, (SELECT count(*) FROM attempt AS a WHERE a.query = f.query AND a.round = f.round) "
+            "FROM finished_round AS f WHERE query = ? ORDER BY round"
+        )
+        return self.world.register(sql, bytes.fromhex(self.id))
 
     def attempts(self) -> int:
         return len(self.world.register("SELECT 1 FROM attempt WHERE query = ?", bytes.fromhex(self.id)))
@@ -123,6 +138,19 @@ class World:
                 return _end(lambda: city.send(id_, envelope), self, id_)
 
         return Asking(self, id_, self._asking.submit(follow))
+
+    def train(self, month: int) -> Asking:
+        """A fit over one month of 2025, approved by the auditor; does not wait for its rounds."""
+        fit = {"version": 1, "fit": "logistic", "table": "visits", "outcome": "IMP", "features": ["age", "male"]}
+        path = self.town.root / "fit.json"
+        path.write_text(json.dumps({**fit, "period": {"from": f"2025-{month:02}-01", "to": f"2025-{month + 1:02}-01"}}))
+        asked = run("kapok", "train", path, "--home", self.town.bureau, "--rounds", ROUNDS, "--sd", 60, "--detach", "--json")
+        id_ = str(json.loads(asked)["query"])
+        run("kapok-audit", "approve", id_, "--home", self.town.auditor, "--until", self.town.until)
+
+        asking = Asking(self, id_, Future(), is_training=True)
+        asking._future = self._asking.submit(asking.followed)
+        return asking
 
     # -- doing
 
