@@ -2,6 +2,7 @@
 
     NodeError               node.error      root
     ├── InvalidConfig       node.config     config.toml, policy.toml, peers.txt or dataset.toml is not as it has to be
+    ├── GradientError       node.gradient   a study's gradients are not what its question says
     ├── JournalFailed       node.journal    the journal cannot be read or written; nothing was promised that it does not hold
     └── Usage               node.usage      the command line asks for something that cannot be done as written
 
@@ -19,6 +20,12 @@ class InvalidConfig(NodeError):
     """A file that people write is wrong; the message says which line of thought to correct."""
 
     code = "node.config"
+
+
+class GradientError(NodeError):
+    """The study's code gave something that is no gradient of its model; says what was expected, never a number of it."""
+
+    code = "node.gradient"
 
 
 class JournalFailed(NodeError):

@@ -20,8 +20,9 @@ from statistics import NormalDist
 
 from privacy.conversion import epsilon_at, exp_up
 from privacy.errors import InvalidLevel, InvalidPrice
-from privacy.rdp import share_variance, skellam_rdp
+from privacy.rdp import share_variance
 from privacy.sensitivity import Sensitivity
+from privacy.subsampling import rate_of, sampled_skellam_rdp
 from privacy.tables import skellam_table
 
 LEVEL = Fraction(95, 100)
@@ -137,6 +138,8 @@ class ReleasedPiece:
     """Of one draw of a share, from its table."""
     whole_patient: Sensitivity | None = None
     """Of a patient of all footprint blocks; None is the bound that holds for any plan, `sensitivity.times(blocks)`."""
+    rate: Fraction = Fraction(1)
+    """The chance with which a (patient, block) takes part, by secret sampling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +187,21 @@ def _statement(release: Release, case: Case, delta: Fraction) -> Statement:
     return Statement(case, epsilon, delta, apart * (1 + exp_up(epsilon)))
 
 
-def _price(order: int, moves: Iterable[tuple[Sensitivity, Fraction]]) -> Fraction:
-    return sum((skellam_rdp(order, moved.l1, moved.l2_squared, variance) for moved, variance in moves), Fraction(0))
+Move = tuple[Sensitivity, Fraction, Fraction]
+"""How far a piece moves, the variance of the noise that still hides it, and the chance with which it moves at all."""
 
 
-def _moved(release: Release, piece: ReleasedPiece, case: Case) -> tuple[Sensitivity, Fraction]:
-    """How far this piece moves, and the variance of the noise that still hides it."""
+def _price(order: int, moves: Iterable[Move]) -> Fraction:
+    priced = (sampled_skellam_rdp(order, rate, moved.l1, moved.l2_squared, variance) for moved, variance, rate in moves)
+    return sum(priced, Fraction(0))
+
+
+def _moved(release: Release, piece: ReleasedPiece, case: Case) -> Move:
     if case is Case.TWO_HOSPITALS:
-        return piece.sensitivity.times(2), piece.variance
+        return piece.sensitivity.times(2), piece.variance, rate_of(2, piece.rate)
     if case is Case.ALL_BLOCKS:
-        return piece.whole_patient or piece.sensitivity.times(release.blocks), piece.variance
+        whole = piece.whole_patient or piece.sensitivity.times(release.blocks)
+        return whole, piece.variance, rate_of(release.blocks, piece.rate)
     if case is Case.ALL_OTHERS_COLLUDE:
-        return piece.sensitivity, share_variance(piece.variance, release.n, release.colluders)
-    return piece.sensitivity, piece.variance
+        return piece.sensitivity, share_variance(piece.variance, release.n, release.colluders), piece.rate
+    return piece.sensitivity, piece.variance, piece.rate

@@ -10,7 +10,8 @@ from fractions import Fraction
 from typing import Protocol
 
 from privacy.filter import charge_on_grid
-from privacy.rdp import share_variance, skellam_rdp
+from privacy.rdp import share_variance
+from privacy.subsampling import rate_of, sampled_skellam_rdp
 from privacy.tables import skellam_table
 
 
@@ -25,6 +26,10 @@ class Noised(Protocol):
     def variance(self) -> Fraction: ...
     @property
     def cell_max(self) -> int: ...
+    @property
+    def rate(self) -> Fraction:
+        """The chance with which a (patient, block) takes part; 1 where nobody is sampled."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +43,13 @@ class Price:
 def price(order: int, pieces: Iterable[Noised], rounds: int = 1) -> Price:
     """Of all `rounds`, each of which releases these pieces with fresh noise."""
     pieces = tuple(pieces)
-    one = sum((skellam_rdp(order, piece.l1, piece.l2_squared, piece.variance) for piece in pieces), Fraction(0))
-    two = sum((skellam_rdp(order, 2 * piece.l1, 4 * piece.l2_squared, piece.variance) for piece in pieces), Fraction(0))
+    one, two = (sum((_of(order, piece, copies) for piece in pieces), Fraction(0)) for copies in (1, 2))
     return Price(charge_on_grid(rounds * one), charge_on_grid(rounds * two))
+
+
+def _of(order: int, piece: Noised, copies: int) -> Fraction:
+    moved = (copies * piece.l1, copies**2 * piece.l2_squared)
+    return sampled_skellam_rdp(order, rate_of(copies, piece.rate), *moved, piece.variance)
 
 
 def reach(members: int, n: int, colluders: int, pieces: Iterable[Noised]) -> int:

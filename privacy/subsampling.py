@@ -9,18 +9,30 @@ a, rate g and any price curve eps(l) of the mechanism without sampling, for neig
 The factor 3 is kept: that it may be dropped is proven for the Gaussian, not for Skellam. The tests compute the divergence of
 sampled Skellam noise itself, in both directions, and find it below the bound. It is never dearer than no sampling at all.
 The sampling must be secret, per (patient, block), and drawn by the hospital: a batch that the asker can name amplifies nothing.
+
+A patient with records in m places (two hospitals, or m blocks) is sampled in each for itself: she is in any of them with chance
+1 - (1-g)^m, and then moves the sum by at most m times as much. That is sampling at this rate of a mechanism with m times the
+sensitivity: given that she is in, the sum is a mixture over where, and the bound's moments are convex in it.
 """
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 from privacy.conversion import exp_up, ln_up
 from privacy.errors import InvalidPrice
 from privacy.rdp import skellam_rdp
 
 PRICE_GRID = Fraction(1, 10**15)
+MOMENT_GRID = Fraction(1, 10**40)
 
 
+def rate_of(copies: int, rate: Fraction) -> Fraction:
+    """The chance that at least one of a patient's `copies` is in the round."""
+    return 1 - (1 - rate) ** copies
+
+
+@lru_cache(4096)
 def sampled_skellam_rdp(order: int, rate: Fraction, l1: int, l2_squared: int, variance: Fraction) -> Fraction:
     """Price of one round at this order, rounded up to 1e-15. (l1, l2_squared) bound one (patient, block)'s clipped gradient.
 
@@ -29,11 +41,17 @@ def sampled_skellam_rdp(order: int, rate: Fraction, l1: int, l2_squared: int, va
     if not 0 < rate <= 1:
         raise InvalidPrice(f"sampling rate: expected above 0 and at most 1, got {rate}")
     whole = skellam_rdp(order, l1, l2_squared, variance)
+    if rate == 1:
+        return whole
     rest = 1 - rate
-    moment = rest ** (order - 1) * (order * rate - rate + 1)
+    steps = _steps_up(rest ** (order - 1) * (order * rate - rate + 1))
     for taken in range(2, order + 1):
-        weight = (1 if taken == 2 else 3) * math.comb(order, taken)
-        growth = exp_up((taken - 1) * skellam_rdp(taken, l1, l2_squared, variance))
-        moment += weight * rest ** (order - taken) * rate**taken * growth
-    sampled = ln_up(moment) / (order - 1)
+        weight = (1 if taken == 2 else 3) * math.comb(order, taken) * rest ** (order - taken) * rate**taken
+        steps += _steps_up(weight, exp_up((taken - 1) * skellam_rdp(taken, l1, l2_squared, variance)))
+    sampled = ln_up(steps * MOMENT_GRID) / (order - 1)
     return min(whole, -(-sampled // PRICE_GRID) * PRICE_GRID)
+
+
+def _steps_up(weight: Fraction, growth: Fraction = Fraction(1)) -> int:
+    """Their product in steps of MOMENT_GRID, rounded up: whole numbers add quickly, fractions of a thousand digits do not."""
+    return -(-(weight.numerator * growth.numerator * MOMENT_GRID.denominator) // (weight.denominator * growth.denominator))

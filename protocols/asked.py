@@ -24,13 +24,17 @@ MAX_PATIENTS = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """One stretch of the vector: its length, one patient's reach in it, its noise, and its largest honest entry at one hospital."""
+    """One stretch of the vector: its length, one patient's reach in it, its noise, and its largest honest entry at one hospital.
+
+    `rate` is the chance with which a (patient, block) takes part in a round of a training that samples.
+    """
 
     length: int
     l1: int
     l2_squared: int
     variance: Fraction
     cell_max: int
+    rate: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The auditor's own arithmetic and the one that charges come to the same digits; else it is shown another price than is paid."""
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -13,7 +14,7 @@ from privacy.intervals import ReleasedPiece as Released
 from privacy.pricing import price
 from privacy.sensitivity import Sensitivity
 from protocols import statements as st
-from protocols.asked import Asked
+from protocols.asked import Asked, Piece
 from protocols.contract import CONTRACT
 from protocols.query import QuerySpec
 from tests.coordinator.support.asked import VISITS
@@ -47,3 +48,16 @@ def test_the_auditor_is_shown_the_price_that_is_charged_and_the_epsilon_that_is_
     release = Facts(order=CONTRACT.order, pieces=pieces, n=4, colluders=1, members=4, blocks=len(one.blocks))
     stated = next(each for each in statements(release, [CONTRACT.delta]) if each.case is Case.ONE_HOSPITAL)
     assert abs(cost.epsilon(one) - float(stated.epsilon)) <= 1.1e-6
+
+
+@pytest.mark.parametrize("rate", [Fraction(1, 100), Fraction(1)])
+@pytest.mark.parametrize("variance", [Fraction(4 * 10**6)])
+def test_a_training_that_samples_is_shown_at_the_price_that_is_charged(rate: Fraction, variance: Fraction) -> None:
+    one = asked(MEASURES[0], ("1.0625",))
+    round_ = Piece(100, 10_000, 10**6, variance, 10**9, rate)
+    training = replace(one, query=one.query.model_copy(update={"rounds": 50}), pieces=(round_,))
+    assert cost.price(training) == encode_charge(price(CONTRACT.order, training.pieces, 50).one)
+    pieces = (Released(Sensitivity(10_000, 10**6), variance, 100, Fraction(0), rate=rate),) * 50
+    release = Facts(order=CONTRACT.order, pieces=pieces, n=4, colluders=1, members=4, blocks=1)
+    stated = next(each for each in statements(release, [CONTRACT.delta]) if each.case is Case.ONE_HOSPITAL)
+    assert abs(cost.epsilon(training) - float(stated.epsilon)) <= 1.1e-6

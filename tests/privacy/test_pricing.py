@@ -1,14 +1,17 @@
 """The price of a whole release, and the room its sum needs in the ring."""
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.filter import CHARGE_GRID, charge_on_grid
 from privacy.pricing import price, reach
 from privacy.rdp import share_variance, skellam_rdp
+from privacy.subsampling import rate_of, sampled_skellam_rdp
 from privacy.tables import skellam_table
 
 
@@ -18,6 +21,7 @@ class Stretch:
     l2_squared: int
     variance: Fraction
     cell_max: int
+    rate: Fraction = Fraction(1)
 
 
 COUNT = Stretch(4, 4, Fraction(1601), 5_000_000)
@@ -41,3 +45,27 @@ def test_no_sum_of_honest_members_passes_the_reach():
     members, n, colluders = 7, 6, 1
     tail = skellam_table(share_variance(STAY.variance, n, colluders)).tail_bound
     assert reach(members, n, colluders, [COUNT, STAY]) == members * (STAY.cell_max + tail)
+
+
+def test_a_round_that_samples_secretly_costs_less_and_a_second_hospital_is_sampled_once_more():
+    sampled = Stretch(1000, 10**6, Fraction(9 * 10**6), 10**9, Fraction(3, 100))
+    everybody = Stretch(1000, 10**6, Fraction(9 * 10**6), 10**9)
+    assert price(8, [sampled], 50).one == charge_on_grid(50 * sampled_skellam_rdp(8, sampled.rate, 1000, 10**6, sampled.variance))
+    assert price(8, [sampled], 50).one < price(8, [everybody], 50).one / 100
+    either = 1 - Fraction(97, 100) ** 2
+    assert price(8, [sampled]).two == charge_on_grid(sampled_skellam_rdp(8, either, 2000, 4 * 10**6, sampled.variance))
+
+
+@pytest.mark.parametrize("rate", [Fraction(1, 50), Fraction(1, 4)])
+def test_a_patient_of_two_hospitals_who_is_sampled_in_each_loses_no_more_than_is_charged(rate):
+    """The divergence itself, both ways: she is in neither, in one or in both, each by a coin of its own."""
+    order, shift, variance = 4, 2, Fraction(30)
+    table = skellam_table(variance)
+    law = [float(table.cumulative(x) - table.cumulative(x - 1)) for x in range(-60, 61)]
+    apart = {0: (1 - rate) ** 2, shift: 2 * rate * (1 - rate), 2 * shift: rate**2}
+    mixed = [sum(float(p) * (law[x - s] if 0 <= x - s < len(law) else 0.0) for s, p in apart.items()) for x in range(len(law))]
+    inside = range(8, len(law) - 8)
+    there = math.log(math.fsum(law[x] * (mixed[x] / law[x]) ** order for x in inside)) / (order - 1)
+    back = math.log(math.fsum(mixed[x] * (law[x] / mixed[x]) ** order for x in inside)) / (order - 1)
+    charged = sampled_skellam_rdp(order, rate_of(2, rate), 2 * shift, 4 * shift**2, variance)
+    assert max(there, back) <= charged
