@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -84,8 +85,11 @@ class DoorCity:
         return int(json.loads(content)["index"])
 
     def cosigned_size(self) -> int:
+        """What the published checkpoint covers; 0 before the first."""
         self._door.request("GET", "/checkpoint")
-        return Checkpoint.parse(Note.parse(self._door.getresponse().read()).text).size
+        answer = self._door.getresponse()
+        content = answer.read()
+        return 0 if answer.status == HTTPStatus.NOT_FOUND else Checkpoint.parse(Note.parse(content).text).size
 
     def statements(self, count: int) -> Iterator[bytes]:
         """Signed ones, each another one; hospital by hospital."""
