@@ -18,5 +18,5 @@ def test_what_a_listener_accepts_sends_without_waiting_for_acknowledgements() ->
 
 @pytest.mark.parametrize("address", ["", "7446", "127.0.0.1:", "127.0.0.1:port", "192.0.2.1:7446"])
 def test_an_address_where_nobody_can_listen_is_named(address: str) -> None:
-    with pytest.raises(HomeError, match="expected host:port|cannot listen there"):
+    with pytest.raises(HomeError, match=r"expected host:port|cannot listen there"):
         listening(address)
