@@ -8,8 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from audit_ledger.tiles import check_log
 from tests.audit_ledger import known
 from tests.audit_ledger.test_faults import BrokenDisk, check_everything, count_calls, life
 from tests.audit_ledger.test_log import keyed, open_log, publish
+from tests.support.small_disk import small_disk
 
 ROOT = Path(__file__).parents[2]
 
@@ -116,20 +115,6 @@ def check_acknowledged(home: Path, acknowledged: dict[int, int]) -> None:
         assert len(set(logged)) == len(logged)
         assert all(logged[position] == f"entry-{number}".encode() for number, position in acknowledged.items())
         assert publish(log, home).size == log.size
-
-
-@contextmanager
-def small_disk(place: Path, size: str) -> Iterator[Path]:
-    """A file system of its own that is soon full."""
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(place)], capture_output=True, check=False)
-    if mounted.returncode:
-        assert os.environ.get("CI") != "true", "a tmpfs could not be mounted"
-        pytest.skip("a tmpfs could not be mounted: not root here")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.mark.parametrize("size", ["260k", "400k", "900k"])

@@ -19,6 +19,7 @@ from protocols.refusal import Reason
 from protocols.secagg.sealing import SealingKey
 from tests.hospital_node.support.nodes import VISITS_BY_DISTRICT, Asking, Node, Nodes
 from tests.support.city import ORIGIN, key
+from tests.support.small_disk import filled, small_disk
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +159,26 @@ def test_a_full_disk_refuses_before_anything_is_spent(shared: Nodes) -> None:
     node.has_room = True
     assert reasons == [Reason.DISK_FULL]
     assert node.answering.journal.spent() == before
+
+
+def test_a_disk_that_is_full_at_the_charge_refuses_and_nothing_is_spent(world: Nodes, tmp_path: Path) -> None:
+    node, asking = world.first(), world.ask()
+    with small_disk(tmp_path / "small", "16m") as place:
+        node.stop()
+        node.home = Path(shutil.move(node.home, place / "home"))
+        node.start()
+        with filled(place, node.home):
+            assert asking.reasons(node) == [Reason.DISK_FULL]
+            assert node.answering.journal.spent() == {}
+        assert asking.offer(node).is_ready
+        once = node.answering.journal.spent()
+        assert once
+        node.restart()
+        assert asking.offer(node).is_ready
+        assert node.answering.journal.spent() == once
+        node.stop()
+        node.home = Path(shutil.move(node.home, tmp_path / "back"))
+        node.start()
 
 
 def test_a_node_without_records_refuses(world: Nodes) -> None:
