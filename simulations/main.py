@@ -1,9 +1,12 @@
-"""`kapok-sim`: the demo, for people who want to see a city answer.
+"""`kapok-sim`: the demo, for people who want to see a city answer, and attacks on it, for those who want to see it withstand.
 
-Exit codes: 0 the auditor's verdict is clean, 1 it is not, 2 usage, 3 a program of the city failed.
+Exit codes: 0 the auditor's verdict is clean (no attack got more than is allowed), 1 it is not, 2 usage, 3 a program of the city
+failed.
 """
 
+import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -14,6 +17,8 @@ from rich.console import Console
 
 from audit_ledger.party.help import in_one_language
 from audit_ledger.words import words
+from simulations.attacks import shown
+from simulations.attacks.on_loopback import attack_a_city
 from simulations.city.relocate import UnreadableSource
 from simulations.demo import SLOT_MS, Demo
 from simulations.processes import CommandFailed
@@ -56,6 +61,37 @@ def demo(
     except CommandFailed as failed:
         Console(stderr=True).print(f"[red]✗[/] {failed}", highlight=False)
         raise typer.Exit(3) from None
+
+
+@app.command(epilog="Example: kapok-sim attacks --out build/attacks --json")
+def attacks(
+    out: Annotated[Path, typer.Option(help="Where everything goes. / 输出目录")],
+    hospitals: Annotated[int, typer.Option(min=4, max=12, help="How many hospitals. / 医院数")] = 4,
+    as_json: Annotated[bool, typer.Option("--json", help="The outcome as JSON. / 以 JSON 输出结果")] = False,
+    lang: Annotated[str | None, typer.Option(help="en or zh; LANG decides if not given. / 语言")] = None,
+) -> None:
+    """Attacks a city of real processes and shows what (ε, δ) leaves of each attack. / 攻击模拟城市,对照 (ε, δ) 所允许的上限。"""
+    signal.signal(signal.SIGTERM, _interrupt)
+    spoken, out = words(["--lang", lang] if lang else [], os.environ), out.resolve()
+    told = Console(stderr=True)
+    try:
+        for name in ("city", "records", "logs"):
+            shutil.rmtree(out / name, ignore_errors=True)
+        outcomes = attack_a_city(out, hospitals, lambda text: told.print(f"[bold cyan]●[/] {text}", highlight=False))
+        shown.draw(outcomes, out / "attacks.png")
+        (out / "attacks.json").write_text(json.dumps(shown.as_json(outcomes), indent=1) + "\n")
+    except CommandFailed as failed:
+        told.print(f"✗ {failed}", style="red", markup=False, highlight=False)
+        raise typer.Exit(3) from None
+    except OSError as error:
+        told.print(f"✗ {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        print(json.dumps(shown.as_json(outcomes)))
+    else:
+        Console().print(shown.table(outcomes, spoken))
+    told.print(spoken.say(f"chart and figures are in {out}", f"图与数据在 {out}"), markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if all(each.is_within for each in outcomes) else 1)
 
 
 def _interrupt(*_: object) -> None:

@@ -1,0 +1,38 @@
+"""What an attacker who tosses up between two equally likely secrets may at best reach, by promise and by the noise itself."""
+
+import math
+from fractions import Fraction
+from statistics import NormalDist
+
+from privacy.conversion import epsilon_at
+from privacy.tables import skellam_table
+from protocols.contract import CONTRACT
+
+
+def epsilon_of(price: Fraction) -> float:
+    """At the contract's order and delta, as the hospitals' account reads it."""
+    return float(epsilon_at(price, CONTRACT.order, CONTRACT.delta)) if price else 0.0
+
+
+def allowed(epsilon: float) -> float:
+    """The largest share of right guesses that (epsilon, delta) leaves for a fair coin: (e^eps + delta) / (e^eps + 1).
+
+    Adding TPR <= e^eps FPR + delta and 1 - FPR <= e^eps (1 - TPR) + delta bounds TPR - FPR by (e^eps - 1 + 2 delta) / (e^eps + 1).
+    """
+    return (math.exp(epsilon) + float(CONTRACT.delta)) / (math.exp(epsilon) + 1)
+
+
+def best_by_noise(variance: Fraction) -> float:
+    """The same against Skellam noise of this variance and a secret that moves the sum by one: (1 + P(noise = 0)) / 2."""
+    table = skellam_table(variance)
+    return (1 + float(table.cumulative(0) - table.cumulative(-1))) / 2
+
+
+def best_of_repeats(variance: Fraction, repeats: int) -> float:
+    """The same when the answers of `repeats` questions are averaged; normal, which for one is within 0.002 at a variance of 9."""
+    return NormalDist().cdf(math.sqrt(repeats / float(variance)) / 2)
+
+
+def half_width(share: float, trials: int) -> float:
+    """95 % of a share of independent trials."""
+    return 1.96 * math.sqrt(max(share * (1 - share), 1 / trials) / trials)
