@@ -141,7 +141,8 @@ def pinned_trust(path: Path | None) -> TrustFile:
     try:
         return TrustFile.parse(path.read_bytes())
     except (OSError, Malformed) as error:
-        fail(USAGE, f"{path}: {error}")
+        why = error.strerror if isinstance(error, OSError) else error
+        fail(USAGE, f"{path}: {why}")
 
 
 def begun_after(

@@ -62,7 +62,8 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             return command(*args, **kwargs)
         except (CoordinatorError, HomeError, LedgerError, ProtocolError, OSError) as error:
             code = getattr(error, "code", "system")
-            console.print(f"✗ {error}  [{code}]", style="red", markup=False, highlight=False, soft_wrap=True)
+            text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+            console.print(f"✗ {text}  [{code}]", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(3) from None
 
     return run
