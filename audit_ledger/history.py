@@ -16,11 +16,13 @@ class Roots:
     Keeps all hashes of the last one to two blocks of `kept` leaves, and of older blocks only their roots.
     """
 
-    __slots__ = ("_asked", "_recent", "_spine", "kept", "size")
+    __slots__ = ("_asked", "_recent", "_spine", "_waiting", "kept", "size")
 
     def __init__(self, kept: int = ROOTS_KEPT) -> None:
         self.kept, self.size = kept, 0
         self._spine, self._recent = FullTree(), FullTree()
+        self._waiting: list[bytes] = []
+        """Leaves that no hash was asked above yet: many at a time cost a fraction of one by one."""
         self._asked: dict[int, bytes] = {}
 
     @property
@@ -32,13 +34,18 @@ class Roots:
         return self._spine.size * self.kept
 
     def append(self, leaf: bytes) -> None:
-        if self._recent.size == 2 * self.kept:
+        if self.size - self._start == 2 * self.kept:
+            self._grow()
             self._spine.append(self._recent.read(self._spine_level, 0))
             recent = FullTree()
-            recent.extend(_split(self._recent.span(0, self.kept, self.kept)))
+            recent.extend([self._recent.span(0, self.kept, self.kept)])
             self._recent = recent
-        self._recent.append(leaf)
+        self._waiting.append(leaf)
         self.size += 1
+
+    def _grow(self) -> None:
+        self._recent.extend(self._waiting)
+        self._waiting.clear()
 
     def get(self, size: int) -> bytes | None:
         """The root at `size`; None for a size that is not reached yet, or too old to be known here."""
@@ -60,6 +67,7 @@ class Roots:
         return CompactRange(size, peaks)
 
     def _read(self, level: int, index: int) -> bytes:
+        self._grow()
         above = level - self._spine_level
         if above < 0:
             return self._recent.read(level, index - (self._start >> level))
@@ -75,6 +83,7 @@ class Roots:
 
     def encode(self) -> bytes:
         """The roots of the old blocks, counted, and the leaves of the recent ones."""
+        self._grow()
         spine, recent = self._spine, self._recent
         return spine.size.to_bytes(8, "big") + spine.span(0, 0, spine.size) + recent.span(0, 0, recent.size)
 
@@ -85,8 +94,8 @@ class Roots:
         if len(raw) < cut or (len(raw) - 8) % HASH_SIZE or (len(raw) - cut) // HASH_SIZE > 2 * kept:
             raise ValueError("not a history of roots")
         found = cls(kept)
-        found._spine.extend(_split(raw[8:cut]))
-        found._recent.extend(_split(raw[cut:]))
+        found._spine.extend([raw[8:cut]])
+        found._recent.extend([raw[cut:]])
         found.size = found._start + found._recent.size
         return found
 
@@ -149,7 +158,3 @@ class Digests:
 
 
 _RECORD = HASH_SIZE + 4
-
-
-def _split(raw: bytes) -> Iterator[bytes]:
-    return (raw[at : at + HASH_SIZE] for at in range(0, len(raw), HASH_SIZE))

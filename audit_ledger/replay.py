@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 
 from audit_ledger.findings import Finding, Rule
+from audit_ledger.party.process import collected_seldom, settle
 from audit_ledger.reading import Keys, ReadBundle, ReadEntry, Wanted, made_again, read_bundles
 from audit_ledger.tiles import WIDTH, Tile, TileStack, write_tile
 from audit_ledger.tree import HASH_SIZE
@@ -74,12 +75,13 @@ class Replay:
             if wanted.mirror is not None:
                 write_tile(wanted.mirror, tile, hashes)
 
-        for bundle in bundles(replace(wanted, start=self.stack.size), self._keys, processes):
-            known = len(self.stack.levels[0])
-            self.stack.add(bundle.leaves, bundle.root, checked)
-            if not wanted.hashes_only:
-                self._enter(bundle, known, not wanted.keeps_entries)
-            progress(self.stack.size, wanted.size)
+        with collected_seldom():
+            for bundle in bundles(replace(wanted, start=self.stack.size), self._keys, processes):
+                known = len(self.stack.levels[0])
+                self.stack.add(bundle.leaves, bundle.root, checked)
+                if not wanted.hashes_only:
+                    self._enter(bundle, known, not wanted.keeps_entries)
+                progress(self.stack.size, wanted.size)
         self.stack.finish(checked)
 
     def _enter(self, bundle: ReadBundle, known: int, forgets: bool) -> None:
@@ -127,7 +129,7 @@ def bundles(wanted: Wanted, keys: Callable[[], Keys], processes: int) -> Iterato
             yield from read_bundles(replace(job(at), is_local=True))
         return
     with ExitStack() as cleanup:
-        pool = cleanup.enter_context(ProcessPoolExecutor(processes - 1, get_context("spawn")))
+        pool = cleanup.enter_context(ProcessPoolExecutor(processes - 1, get_context("spawn"), initializer=settle))
         cleanup.callback(pool.shutdown, wait=False, cancel_futures=True)
         yield from _in_order(jobs, job, pool, AHEAD * (processes - 1))
 
@@ -147,4 +149,6 @@ def _in_order(jobs: deque[int], job: Callable[[int], Wanted], pool: ProcessPoolE
             yield from running.pop(order.popleft()).result()
         else:
             at = jobs.popleft()
-            done[at] = read_bundles(job(at))  # verified now: when its turn comes, the other process may be waited for
+            done[at] = read_bundles(
+                replace(job(at), is_local=True)
+            )  # verified now: when its turn comes, the other process may be waited for

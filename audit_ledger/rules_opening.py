@@ -1,5 +1,6 @@
 """What an opening, its receipts and the release must keep: one member set per query and round, of logged Readys, one binding."""
 
+import hashlib
 from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
@@ -65,8 +66,8 @@ def _bound(ledger: LedgerFacts, index: int, facts: QuestionFacts, opening: Openi
 @lru_cache(1024)
 def bound(preimage: str) -> tuple[Binding, str]:
     """The binding in an opening, and u in hex, which every receipt is compared with. Raises MalformedBytes."""
-    binding = Binding.decode(unb64(preimage))
-    return binding, binding.value.hex()
+    raw = unb64(preimage)
+    return Binding.decode(raw), hashlib.sha256(raw).hexdigest()  # as `Binding.value`: what is decoded has one encoding
 
 
 def receipt_findings(ledger: LedgerFacts, index: int, receipt: Receipt) -> Iterator[Finding]:

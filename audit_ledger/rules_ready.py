@@ -71,14 +71,15 @@ def _account(ledger: LedgerFacts, index: int, ready: Ready) -> Iterator[Finding]
     if not len(charge.blocks) == len(charge.totals) == len(charge.totals_two) or not charge.blocks:
         yield Finding(index, Rule.TOTALS, "a total for each footprint block")
         return
-    limit = _limit(ledger, ready)
+    limit, price, price_two = _limit(ledger, ready), Decimal(charge.price), Decimal(charge.price_two)
     for block, total, total_two in zip(charge.blocks, charge.totals, charge.totals_two, strict=True):
         key = (charge.purpose, block)
-        if Decimal(total) != account.totals.get(key, _ZERO) + Decimal(charge.price):
+        exact = Decimal(total)
+        if exact != account.totals.get(key, _ZERO) + price:
             yield Finding(index, Rule.TOTALS, f"{block}: total is not the last total plus the price")
-        if Decimal(total_two) != account.totals_two.get(key, _ZERO) + Decimal(charge.price_two):
+        if Decimal(total_two) != account.totals_two.get(key, _ZERO) + price_two:
             yield Finding(index, Rule.TOTALS, f"{block}: doubled total is not the last one plus the doubled price")
-        if Decimal(total) > limit:
+        if exact > limit:
             yield Finding(index, Rule.OVERSPENT, f"{block}: {total} of {limit}")
 
 

@@ -15,6 +15,7 @@ from audit_ledger.errors import BadProof
 
 HASH_SIZE = 32
 EMPTY_ROOT = sha256(b"").digest()
+_PAIR = 2 * HASH_SIZE
 
 ReadHash = Callable[[int, int], bytes]
 """Gives the hash of the complete subtree (level, index)."""
@@ -33,9 +34,13 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 def subtree_root(hashes: bytes) -> bytes:
     """The root over a power of two of neighbouring hashes, as they stand in a tile."""
     while len(hashes) > HASH_SIZE:
-        pairs = [hashes[at : at + 2 * HASH_SIZE] for at in range(0, len(hashes), 2 * HASH_SIZE)]
-        hashes = b"".join([sha256(b"\x01" + pair).digest() for pair in pairs])
+        hashes = _nodes(hashes)
     return hashes
+
+
+def _nodes(hashes: bytes) -> bytes:
+    """The level above neighbouring hashes, of which there is an even number."""
+    return b"".join([sha256(b"\x01" + hashes[at : at + _PAIR]).digest() for at in range(0, len(hashes), _PAIR)])
 
 
 class CompactRange:
@@ -101,8 +106,14 @@ class FullTree:
 
     def extend(self, leaves: Iterable[bytes]) -> None:
         """Add many leaf hashes in order."""
-        for leaf in leaves:
-            self.append(leaf)
+        self._levels[0] += b"".join(leaves)
+        for level, hashes in enumerate(self._levels):
+            if level + 1 == len(self._levels) and len(hashes) >= 2 * HASH_SIZE:
+                self._levels.append(bytearray())  # and the loop goes on with it
+            if level + 1 < len(self._levels):
+                above = self._levels[level + 1]
+                above += _nodes(bytes(hashes[2 * len(above) : len(hashes) // _PAIR * _PAIR]))
+        self.size = len(self._levels[0]) // HASH_SIZE
 
     def read(self, level: int, index: int) -> bytes:
         """The hash of a complete subtree; a `ReadHash`."""

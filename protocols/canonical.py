@@ -101,20 +101,18 @@ def framed(*parts: bytes) -> bytes:
 
 def unframed(raw: bytes) -> tuple[bytes, ...]:
     """Strict inverse of `framed`."""
-    parts, at = [], 8
-    for _ in range(int.from_bytes(_slice(raw, 0, 8), "big")):
-        length = int.from_bytes(_slice(raw, at, 8), "big")
-        parts.append(_slice(raw, at + 8, length))
-        at += 8 + length
-    if at != len(raw):
-        raise MalformedBytes(f"{len(raw) - at} bytes after the last part")
-    return tuple(parts)
-
-
-def _slice(raw: bytes, at: int, length: int) -> bytes:
-    if at + length > len(raw):
+    parts, end = list[bytes](), 8
+    for _ in range(int.from_bytes(raw[:8], "big")):
+        start = end + 8
+        end = start + int.from_bytes(raw[end:start], "big")
+        parts.append(raw[start:end])
+        if end > len(raw):
+            break
+    if end > len(raw):
         raise MalformedBytes("cut short")
-    return raw[at : at + length]
+    if end < len(raw):
+        raise MalformedBytes(f"{len(raw) - end} bytes after the last part")
+    return tuple(parts)
 
 
 def number(value: int) -> bytes:

@@ -57,7 +57,7 @@ class Envelope:
     def encode(self) -> bytes:
         signatures = [(each.keyid, b64(each.value)) for each in self.signatures]
         text = _written(b64(self.payload), self.payload_type, signatures)
-        if _is_plain(self.payload_type, *(keyid for keyid, _ in signatures)):
+        if all(map(_is_plain, (self.payload_type, *(keyid for keyid, _ in signatures)))):
             return text.encode("ascii")
         return encode_json(
             {
@@ -90,25 +90,34 @@ def _plainly(raw: bytes) -> tuple[str, bytes, tuple[Signature, ...]] | None:
     None decides nothing: the JSON reader then says what the bytes are.
     """
     parts = raw.split(b'"')
-    count, rest = divmod(len(parts) - 11, 8)
-    if rest or not 1 <= count <= MAX_SIGNATURES or not raw.isascii():
+    frame = _FRAMES.get(len(parts))
+    if frame is None or not raw.isascii():
         return None
-    payload, kind = parts[3].decode(), parts[7].decode()
-    found = [(parts[at].decode(), parts[at + 4].decode()) for at in range(13, 13 + 8 * count, 8)]
-    if not _is_plain(kind, *(keyid for keyid, _ in found)) or _written(payload, kind, found).encode() != raw:
+    texts = [part.decode() for part in (parts[7], *parts[13::8])]
+    payload, signatures = parts[3].decode(), [part.decode() for part in parts[17::8]]
+    parts[3] = parts[7] = b""
+    parts[13::8] = parts[17::8] = [b""] * len(signatures)
+    if parts != frame or not all(map(_is_plain, texts)):
         return None
-    return kind, unb64(payload), tuple(Signature(keyid, unb64(sig, 64)) for keyid, sig in found)
+    return texts[0], unb64(payload), tuple(map(Signature, texts[1:], [unb64(each, 64) for each in signatures]))
 
 
-def _is_plain(*texts: str) -> bool:
-    """Whether JSON writes these as they are."""
-    text = "".join(texts)
+def _is_plain(text: str) -> bool:
+    """Whether JSON writes this as it is."""
     return text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
 
 
 def _written(payload: str, kind: str, signatures: Sequence[tuple[str, str]]) -> str:
     listed = ",".join([f'{{"keyid":"{keyid}","sig":"{sig}"}}' for keyid, sig in signatures])
     return f'{{"payload":"{payload}","payloadType":"{kind}","signatures":[{listed}]}}'
+
+
+_FRAMES = {
+    len(frame): frame
+    for count in range(1, MAX_SIGNATURES + 1)
+    if (frame := _written("", "", [("", "")] * count).encode().split(b'"'))
+}
+"""What stands around the strings, by the number of its parts: where the strings stand themselves it is empty."""
 
 
 def _signature(value: Any) -> Signature:

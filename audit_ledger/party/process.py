@@ -2,9 +2,12 @@
 
 import gc
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 SWITCH_S = 0.001
-YOUNG_OBJECTS = 20_000
+SELDOM = (20_000, 50, 100)
+"""Thresholds of the collector of cycles, where many objects are made and hardly one cycle."""
 
 
 def settle() -> None:
@@ -15,5 +18,16 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 50, 100)
+    gc.set_threshold(*SELDOM)
     sys.setswitchinterval(SWITCH_S)
+
+
+@contextmanager
+def collected_seldom() -> Iterator[None]:
+    """For a long pass over many small objects."""
+    usual = gc.get_threshold()
+    gc.set_threshold(*SELDOM)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)

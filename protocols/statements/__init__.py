@@ -72,6 +72,11 @@ def kind_of(payload_type: str) -> type[Statement] | None:
 @lru_cache(PARSED_KEPT)
 def parse(entry: bytes) -> Signed:
     """The statement in these entry bytes. Raises MalformedBytes; verifies no signature (who may sign depends on the ledger)."""
+    return parse_once(entry)
+
+
+def parse_once(entry: bytes) -> Signed:
+    """`parse` for who reads a whole log and meets no entry again."""
     envelope = Envelope.decode(entry)
     kind = _BY_TYPE.get(envelope.payload_type)
     if kind is None:
@@ -84,4 +89,5 @@ __all__ = [
     "KINDS", "Agreement", "Approval", "ApprovalRule", "Charge", "Close", "Dataset", "Hold", "Incident", "KeyAdd", "KeyRevoke",
     "Licence", "Model", "Opening", "Policy", "PreviousLog", "Programme", "Query", "Ready", "Reasoned", "Receipt", "Refused",
     "Release", "Review", "Revocation", "Root", "Sealing", "Seen", "Signed", "Statement", "Table", "kind_of", "parse",
+    "parse_once",
 ]  # fmt: skip

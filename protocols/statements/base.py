@@ -120,26 +120,35 @@ class Statement(Strict):
     @classmethod
     def reread(cls, payload: bytes) -> Self:
         """The statement of a payload that `from_payload` has taken before: the same object, without its checks."""
-        found: Self = _rebuilt(cls, orjson.loads(payload))
+        found: Self = _maker(cls)(orjson.loads(payload))
         return found
 
 
-def _rebuilt(part: type[Strict], values: dict[str, Any]) -> Any:
-    for name, rebuild in _inner(part):
-        values[name] = rebuild(values[name])
-    made = part.__new__(part)
-    object.__setattr__(made, "__dict__", values)
-    object.__setattr__(made, "__pydantic_fields_set__", set(values))
-    object.__setattr__(made, "__pydantic_extra__", None)
-    object.__setattr__(made, "__pydantic_private__", None)
+@cache
+def _maker(part: type[Strict]) -> Callable[[dict[str, Any]], Any]:
+    """Makes such a part of its values as JSON has them. Arrays become tuples and objects parts; the rest is as it stands there."""
+    spelled = ((name, _rebuilder(field.annotation)) for name, field in part.model_fields.items())
+    inner = tuple((name, rebuild) for name, rebuild in spelled if rebuild is not None)
+    fields, new = set(part.model_fields), part.__new__
+
+    def made(values: dict[str, Any]) -> Any:
+        for name, rebuild in inner:
+            values[name] = rebuild(values[name])
+        one = new(part)
+        _set_values(one, values)
+        _set_fields(one, fields)
+        _set_extra(one, None)
+        _set_private(one, None)
+        return one
+
     return made
 
 
-@cache
-def _inner(part: type[Strict]) -> tuple[tuple[str, Callable[[Any], Any]], ...]:
-    """The fields that JSON spells otherwise than the model holds them: arrays are tuples, objects are parts."""
-    found = ((name, _rebuilder(field.annotation)) for name, field in part.model_fields.items())
-    return tuple((name, rebuild) for name, rebuild in found if rebuild is not None)
+# What a pydantic model holds, written past its own checks, as its `model_construct` does.
+_set_values, _set_fields, _set_extra, _set_private = (
+    BaseModel.__dict__[name].__set__
+    for name in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
 
 
 def _rebuilder(kind: Any) -> Callable[[Any], Any] | None:
@@ -148,7 +157,7 @@ def _rebuilder(kind: Any) -> Callable[[Any], Any] | None:
         each = _rebuilder(of[0])
         return tuple if each is None else lambda values: tuple(each(value) for value in values)
     if isinstance(kind, type) and issubclass(kind, Strict):
-        return lambda value: _rebuilt(kind, value)
+        return _maker(kind)
     if type(None) in of:
         some = _rebuilder(next(each for each in of if each is not type(None)))
         return None if some is None else lambda value: None if value is None else some(value)
