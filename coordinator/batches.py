@@ -5,7 +5,7 @@ threads and one wake-up. What was put in goes into the log, also when its caller
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from audit_ledger.errors import Busy, LogStopped
 from audit_ledger.log.store import MAX_WAITING, LogStore
@@ -15,10 +15,10 @@ Keyed = tuple[bytes, bytes]
 
 
 class Batches:
-    """One log, on one event loop. At most one batch is with the log at a time."""
+    """One log, on one event loop. At most one batch is with the log at a time. `stop` is told when one could not be written."""
 
-    def __init__(self, store: LogStore) -> None:
-        self._store = store
+    def __init__(self, store: LogStore, stop: Callable[[LogStopped], None] = lambda _: None) -> None:
+        self._store, self._stop = store, stop
         self._waiting: list[tuple[Sequence[Keyed], asyncio.Future[list[int]]]] = []
         self._writing: asyncio.Task[None] | None = None
         self._why = ""
@@ -60,3 +60,4 @@ class Batches:
         for _, found in waiting:
             if not found.done():
                 found.set_exception(LogStopped(self._why))
+        self._stop(LogStopped(self._why))

@@ -17,7 +17,7 @@ import structlog
 
 from audit_ledger.before import PastLog
 from audit_ledger.checkpoint import Checkpoint
-from audit_ledger.errors import LedgerError
+from audit_ledger.errors import LedgerError, LogStopped
 from audit_ledger.findings import Finding
 from audit_ledger.log.store import LogStore
 from audit_ledger.note import Note
@@ -56,7 +56,9 @@ class CityLedger:
         self._store, self._witness, self._trust, self._clock = store, witness, trust, clock
         self.past = past
         self.view = past.carry(trust.entry0) if past else LedgerView(trust.entry0)
-        self._batches = Batches(store)
+        self.stopped: LogStopped | None = None
+        self._when_stopped: Callable[[], None] = lambda: None
+        self._batches = Batches(store, self._stop)
         self._without_effect: dict[bytes, int] = {}
         for entry in store.entries(0, store.size):
             self._apply(entry)
@@ -80,6 +82,18 @@ class CityLedger:
     def unlisten(self, listener: Callable[[], None]) -> None:
         if listener in self._listeners:
             self._listeners.remove(listener)
+
+    def when_stopped(self, call: Callable[[], None]) -> None:
+        """`call` is called once the log has stopped: nobody knows what the disk holds, and no later call can change that."""
+        self._when_stopped = call
+        if self.stopped is not None:
+            call()
+
+    def _stop(self, why: LogStopped) -> None:
+        if self.stopped is None:
+            self.stopped = self.problem = why
+            log.error("log stopped", code=why.code, size=self.size, why=str(why))
+            self._when_stopped()
 
     async def append_valid(self, signed: Signed) -> tuple[int | None, list[Finding]]:
         """Appends a statement from outside if no rule is against it; its durable position, or the rules it breaks.
@@ -176,7 +190,10 @@ class CityLedger:
         return self._store.entries(start, end)
 
     async def publish_forever(self) -> None:
-        """The publisher task: cosigns what is wanted; an absent auditor is retried, since nothing else can be done."""
+        """The publisher task: cosigns what is wanted; an absent auditor is retried, since nothing else can be done.
+
+        Ends with a log that has stopped.
+        """
         while True:
             await self._wanted.wait()
             self._wanted.clear()
@@ -186,6 +203,9 @@ class CityLedger:
                 self.problem = None
                 if before and self.note_size - before > CROWD:
                     await asyncio.sleep(CROWD_PAUSE_S)  # a checkpoint costs more than many appends: a crowd shares it
+            except LogStopped as error:
+                self._stop(error)
+                return
             except LedgerError as error:
                 if self.problem is None or self.problem.code != error.code:
                     log.warning("not cosigned", code=error.code, size=self.size, why=str(error))
@@ -219,6 +239,8 @@ class CityLedger:
     async def _put_out(self, cosigned: bytes) -> None:
         try:
             await asyncio.to_thread(self._store.publish, cosigned)
+        except LogStopped as error:
+            self._stop(error)
         except LedgerError as error:
             self.problem = error
             log.warning("not published", code=error.code)

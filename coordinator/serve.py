@@ -16,7 +16,7 @@ import grpc.aio
 import structlog
 
 from audit_ledger.before import PastLog, finish
-from audit_ledger.errors import LedgerError
+from audit_ledger.errors import LedgerError, LogStopped
 from audit_ledger.log.store import LogStore
 from audit_ledger.log_http import log_app
 from audit_ledger.note import LogKey
@@ -69,7 +69,7 @@ def open_log(home: Home, config: Config) -> LogStore:
 
 
 async def serve(home: Home, is_ready: Callable[[str], None], clock: Callable[[], int] = lambda: int(time.time())) -> None:
-    """Runs until SIGTERM or SIGINT. `is_ready` is called once with the address of the link."""
+    """Runs until SIGTERM or SIGINT. `is_ready` is called once with the address of the link. Raises LogStopped when the log has."""
     finish(home)  # a move to the next period's log that a crash interrupted
     config = Config.read(home)
     if not home.has("trust.policy"):
@@ -78,6 +78,7 @@ async def serve(home: Home, is_ready: Callable[[str], None], clock: Callable[[],
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    coordinator.ledger.when_stopped(stop.set)
     publisher = asyncio.create_task(coordinator.ledger.publish_forever())
     keeper = asyncio.create_task(_keep_house(coordinator, clock))
     settle()
@@ -91,6 +92,8 @@ async def serve(home: Home, is_ready: Callable[[str], None], clock: Callable[[],
     await coordinator.auditor.close()
     await asyncio.to_thread(coordinator.store.close)
     coordinator.register.close()
+    if (why := coordinator.ledger.stopped) is not None:
+        raise LogStopped(f"{why}: see to the disk, or to the other writer, and run again; what was acknowledged stands")
 
 
 async def _start(home: Home, config: Config, clock: Callable[[], int]) -> Coordinator:

@@ -1,7 +1,10 @@
 """`kapok-coordinator` at the command line: how a log is founded, exit codes, one line for a mistake, and never a traceback."""
 
 import json
+import sqlite3
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,12 @@ from audit_ledger.tree import leaf_hash
 from coordinator.config import Config
 from coordinator.main import app
 from coordinator.serve import open_log
+from protocols.clock import stamp
 from protocols.identity import SigningKey
+from protocols.statements import Hold
+from simulations.processes import Services
+from simulations.town import Ports
+from tests.support.http import ask
 
 ORIGIN = "gz.kapok.test/2026"
 
@@ -199,3 +207,24 @@ def test_a_second_coordinator_on_one_log_does_not_start_and_says_why(place: Path
     assert result.exit_code == 3
     assert "is open for writing elsewhere" in told(result)
     assert "[ledger.locked]" in told(result)
+
+
+def test_a_log_that_stops_ends_the_running_program_with_3_and_says_what_to_do(tmp_path: Path, auditor: Home) -> None:
+    place, ports = tmp_path / "running", Ports.free()
+    addresses = {"link-listen": ports.link, "enrol-listen": ports.enrol, "opener": ports.opener, "http-listen": ports.witness}
+    listens = [text for name, port in addresses.items() for text in (f"--{name}", f"127.0.0.1:{port}")]
+    run("init", "--home", place, "--origin", ORIGIN, "--auditor-card", auditor.path / "auditor.json", *listens)
+    run("init", "--home", place, "--founding", founding_file(auditor, place / "founding" / "draft.json", tmp_path / "f.json"))
+    hold = Hold(log=ORIGIN, at=stamp(int(time.time())), by="kapok://auditor/gz", is_held=True, reason="a test")
+    with Services(tmp_path / "logs") as services:
+        running = services.start("coordinator", "kapok-coordinator", "run", "--home", place)
+        with closing(sqlite3.connect(place / "log.sqlite")) as database:  # another writer
+            database.execute("INSERT INTO entry VALUES (3, ?, ?)", (bytes(32), b"not the log's own"))
+            database.commit()
+        ask(f"http://127.0.0.1:{ports.witness}", "POST", "/add", hold.envelope().signed([auditor.key("approval")]).encode())
+        assert running.process is not None
+        assert running.process.wait(30) == 3
+    assert "has stopped" in running.tail()
+    assert "what was acknowledged stands" in running.tail()
+    assert "[ledger.stopped]" in running.tail()
+    assert "Traceback" not in running.log.read_text()
