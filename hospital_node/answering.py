@@ -133,7 +133,9 @@ class Answering:
         return leaves_at_ms(arrived_ms, self.config.slot_of_tables_ms, self.config.grid_ms)
 
     def ended(self, query: str) -> None:
-        self.contributing.forget(query)
+        """The coordinator's word, upon which what was sent goes. The count stays until the ledger ends the question or its window
+        closes: an attempt that follows after all is of the same numbers, and a live database is not read twice under one charge."""
+        self.contributing.forget_sent(query)
 
     @property
     def is_paused(self) -> bool:

@@ -324,6 +324,10 @@ class Contributing:
     def forget(self, query: str) -> None:
         """The question has ended: vectors and counts of it go."""
         self.counts.drop(query)
+        self.forget_sent(query)
+
+    def forget_sent(self, query: str) -> None:
+        """Vectors and seeds of the question go."""
         self._segments.pop(query, None)
         self.journal.forget_contributions(query)
 

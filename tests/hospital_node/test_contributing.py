@@ -209,6 +209,30 @@ def test_after_the_question_has_ended_its_vector_is_gone(asking: Asking) -> None
     assert _reasons(asking, node, binding) == [Reason.UNSTORED]
 
 
+class _Live(InstalledPlans):
+    """A database that goes on: read again, it has other numbers."""
+
+    read = 0
+
+    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes) -> Integers:
+        self.read += 1
+        return super().count(asked, generation, bounding_key, round_input) + self.read
+
+
+def test_an_attempt_after_the_coordinator_s_word_of_an_end_counts_nothing_anew(world: Nodes) -> None:
+    node = world.first()
+    node.plans = plans = _Live(node.home / "records")
+    node.restart()
+    node.bring()
+    asking = world.ask()
+    asking.all_ready()
+    first = _made(asking, node, asking.binding(attempt=1))
+    node.answering.ended(asking.id.hex())
+    second = _made(asking, node, asking.binding(attempt=2))
+    assert plans.read == 1
+    assert first.masked != second.masked
+
+
 def test_a_contribution_leaves_on_the_grid_whatever_the_count_took(asking: Asking) -> None:
     config = asking.world.first().answering.config
     for arrived in (0, 1, 24, 25, 1013):
@@ -356,6 +380,6 @@ def _vector_over(asking: Asking, rows: list[Visit]) -> Integers:
     node.answering.contributing.plans = InstalledPlans(folder)
     node.answering.counts._plans = node.answering.contributing.plans
     node.answering.contributing.plans.generation()
-    node.answering.ended(query)
+    node.answering.contributing.forget(query)
     node.answering.journal._write(lambda database: database.execute("DELETE FROM accepted"))
     return _exact(asking, node)

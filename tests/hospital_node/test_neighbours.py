@@ -158,7 +158,7 @@ class Shown:
         contributing = node.answering.contributing
         contributing.plans = node.answering.counts._plans = InstalledPlans(folder, installed or INSTALLED)
         contributing.plans.generation()
-        node.answering.ended(query)  # the journal is turned back, which only a test can do
+        node.answering.contributing.forget(query)  # the journal is turned back, which only a test can do
         node.answering.journal._write(lambda database: database.execute("DELETE FROM accepted"))
         contributing._segments.clear()
         return self._contributed(node)
