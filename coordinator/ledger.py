@@ -75,6 +75,9 @@ class CityLedger:
         """Entries of the view; the last of them may not be durable yet."""
         return self.view.size
 
+    def is_durable(self, index: int) -> bool:
+        return index < self._store.size
+
     def listen(self, listener: Callable[[], None]) -> None:
         """`listener` is called after each newly cosigned checkpoint."""
         self._listeners.append(listener)

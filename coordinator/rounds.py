@@ -162,7 +162,9 @@ class Rounds:
         """Readys that stand in the ledger already need not be asked for again; whoever is missing may still come."""
         facts = self._ledger.view.questions[question.id.hex()]
         for uri, logged in facts.readys.items():
-            question.readys[uri] = self._ledger.entry(self._ledger.index_of(logged.id))
+            # One that is on its way to the disk is put there by whoever brings it, once it has arrived.
+            if self._ledger.is_durable(index := self._ledger.index_of(logged.id)):
+                question.readys[uri] = self._ledger.entry(index)
         if facts.openings:
             return
         await self.gathering.gather_readys(question)

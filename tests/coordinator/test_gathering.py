@@ -12,12 +12,15 @@ from coordinator.ledger import CityLedger
 from coordinator.members import OUTBOX_FRAMES, Member, Members
 from coordinator.question import Question
 from coordinator.register import Register
+from coordinator.rounds import Rounds
 from hospital_node.answering import ContributionReady
 from protocols.refusal import Reason
 from protocols.secagg.binding import Binding
 from protocols.v1 import link_pb2
 from tests.coordinator.support.witness import CityWitness
+from tests.coordinator.test_log_door import HeldDisk, with_disk
 from tests.hospital_node.support.nodes import Asking, Nodes
+from tests.support.city import COORDINATOR
 
 TIMING = Timing(straggler_s=0.05, vanished_s=0.05, return_s=0.01, contribution_s=20.0)
 
@@ -114,6 +117,47 @@ def test_a_complete_attempt_in_the_register_is_opened_as_it_is(asking: Asking, t
     first, again = asyncio.run(work())
     assert again.binding == first.binding
     assert sorted(again.made, key=lambda each: each.uri) == sorted(first.made, key=lambda each: each.uri)
+
+
+def test_a_ready_that_is_not_on_the_disk_yet_is_not_read_from_it(tmp_path: Path) -> None:
+    world, disk = Nodes(tmp_path, 5), HeldDisk()
+    asking, late = world.ask(), max(world.nodes)
+    offered = {uri: asking.offer(node).envelope for uri, node in world.nodes.items()}
+    entry = offered.pop(late)
+    for uri, envelope in offered.items():
+        asking.log_ready(uri, envelope)
+
+    async def work() -> tuple[set[str], set[str]]:
+        city = world.city
+        with_disk(city, disk)
+        ledger = CityLedger(city.log, CityWitness(city), city.trust, lambda: city.now)
+        timing = Timing(ready_s=0.05, straggler_s=0.01, return_s=0.0)
+        rounds = Rounds(
+            ledger,
+            Members(),
+            None,
+            Register(tmp_path / "r.sqlite"),
+            city.coordinator,
+            COORDINATOR,
+            lambda: city.now,
+            timing,  # type: ignore[arg-type]
+        )
+        disk.go_on.clear()
+        arriving = asyncio.create_task(ledger.append([entry]))
+        while ledger.size == city.log.size:
+            await asyncio.sleep(0)
+        early, after = Question(admitted_of(asking.entry)), Question(admitted_of(asking.entry))
+        early.not_after = after.not_after = asking.not_after()
+        await rounds._gather(early)
+        disk.go_on.set()
+        await arriving
+        await rounds._gather(after)
+        return set(early.readys), set(after.readys)
+
+    early, after = asyncio.run(work())
+    assert after - early == {late}
+    assert early == set(asking.readys)
+    world.close()
 
 
 def test_a_hospital_that_reads_too_slowly_loses_its_stream_and_stops_nobody() -> None:
