@@ -16,6 +16,7 @@ A `backup` holds no agreement key and closes every question it has a Ready for: 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -26,6 +27,7 @@ from hospital_node.errors import JournalFailed
 from privacy.filter import Spent, decode_charge, encode_charge
 
 JOURNAL_FILE = "journal.sqlite"
+PATIENCE_MS = 10_000
 _VERSION = 1
 _SCHEMA = """
 CREATE TABLE note(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -90,9 +92,18 @@ class StoredQuestion:
 def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     is_new = not path.exists()
-    database = sqlite3.connect(path, isolation_level=None, timeout=10.0, check_same_thread=False)
-    if is_new:
-        path.chmod(0o600)
+    database = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE_MS / 1000, check_same_thread=False)
+    try:
+        if is_new:
+            path.chmod(0o600)
+        _set_up(database, path)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _set_up(database: sqlite3.Connection, path: Path) -> None:
     for setting in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "trusted_schema=OFF"):
         database.execute(f"PRAGMA {setting}")
     version = database.execute("PRAGMA user_version").fetchone()[0]
@@ -100,7 +111,6 @@ def _open(path: Path) -> sqlite3.Connection:
         database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;")
     elif version != _VERSION:
         raise JournalFailed(f"{path}: of version {version}, expected {_VERSION}")
-    return database
 
 
 class Journal:
@@ -112,18 +122,26 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
-        self._database = self._run(lambda: _open(path))
-        self._reading, self._reader = Lock(), _open(path)
-        self._reader.execute("PRAGMA query_only=ON")
-        self._followed: list[tuple[int, bytes]] = []  # verified, and not on the disk yet
-        self._places = int(str(self._read("SELECT count(*) FROM entry")[0][0]))
+        with ExitStack() as opened:  # what is open is closed again where a later step fails
+            opened.callback(self._thread.shutdown)
+            self._database = self._run(lambda: _open(path))
+            opened.callback(self._thread.submit, self._database.close)
+            self._reading, self._reader = Lock(), self._run(lambda: _open(path))
+            opened.callback(self._close_reader)
+            self._run(lambda: self._reader.execute("PRAGMA query_only=ON"))
+            self._followed: list[tuple[int, bytes]] = []  # verified, and not on the disk yet
+            self._places = int(str(self._read("SELECT count(*) FROM entry")[0][0]))
+            self._may_hold_seeds = True  # the write-ahead log, where a process before ended between deleting and truncating
+            self._opened = opened.pop_all()
 
     def close(self) -> None:
-        self.flush()
+        """Writes what is not on the disk, and lets the file go also where that fails."""
+        with self._opened:
+            self.flush()
+
+    def _close_reader(self) -> None:
         with self._reading:
             self._reader.close()
-        self._thread.submit(self._database.close).result()
-        self._thread.shutdown()
 
     def _run(self, step: Callable[[], Result]) -> Result:
         try:
@@ -294,12 +312,18 @@ class Journal:
         )
         months = [str(row[0]) for row in rows]
         if months:
+            self._may_hold_seeds = True
             self._write(
                 lambda database: database.executemany("DELETE FROM agreement WHERE month = ?", [(each,) for each in months])
             )
-            with self._reading:  # a reader would keep the write-ahead log, and the seed in it
-                self._run(lambda: self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall())
+        if self._may_hold_seeds:
+            self._may_hold_seeds = self._is_truncation_hindered()
         return months
+
+    def _is_truncation_hindered(self) -> bool:
+        """Empties the write-ahead log; whether a reader elsewhere (`status`, a copy) keeps it. Then the next sweep tries again."""
+        with self._reading:  # our own reader would keep it too
+            return self._run(lambda: _is_log_kept(self._database))
 
     # -- flags, questions, outbox
 
@@ -367,6 +391,15 @@ def _record(database: sqlite3.Connection, question: StoredQuestion) -> None:
 def _put_spent(database: sqlite3.Connection, spent: Mapping[tuple[str, str], Spent]) -> None:
     rows = [(*key, encode_charge(each.single), encode_charge(each.doubled or Fraction(0))) for key, each in spent.items()]
     database.executemany("INSERT OR REPLACE INTO spent VALUES (?, ?, ?, ?)", rows)
+
+
+def _is_log_kept(database: sqlite3.Connection) -> bool:
+    database.execute("PRAGMA busy_timeout=0")  # nobody waits for a stranger's reading
+    try:
+        [(is_busy, _, _)] = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    finally:
+        database.execute(f"PRAGMA busy_timeout={PATIENCE_MS}")
+    return bool(is_busy)
 
 
 def _copy(database: sqlite3.Connection, target: Path) -> None:

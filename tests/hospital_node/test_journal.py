@@ -157,6 +157,60 @@ def test_an_agreement_key_goes_with_its_last_window_and_leaves_no_byte_behind(jo
         assert seed not in path.read_bytes()
 
 
+def _holds(journal: Journal, seed: bytes) -> bool:
+    return any(seed in path.read_bytes() for path in journal.path.parent.glob("journal.sqlite*"))
+
+
+def test_a_seed_that_a_strange_reader_kept_in_the_log_is_gone_once_it_has_left(journal: Journal) -> None:
+    journal.agreement_seed("2026-11", seed := os.urandom(32))
+    with closing(sqlite3.connect(journal.path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM agreement").fetchall()
+        assert journal.destroy_agreements(1001, "2026-12") == ["2026-11"]
+        assert _holds(journal, seed)
+        assert journal.destroy_agreements(1001, "2026-12") == []
+        assert _holds(journal, seed)
+    assert journal.destroy_agreements(1001, "2026-12") == []
+    assert not _holds(journal, seed)
+
+
+def _descriptors(path: Path) -> int:
+    return sum(
+        os.readlink(f"/proc/self/fd/{each}").startswith(str(path)) for each in os.listdir("/proc/self/fd") if _is_there(each)
+    )
+
+
+def _is_there(descriptor: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{descriptor}")
+
+
+def test_a_journal_that_cannot_be_opened_twice_is_named_and_leaves_nothing_open(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    Journal(path).close()
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("DROP TABLE entry")
+        other.commit()
+    with pytest.raises(JournalFailed, match="no such table"):
+        Journal(path)
+    assert _descriptors(path) == 0
+    path.write_bytes(b"no database")
+    with pytest.raises(JournalFailed, match="not a database"):
+        Journal(path)
+    assert _descriptors(path) == 0
+
+
+def test_a_journal_whose_last_entries_cannot_be_written_says_so_and_lets_the_file_go(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    with closing(sqlite3.connect(journal.path)) as other:
+        other.execute("INSERT INTO entry VALUES (0, ?)", (b"a",))
+        other.commit()
+    journal.add_entries(0, [b"another history"])
+    with pytest.raises(JournalFailed, match="NOT NULL"):
+        journal.close()
+    assert _descriptors(journal.path) == 0
+    Journal(journal.path).close()
+
+
 def test_a_backup_holds_no_agreement_key_no_vector_and_only_closed_readys(journal: Journal, tmp_path: Path) -> None:
     seed = os.urandom(32)
     journal.agreement_seed("2026-11", seed)
