@@ -166,8 +166,9 @@ class LedgerFacts:
         waiting = (each for each in self.emergencies if each not in self.reviews)
         return sorted((each for each in waiting if self.review_due(each) <= now), key=self.emergencies.__getitem__)
 
-    def knows_question(self, id_: str) -> bool:
-        return id_ in self.questions or bytes.fromhex(id_) in self.ended
+    def is_open(self, id_: str) -> bool:
+        """Whether this question is logged and has not ended."""
+        return id_ in self.questions and self.questions[id_].release is None
 
     def forget(self, id_: str) -> bool:
         """Keeps of an answered question only that it ended: for who replays a long log and answers nothing itself.

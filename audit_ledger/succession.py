@@ -1,8 +1,9 @@
 """Keys over time: how a key hands over to its successor, in an order that a crash at any point leaves able to go on.
 
 1. The successor is made and on disk as `keys/<name>.next.key` before anything names it.
-2. The ledger takes its `key` entry, signed by the successor (possession) and the key in force (the auditor's own: by the root).
-3. An auditor's old key is revoked; an identity key is replaced by its successor's entry itself.
+2. An auditor's old key is revoked first, by the root: were both in force, one approver would count as two between the entries.
+3. The ledger takes the successor's `key` entry, signed by it (possession) and by the key in force (the auditor's own: by the root).
+   An identity key is replaced by this entry itself.
 4. The file takes the old key's place, and the old key is gone.
 Run again after a crash, each step that is done already is left out. The party's program reads the new key at its next start.
 """
@@ -55,13 +56,13 @@ def hand_over_auditors(desk: Desk, use: str) -> str:
     home, head = desk.home, desk.head()
     root, old, new = home.key("root"), home.key(use), successor(home, use)
     authority = desk.view().authority
-    if new.public not in authority.keys:
-        named = {"action": "add", "subject": head["by"], "use": use, "key": b64(new.public), "licence": None, "outbreak": False}
-        desk.append(_signed(KeyAdd.model_validate({**head, **named}), new, root))
     before = authority.keys.get(old.public)
     if before is not None and before.until is None:
         revoke = KeyRevoke(**head, subject=head["by"], key=b64(old.public), reason="replaced by its successor")
         desk.append(_signed(revoke, root))
+    if new.public not in authority.keys:
+        named = {"action": "add", "subject": head["by"], "use": use, "key": b64(new.public), "licence": None, "outbreak": False}
+        desk.append(_signed(KeyAdd.model_validate({**head, **named}), new, root))
     take_over(home, use)
     return fingerprint(new.public)
 

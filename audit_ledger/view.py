@@ -175,8 +175,9 @@ class LedgerView(LedgerFacts):
                 # What is turned down need not be logged: a key request never was.
                 is_known = verdict == "not_in_order" or bytes.fromhex(target) in self.seen_ids
             case Approval(target=target):
-                is_known = target in self.programmes or self.knows_question(target)
-                if target in self.programmes or target in self.questions:
+                # Nothing is left to approve of a question that has ended: so who forgot it comes to the same verdict.
+                is_known = target in self.programmes or self.is_open(target)
+                if is_known:
                     yield from self._approvers(index, signed, target)
         if not is_known:
             yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged statement")

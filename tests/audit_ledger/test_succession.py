@@ -19,6 +19,7 @@ from audit_ledger.main import run
 from audit_ledger.party.home import Home
 from audit_ledger.serve import open_witness
 from audit_ledger.succession import hand_over_identity, successor
+from audit_ledger.view import LedgerView
 from audit_ledger.witness import AddCheckpoint
 from coordinator.client.settings import Settings
 from coordinator.config import Config
@@ -156,6 +157,19 @@ def test_the_auditor_replaces_its_keys_by_a_command(city: City, office: Home, ca
         assert not office.has(f"keys/{use}.next.key")
     assert run(["hold", "--on", "--reason", "the new key speaks", "--home", str(office.path)]) == 0
     assert city.findings() == []
+
+
+@pytest.mark.wire
+def test_one_approver_never_counts_as_two_while_its_key_is_replaced(city: City, office: Home) -> None:
+    before = city.log.size
+    assert run(["rotate", "approval", "--home", str(office.path)]) == 0
+    for size in range(before, city.log.size + 1):
+        view = LedgerView(city.trust.entry0)
+        for entry in city.log.entries(0, size):
+            view.apply(entry)
+        approval = st.Approval(**city.head(AUDITOR), target="ab" * 32, until=city.head(AUDITOR)["at"])
+        both = st.parse(city.sign(approval, city.approval, office.key("approval")))
+        assert view.authority.approvers(both) <= 1, f"after entry {size - 1}"
 
 
 @pytest.mark.wire

@@ -49,6 +49,14 @@ def afterwards(city: City, question: Question) -> dict[str, bytes]:
     }
 
 
+def failed_end(city: City, question: Question) -> bytes:
+    ended = st.Release(
+        **city.head(COORDINATOR), query=question.id.hex(), round=0, attempt=1, status="failed", binding=None, values=None,
+        answered=(), refused=(), away=(), left_out=(),
+    )  # fmt: skip
+    return city.sign(ended, city.coordinator)
+
+
 def test_what_follows_an_answer_is_judged_alike_by_who_kept_the_question_and_who_forgot_it(city: City) -> None:
     question = Question(city, city.opener())
     question.live()
@@ -61,7 +69,21 @@ def test_what_follows_an_answer_is_judged_alike_by_who_kept_the_question_and_who
         judged[what] = bool(full.apply(entry))
         assert bool(lean.apply(entry)) == judged[what], what
         assert (full.accounts, full.seen_ids, full.range.root()) == (lean.accounts, lean.seen_ids, lean.range.root()), what
-    assert [what for what, broke in judged.items() if not broke] == ["a refusal", "an incident", "a review", "an approval"]
+    assert [what for what, broke in judged.items() if not broke] == ["a refusal", "an incident", "a review"]
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_nothing_is_left_to_approve_of_a_question_that_has_ended(city: City, is_answered: bool) -> None:
+    question = Question(city, city.opener())
+    if is_answered:
+        question.live()
+    else:
+        city.log_entry(failed_end(city, question))
+    approval = st.Approval(**city.head(AUDITOR), target=question.id.hex(), until=stamp(city.now + 99))
+    full, lean = city.view(), city.view()
+    assert lean.forget(question.id.hex()) == is_answered
+    for view in (full, lean):
+        assert {each.rule for each in view.apply(city.sign(approval, city.approval))} == {Rule.TARGET_UNKNOWN}
 
 
 def test_a_question_is_forgotten_only_once_nothing_more_can_count(city: City) -> None:
@@ -71,11 +93,7 @@ def test_a_question_is_forgotten_only_once_nothing_more_can_count(city: City) ->
     question.open(question.request())
     assert not city.view().forget(question.id.hex())
     failed = Question(city, city.opener("second"))
-    ended = st.Release(
-        **city.head(COORDINATOR), query=failed.id.hex(), round=0, attempt=1, status="failed", binding=None, values=None,
-        answered=(), refused=(), away=(), left_out=(),
-    )  # fmt: skip
-    city.log_entry(city.sign(ended, city.coordinator))
+    city.log_entry(failed_end(city, failed))
     assert city.findings() == []
     assert not city.view().forget(failed.id.hex())
 
