@@ -5,6 +5,7 @@ installs it beside the lock); what torch itself needs is named here, so that it 
 Usage: python requirements/lock.py PATH_TO_UV
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 BUILD = ["hatchling>=1.27", "editables>=0.5"]
 TORCH_NEEDS = ["filelock", "fsspec", "jinja2", "networkx", "setuptools", "sympy", "typing-extensions"]
 HERE = Path(__file__).parent
+_NEVER = re.compile(r"(?m)^torch==.*sys_platform == 'never'.*\n(?:    --hash=.*\n)*")
 
 
 def compile_lock(uv: str, wants: list[str], pins: Path, target: Path) -> None:
@@ -25,6 +27,7 @@ def compile_lock(uv: str, wants: list[str], pins: Path, target: Path) -> None:
         command += ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links"]
         command += ["--override", str(override), "-c", str(pins), str(source), "-o", str(target)]
         subprocess.run(command, check=True)
+    target.write_text(_NEVER.sub("", target.read_text()))  # some versions of uv write what the override leaves out
 
 
 def main(uv: str) -> None:
