@@ -15,6 +15,7 @@ from protocols.asked import Asked
 from protocols.clock import stamp, unix
 from protocols.contract import CONTRACT
 from protocols.errors import ProtocolError
+from protocols.fits.words import fit_in_words
 from protocols.identity import Identity, Role
 from protocols.query import QueryError, QuerySpec
 from protocols.query.words import Language, in_words
@@ -105,13 +106,7 @@ def _emergency(view: LedgerView, id_: str, now: int, language: Language) -> Wait
 def _words(asked: Asked, language: Language) -> str:
     if isinstance(asked.spec, QuerySpec):
         return in_words(asked.spec, language)
-    fit, rounds = asked.spec, asked.query.rounds
-    features, start, end = ", ".join(fit.columns), fit.period.start, fit.period.end
-    if language is Language.ZH:
-        head = f"拟合：{fit.fit}（{fit.table}），结果为就诊类型 {fit.outcome}"
-        return f"{head}\n自变量：{features}\n时间：{start} 起，{end} 前（不含）；{rounds} 轮"
-    head = f"A {fit.fit} fit over {fit.table}: the outcome is visit class {fit.outcome}"
-    return f"{head}\nFeatures: {features}\nTime: from {start}, before {end}; {rounds} rounds"
+    return fit_in_words(asked.spec, asked.query.rounds, language)
 
 
 def _details(view: LedgerView, asked: Asked) -> dict[str, Any]:

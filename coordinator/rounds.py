@@ -23,11 +23,11 @@ from coordinator.opening import Auditor, OpeningRefused
 from coordinator.question import ENDED, Ended, Question
 from coordinator.register import Register
 from coordinator.release import compose_answer, end_statement, model_statement, release_statement, unmasked
-from coordinator.training import next_weights, start_weights, trained_values
+from coordinator.training import Stepped, next_input, trained_values
 from protocols.clock import stamp, unix
 from protocols.errors import ProtocolError
-from protocols.fit import FitSpec, decode_weights, encode_weights
 from protocols.identity import Signer
+from protocols.query import QuerySpec
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding
 from protocols.secagg.masks import MasksRemain
@@ -142,9 +142,9 @@ class Rounds:
         question.is_gathered = True
         await self._ledger.cosigned()  # Readys stand under a cosigned checkpoint before a member set is sent
         step("log_readys")
-        spec = question.admitted.asked.spec
-        if isinstance(spec, FitSpec):
-            await self._train(question, spec)
+        asked = question.admitted.asked
+        if asked.is_training and not isinstance(asked.spec, QuerySpec):
+            await self._train(question, asked.spec)
         else:
             complete = await self.gathering.round(question, 0, b"")
             step("contribute")
@@ -169,25 +169,23 @@ class Rounds:
             return
         await self.gathering.gather_readys(question)
 
-    async def _train(self, question: Question, spec: FitSpec) -> None:
-        """Newton rounds. A finished round is in the register with its released vector and is never asked again."""
+    async def _train(self, question: Question, spec: Stepped) -> None:
+        """Rounds that follow one another. A finished round is in the register with its released vector and is never asked again."""
         finished = await asyncio.to_thread(self._register.finished_rounds, question.id)
-        weights = decode_weights(finished[-1][2], spec) if finished else start_weights(spec)
+        numbers = spec.decode(finished[-1][2]) if finished else spec.start()
         vector = np.frombuffer(finished[-1][1], "<i8") if finished else np.zeros(spec.width, np.int64)
-        first: Complete | None = None
         for number in range(1, question.query.rounds + 1):
             if number <= len(finished):
                 continue
-            complete = await self.gathering.round(question, number, encode_weights(weights))
-            first = first or complete
+            complete = await self.gathering.round(question, number, spec.encode(numbers))
             vector = await self._opened(question, complete)
-            weights = next_weights(spec, weights, vector, complete.binding)
-            stored = (vector.astype("<i8").tobytes(), encode_weights(weights))
+            numbers = next_input(spec, numbers, vector, complete.binding)
+            stored = (vector.astype("<i8").tobytes(), spec.encode(numbers))
             await asyncio.to_thread(self._register.finish_round, question.id, number, *stored)
             await question.note()
         question.breakdown.step("rounds")
         last = await self.gathering.round(question, question.query.rounds, b"")  # stored by now: nothing is asked again
-        values = trained_values(weights, vector)
+        values = trained_values(spec, numbers, vector)
         model = model_statement(self._ledger.view, question, last.binding, values, self._uri, stamp(self._clock()))
         await self._release(question, last, values, [model])
 

@@ -1,50 +1,79 @@
-"""From a round's noisy sums to the next weights: a damped Newton step, a pure function of public numbers.
+"""From a round's noisy sums to the next round's input, by the kind of the fit: a pure function of public numbers.
 
-Anybody who holds the released vectors can recompute every step; it spends nothing (post-processing).
+Anybody who holds the released vectors can recompute every step; it spends nothing (post-processing). Regressions take damped Newton
+steps, k-means moves its centres. A fit is steered by its last input alone, so that a restarted coordinator goes on where it was.
 """
 
+from collections.abc import Callable
 from fractions import Fraction
+from typing import Any, Protocol
 
 import numpy as np
 
 from privacy.rdp import share_variance
 from protocols.asked import VARIANCE_STEPS
-from protocols.fit import MAX_WEIGHT, SCALE, WEIGHT_UNITS, FitSpec, Weights, unpacked
+from protocols.fits import Floats, KMeans
 from protocols.secagg.binding import Binding
 from protocols.secagg.ring import Integers
 
 LONGEST_STEP = 2.0
+FEWEST_OF_NOISE = 3.0
+"""A centre moves where its cluster's rows are beyond this many standard deviations of their noise."""
 
 
-def start_weights(spec: FitSpec) -> Weights:
-    return np.zeros(len(spec.columns))
+class Stepped(Protocol):
+    """A fit of several rounds, as `protocols.fits` and `protocols.fit` state it."""
+
+    @property
+    def inputs(self) -> int: ...
+    @property
+    def scale(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    def start(self) -> Floats: ...
+    def encode(self, numbers: Floats) -> bytes: ...
+    def decode(self, raw: bytes) -> Floats: ...
+    def limited(self, numbers: Floats) -> Floats: ...
 
 
-def next_weights(spec: FitSpec, weights: Weights, vector: Integers, binding: Binding) -> Weights:
-    """One step, ridged by the noise of the Hessian so that noise alone cannot turn it around, and no longer than LONGEST_STEP.
+def next_input(spec: Stepped, numbers: Floats, vector: Integers, binding: Binding) -> Floats:
+    """What the hospitals are asked at next; exactly what they are sent."""
+    return STEPS.get(type(spec), next_weights)(spec, numbers, vector, binding)
 
-    The next weights are whole units of 2^-20 within the public bound: exactly what the hospitals are sent, also after a restart.
-    """
-    gradient, hessian = unpacked(spec, vector)
+
+def next_weights(spec: Any, weights: Floats, vector: Integers, binding: Binding) -> Floats:
+    """One step, ridged by the noise of the Hessian so that noise alone cannot turn it around, and no longer than LONGEST_STEP."""
+    gradient, hessian = spec.unpacked(vector)
     size = len(weights)
-    ridge = 2.0 * noise_sd(binding) * np.sqrt(size)
+    ridge = 2.0 * noise_sd(spec, binding) * np.sqrt(size)
     lowest = float(np.linalg.eigvalsh(hessian)[0])
     damped = hessian + max(0.0, ridge - lowest) * np.eye(size)
     step = np.linalg.solve(damped, gradient)
     length = float(np.linalg.norm(step))
-    units = np.trunc((weights + step * min(1.0, LONGEST_STEP / max(length, 1e-12))) * WEIGHT_UNITS)
-    limited: Weights = np.clip(units / WEIGHT_UNITS, -MAX_WEIGHT, MAX_WEIGHT)
-    return limited
+    return spec.limited(weights + step * min(1.0, LONGEST_STEP / max(length, 1e-12)))  # type: ignore[no-any-return]
 
 
-def noise_sd(binding: Binding) -> float:
-    """Standard deviation of one entry's noise, in the units of the features."""
+def next_centres(spec: KMeans, centres: Floats, vector: Integers, binding: Binding) -> Floats:
+    """The means of the clusters; a cluster that may be noise alone stays where it is."""
+    size = len(spec.columns)
+    sums = (vector[:-1] / spec.scale).reshape(spec.clusters, 1 + size)
+    rows, is_there = sums[:, :1], sums[:, :1] > FEWEST_OF_NOISE * noise_sd(spec, binding)
+    means = sums[:, 1:] / np.where(is_there, np.maximum(rows, 1e-12), 1.0)
+    return spec.limited(np.clip(np.where(is_there, means, centres.reshape(-1, size)), -1.0, 1.0).ravel())
+
+
+def noise_sd(spec: Stepped, binding: Binding) -> float:
+    """Standard deviation of one entry's noise, in the units of the contributions."""
     total = len(binding.members) * share_variance(Fraction(binding.variances[0], VARIANCE_STEPS), binding.n, binding.c)
-    sd: float = float(total) ** 0.5 / SCALE
+    sd: float = float(total) ** 0.5 / spec.scale
     return sd
 
 
-def trained_values(weights: Weights, vector: Integers) -> Integers:
-    """What a training releases: the weights in units of 2^-20, then the last round's vector (for standard errors)."""
-    units = np.rint(weights * WEIGHT_UNITS).astype(np.int64)
+def trained_values(spec: Stepped, numbers: Floats, vector: Integers) -> Integers:
+    """What a training releases: the last input in its units, then the last round's vector (for standard errors)."""
+    units = np.frombuffer(spec.encode(numbers), "<i8").astype(np.int64)
     return np.concatenate([units, vector.astype(np.int64)])
+
+
+STEPS: dict[type, Callable[[Any, Floats, Integers, Binding], Floats]] = {KMeans: next_centres}
+"""Every other fit takes Newton steps."""

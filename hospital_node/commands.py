@@ -19,7 +19,7 @@ from audit_ledger.errors import LedgerError
 from audit_ledger.party.home import HomeError
 from audit_ledger.words import words
 from hospital_node.errors import InvalidConfig, NodeError, Usage
-from hospital_node.records.errors import RecordsError
+from hospital_node.records.errors import InvalidSchema, NoSuchSource, RecordsError
 from hospital_node.records.report_text import Lang
 from protocols.errors import ProtocolError
 
@@ -45,7 +45,7 @@ def failures(as_json: bool) -> Iterator[None]:
         yield
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
-    except (InvalidConfig, Usage, HomeError) as error:
+    except (InvalidConfig, Usage, HomeError, NoSuchSource, InvalidSchema) as error:
         _fail(error.code, str(error), 2, as_json)
     except OURS as error:
         _fail(error.code, str(error), 3, as_json)

@@ -18,8 +18,12 @@ from hospital_node.plans import INSTALLED, Plan
 from hospital_node.records.errors import NoRecords, RecordsError
 from hospital_node.records.generations import generation_in_force
 from hospital_node.records.schema import open_read_only
+from hospital_node.tables.matching import table_refusals
+from hospital_node.tables.registering import registered_in
 from hospital_node.trace import Trace
 from protocols.asked import Asked
+from protocols.fits import Fit
+from protocols.refusal import Refusal
 from protocols.secagg.ring import Integers
 
 KEPT_OPEN = 3
@@ -35,6 +39,10 @@ class Plans(Protocol):
 
     def holds(self, generation: str) -> bool:
         """Whether this generation can still be counted."""
+        ...
+
+    def refusals(self, asked: Asked, generation: str) -> list[Refusal]:
+        """What the question asks of the tables that this node has not, by what is declared of them in public."""
         ...
 
     def require_input(self, asked: Asked, round_input: bytes) -> None:
@@ -83,6 +91,14 @@ class InstalledPlans:
             return self.generation() == generation
         except RecordsError:
             return False
+
+    def refusals(self, asked: Asked, generation: str) -> list[Refusal]:
+        if not isinstance(asked.spec, Fit):
+            return []
+        with self._lock:
+            cursor = self._open[generation].cursor()
+        with cursor:
+            return table_refusals(asked.spec, registered_in(cursor))
 
     def require_input(self, asked: Asked, round_input: bytes) -> None:
         self._plan(asked).require_input(asked, round_input)

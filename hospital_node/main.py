@@ -15,6 +15,7 @@ from hospital_node.doctor import doctor
 from hospital_node.logs import configure
 from hospital_node.records.commands import import_app
 from hospital_node.sources.commands import source
+from hospital_node.tables.commands import tables_app
 
 app = typer.Typer(
     name="kapok-node",
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(import_app, name="import")
 app.add_typer(governing.peers_app, name="peers")
+app.add_typer(tables_app, name="tables")
 app.command(epilog="Example: kapok-node init --invite h01.json --legal-name 'First Hospital' --licence 440100123")(setting_up.init)
 app.command(epilog="Example: kapok-node enroll --home /var/lib/kapok")(setting_up.enroll)
 app.command(epilog="Example: kapok-node rotate --home /var/lib/kapok")(setting_up.rotate)
@@ -34,7 +36,6 @@ app.command(epilog="Example: kapok-node doctor --lang zh")(doctor)
 app.command(epilog="Example: kapok-node policy --default > policy.toml")(governing.policy)
 app.command(epilog="Example: kapok-node budget")(showing.budget)
 app.command(epilog="Example: kapok-node questions --json")(showing.questions)
-app.command(epilog="Example: kapok-node tables")(showing.tables)
 app.command(epilog="Example: kapok-node pause --reason 'moving servers'")(governing.pause)
 app.command(epilog="Example: kapok-node resume --after-restore")(governing.resume)
 app.command(epilog="Example: kapok-node incident 3f2a9c41 --reason network")(explaining.incident)

@@ -123,6 +123,8 @@ class Offering:
         certificate, wrong = self._sealing(sealing, month_of(passage))
         generation, missing = self._records()
         found += [*wrong, *self._paused(), *self._disk(), *missing]
+        if asked is not None and not missing:
+            found += self.plans.refusals(asked, generation)
         if asked is not None and not found:
             found += self._probe(asked)
         return Offered(query, passage, asked, cost, certificate, standing, generation, found)

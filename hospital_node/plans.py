@@ -10,12 +10,14 @@ from typing import Protocol
 import duckdb
 import numpy as np
 
-from hospital_node.fits import newton_sums
+from hospital_node.fits import fit_sums, newton_sums
 from hospital_node.plan import execute, probe
 from hospital_node.records.schema import empty_copy
+from hospital_node.tables.matching import empty_table
 from protocols.asked import Asked
 from protocols.errors import MalformedBytes
 from protocols.fit import FitSpec, decode_weights
+from protocols.fits import KINDS, Fit
 from protocols.query import QuerySpec
 from protocols.secagg.ring import Integers
 
@@ -47,7 +49,7 @@ class TablePlan:
 
 
 class LogisticPlan:
-    """Newton rounds; the input are the public weights."""
+    """Newton rounds over visits; the input are the public weights."""
 
     def require_input(self, asked: Asked, round_input: bytes) -> None:
         decode_weights(round_input, _fit(asked))
@@ -58,6 +60,21 @@ class LogisticPlan:
 
     def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
         return newton_sums(_fit(asked), records, decode_weights(round_input, _fit(asked)))
+
+
+class FitPlan:
+    """Fits over registered tables; the input are the public numbers of the round, none in a fit of one."""
+
+    def require_input(self, asked: Asked, round_input: bytes) -> None:
+        _registered(asked).decode(round_input)
+
+    def probe(self, asked: Asked) -> None:
+        spec = _registered(asked)
+        with empty_table(spec) as records:
+            fit_sums(spec, records, spec.start() if spec.inputs else np.zeros(0))
+
+    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+        return fit_sums(_registered(asked), records, _registered(asked).decode(round_input))
 
 
 @lru_cache(128)
@@ -78,4 +95,11 @@ def _fit(asked: Asked) -> FitSpec:
     return asked.spec
 
 
-INSTALLED: dict[type, Plan] = {QuerySpec: TablePlan(), FitSpec: LogisticPlan()}
+def _registered(asked: Asked) -> Fit:
+    if not isinstance(asked.spec, Fit):
+        raise TypeError("a fit of a registered table was given another question")
+    return asked.spec
+
+
+_FITS = FitPlan()
+INSTALLED: dict[type, Plan] = {QuerySpec: TablePlan(), FitSpec: LogisticPlan(), **dict.fromkeys(KINDS.values(), _FITS)}

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from hospital_node.config import Settings, read_toml
 from hospital_node.errors import InvalidConfig
+from hospital_node.tables.declared import names
 from privacy.conversion import budget_for
 from privacy.errors import PrivacyError
 from privacy.filter import Budget, encode_charge
@@ -86,7 +87,7 @@ def read_policy(home: Path) -> Policy:
     shares = {name: _number(path, f"shares.{name}", text) for name, text in found.shares.items()}
     _require_known(path, "purposes", found.purposes, PURPOSES)
     _require_known(path, "shares", shares, PURPOSES)
-    _require_known(path, "tables", found.tables, [str(each) for each in Table])
+    _require_known(path, "tables", found.tables, [*(str(each) for each in Table), *names(home)])
     if found.floor < CONTRACT.floor:
         raise InvalidConfig(f"{path}: floor: expected at least {CONTRACT.floor}, got {found.floor}")
     try:

@@ -1,4 +1,4 @@
-"""`status`, `budget`, `questions`, `tables`: what IT may look at, from the node's own folder, also while `run` is at work."""
+"""`status`, `budget`, `questions`: what IT may look at, from the node's own folder, also while `run` is at work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,19 +12,17 @@ from audit_ledger.party.home import Home
 from audit_ledger.view import LedgerView
 from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, failures, say, show
 from hospital_node.config import Config
-from hospital_node.dataset import read_dataset
 from hospital_node.journal import JOURNAL_FILE, Journal, StoredQuestion
 from hospital_node.ledger_at_hand import followed
 from hospital_node.policy import Policy, read_policy
-from hospital_node.records.errors import NoRecords
 from hospital_node.records.generations import generation_in_force
-from hospital_node.records.profile import profile
-from hospital_node.records.report_text import TABLE_NAMES, Lang
+from hospital_node.records.report_text import Lang
 from privacy.conversion import epsilon_at
 from privacy.filter import Spent, encode_charge
 from protocols.asked import Asked
 from protocols.clock import stamp
 from protocols.errors import ProtocolError
+from protocols.fits.words import fit_in_words
 from protocols.identity import fingerprint
 from protocols.query import QueryError, QuerySpec
 from protocols.query.words import Language, in_words
@@ -184,30 +182,8 @@ def _words(query: Query, lang: Lang) -> str:
         return say(lang, "not a question this version can read", "本版本无法解读")
     if isinstance(spec, QuerySpec):
         return in_words(spec, Language(lang.value))
-    features = ", ".join(spec.columns)
-    return say(
-        lang,
-        f"{spec.fit} regression of {spec.outcome} in {spec.table} on {features}, {query.rounds} rounds",
-        f"对 {spec.table} 中 {spec.outcome} 的 {spec.fit} 回归，变量 {features}，共 {query.rounds} 轮",
-    )
+    return fit_in_words(spec, query.rounds, Language(lang.value))
 
 
 def _strings(value: object) -> tuple[str, ...]:
     return tuple(str(each) for each in value) if isinstance(value, tuple) else ()
-
-
-def tables(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """The records in force, exactly (for your eyes), and what is declared to the city. 数据表。"""
-    with failures(as_json):
-        folder, declared = home.expanduser() / "records", read_dataset(home.expanduser())
-        try:
-            found = profile(folder)
-        except NoRecords:
-            found = None
-        rows = [asdict(each) for each in found.tables] if found else []
-        table = Table(*(say(lang, *words) for words in (("table", "表"), ("rows", "行数"), ("first", "最早"), ("last", "最晚"))))
-        for row in rows:
-            name = say(lang, *TABLE_NAMES[str(row["name"])])
-            table.add_row(name, str(row["rows"]), *(str(row[day]) if row[day] else "–" for day in ("first", "last")))
-        public = declared.model_dump(mode="json") if declared else None
-        show({"tables": rows, "unmapped_share": found.unmapped_share if found else None, "declared": public}, as_json, table)

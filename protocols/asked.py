@@ -4,7 +4,6 @@ Everything here is a function of the signed query alone: the plan's shape, the b
 vector, and how large an honest entry can be. Node and coordinator compute it for themselves; nothing of it is trusted from a frame.
 """
 
-import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,13 +12,14 @@ from typing import Self
 
 from protocols.canonical import decode_json, encode_json
 from protocols.errors import MalformedBytes
-from protocols.fit import SCALE, FitSpec, is_fit, rounds_allowed
+from protocols.fit import FitSpec, is_fit
+from protocols.fits import Fit, read
+from protocols.fits.shape import MAX_PATIENTS
 from protocols.query import Layout, Part, QuerySpec, footprint
 from protocols.statements import Query
 
 VARIANCE_STEPS = 16
 _VARIANCE = re.compile(r"(0|[1-9][0-9]{0,17})\.[0-9]{4}")
-MAX_PATIENTS = 5_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Asked:
     """The parsed question. `table` is the name a policy permits or not."""
 
     query: Query
-    spec: QuerySpec | FitSpec
+    spec: QuerySpec | FitSpec | Fit
     table: str
     blocks: tuple[str, ...]
     pieces: tuple[Piece, ...]
@@ -63,21 +63,22 @@ class Asked:
 
     @property
     def is_training(self) -> bool:
-        return isinstance(self.spec, FitSpec)
+        """Whether rounds follow one another, each at an input made of the one before. One round is answered as a table is."""
+        return self.query.rounds > 1
 
     @property
     def released_length(self) -> int:
-        """Integers in the release: the vector, and for a training the final weights before its last round's vector."""
-        return self.dimension + (len(self.spec.columns) if isinstance(self.spec, FitSpec) else 0)
+        """Integers in the release: the vector, and for a training the last input's numbers before its last round's vector."""
+        return self.dimension + (self.spec.inputs if not isinstance(self.spec, QuerySpec) else 0)
 
     @property
     def scale(self) -> int:
         """What the vector's integers are multiples of one over."""
-        return SCALE if self.is_training else 1
+        return 1 if isinstance(self.spec, QuerySpec) else self.spec.scale
 
     @property
     def first_round(self) -> int:
-        """0 for a table query; a training counts its rounds from 1."""
+        """0 for a question of one round; a training counts its rounds from 1."""
         return 1 if self.is_training else 0
 
     @property
@@ -86,13 +87,12 @@ class Asked:
 
     @classmethod
     def _fit(cls, query: Query) -> Self:
-        spec = FitSpec.from_json(query.spec)
-        if not rounds_allowed(query.rounds):
-            raise MalformedBytes(f"a fit has 2 to 50 rounds, got {query.rounds}")
+        spec = FitSpec.from_json(query.spec) if query.spec.get("version") == 1 else read(query.spec)
+        if not spec.allows(query.rounds):
+            raise MalformedBytes(f"a {spec.fit} fit has {spec.rounds_in_words}, got {query.rounds}")
         if len(query.variances) != 1:
             raise MalformedBytes(f"a fit has one noise variance, got {len(query.variances)}")
-        cell_max = MAX_PATIENTS * len(spec.blocks) * math.ceil(spec.clip * SCALE)
-        piece = Piece(spec.width, spec.l1, spec.l2_squared, variance_of(query.variances[0]), cell_max)
+        piece = Piece(spec.width, spec.l1, spec.l2_squared, variance_of(query.variances[0]), spec.cell_max)
         return cls(query, spec, spec.table, spec.blocks, (piece,))
 
     @classmethod

@@ -11,17 +11,17 @@ are one piece of a release; the rounds of a fit are charged together.
 from __future__ import annotations
 
 import math
-from datetime import date
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from protocols.contract import CONTRACT
 from protocols.errors import MalformedBytes
-from protocols.query.domains import EARLIEST, LATEST, MAX_MONTHS, months_between
+from protocols.fits.shape import MAX_PATIENTS, first_problem
+from protocols.fits.terms import Span, Term
 
 SCALE = 1024
 WEIGHT_UNITS = 2**20
@@ -39,18 +39,7 @@ class Feature(StrEnum):
     WEEKEND = "weekend"
 
 
-class _Term(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
-
-class Span(_Term):
-    """Days [start, end)."""
-
-    start: date = Field(alias="from")
-    end: date = Field(alias="to")
-
-
-class FitSpec(_Term):
+class FitSpec(Term):
     """One fit. The outcome is 1 where the visit's class is `outcome`, else 0."""
 
     version: Literal[1] = 1
@@ -64,10 +53,7 @@ class FitSpec(_Term):
     def _obeys_every_rule(self) -> FitSpec:
         if len(set(self.features)) != len(self.features) or Feature.INTERCEPT in self.features:
             raise ValueError("features are named once; the intercept is always there")
-        if not EARLIEST <= self.period.start < self.period.end <= LATEST:
-            raise ValueError(f"the period is not empty and lies in {EARLIEST} to {LATEST}")
-        if len(self.blocks) > MAX_MONTHS:
-            raise ValueError(f"the period has at most {MAX_MONTHS} months")
+        self.period.require_sound()
         return self
 
     @property
@@ -76,7 +62,7 @@ class FitSpec(_Term):
 
     @property
     def blocks(self) -> tuple[str, ...]:
-        return months_between(self.period.start, self.period.end)
+        return self.period.months
 
     @property
     def width(self) -> int:
@@ -98,6 +84,45 @@ class FitSpec(_Term):
         """By Cauchy-Schwarz, rounded up."""
         return math.isqrt(self.width * self.l2_squared - 1) + 1
 
+    @property
+    def scale(self) -> int:
+        return SCALE
+
+    @property
+    def cell_max(self) -> int:
+        """The largest honest entry of one hospital."""
+        return MAX_PATIENTS * len(self.blocks) * math.ceil(self.clip * SCALE)
+
+    @property
+    def inputs(self) -> int:
+        """Numbers of a round's input: a weight a column."""
+        return len(self.columns)
+
+    def allows(self, rounds: int) -> bool:
+        """At least two rounds (one round is a table query in disguise) and at most a segment."""
+        return 2 <= rounds <= CONTRACT.segment_rounds
+
+    @property
+    def rounds_in_words(self) -> str:
+        return f"2 to {CONTRACT.segment_rounds} rounds"
+
+    def start(self) -> Weights:
+        return np.zeros(self.inputs)
+
+    def encode(self, numbers: Weights) -> bytes:
+        return encode_weights(numbers)
+
+    def decode(self, raw: bytes) -> Weights:
+        return decode_weights(raw, self)
+
+    def unpacked(self, vector: npt.NDArray[np.int64]) -> tuple[Weights, Weights]:
+        return unpacked(self, vector)
+
+    def limited(self, numbers: Weights) -> Weights:
+        """What can be sent: whole units of 2^-20 within the public bound, toward zero."""
+        limited: Weights = np.clip(np.trunc(numbers * WEIGHT_UNITS) / WEIGHT_UNITS, -MAX_WEIGHT, MAX_WEIGHT)
+        return limited
+
     def to_json(self) -> dict[str, Any]:
         encoded: dict[str, Any] = self.model_dump(mode="json", by_alias=True)
         return encoded
@@ -116,10 +141,7 @@ class FitSpec(_Term):
 
 def _first_problem(error: ValidationError | TypeError) -> str:
     """Its place and what was expected there; never the value."""
-    if isinstance(error, TypeError):
-        return "expected an object with names"
-    first = error.errors(include_url=False, include_input=False)[0]
-    return ": ".join([".".join(map(str, first["loc"])), first["msg"]] if first["loc"] else [first["msg"]])
+    return "expected an object with names" if isinstance(error, TypeError) else first_problem(error)
 
 
 def _days(period: object) -> object:
@@ -153,11 +175,6 @@ def unpacked(spec: FitSpec, vector: npt.NDArray[np.int64]) -> tuple[Weights, Wei
     hessian = np.zeros((size, size))
     hessian[np.triu_indices(size)] = vector[size:] / SCALE
     return vector[:size] / SCALE, hessian + np.triu(hessian, 1).T
-
-
-def rounds_allowed(rounds: int) -> bool:
-    """A training has at least two rounds (one round is a table query in disguise) and at most a segment."""
-    return 2 <= rounds <= CONTRACT.segment_rounds
 
 
 def is_fit(spec: dict[str, Any]) -> bool:

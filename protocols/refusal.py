@@ -25,6 +25,8 @@ class Reason(StrEnum):
     UNPRICEABLE = "query.unpriceable"
     BUDGET_EXHAUSTED = "budget.exhausted"
     PLAN_FAILED = "plan.probe_failed"
+    TABLE_NOT_REGISTERED = "table.not_registered"
+    TABLE_DIFFERS = "table.differs"
     # the ledger and the gate
     PROOF_INVALID = "gate.proof"
     LOG_SIGNATURE = "gate.log_signature"

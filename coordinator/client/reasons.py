@@ -17,6 +17,8 @@ REASONS: dict[str, tuple[str, str]] = {
     "reason.query.unpriceable": ("无法为此问题定价", "the question cannot be priced"),
     "reason.budget.exhausted": ("隐私预算不足", "the privacy budget does not suffice"),
     "reason.plan.probe_failed": ("统计计划未通过自检", "the plan failed its probe"),
+    "reason.table.not_registered": ("医院没有登记此数据表", "the hospital has not registered this table"),
+    "reason.table.differs": ("医院登记的数据表与问题不符", "the hospital's registered table is not what the question asks of it"),
     "reason.gate.proof": ("账本证明无效", "the ledger proof is invalid"),
     "reason.gate.log_signature": ("账本签名无效", "the log's signature is invalid"),
     "reason.gate.quorum": ("见证签名不足", "too few witnesses cosigned"),

@@ -6,6 +6,8 @@
     │   ├── NoSuchSource        records.missing     a path names nothing that could be imported
     │   └── NothingLoaded       records.nothing     (importing) no record of the files could be loaded
     ├── InvalidMapping          records.mapping     the mapping file or code map breaks its form
+    ├── InvalidSchema           records.schema      a registered table's schema breaks its form
+    ├── InvalidTable            records.table       a registered table's file does not hold what its schema says
     ├── ImportRunning           records.running     another import holds the folder
     └── StoreFailed             records.store       the database or the disk refused
 
@@ -41,6 +43,18 @@ class InvalidMapping(RecordsError):
     """A mapping file or a code map does not have the form of the example."""
 
     code = "records.mapping"
+
+
+class InvalidSchema(RecordsError):
+    """What IT declares of a registered table does not have the form of the example."""
+
+    code = "records.schema"
+
+
+class InvalidTable(RecordsError):
+    """A cell, row or header of a registered table's file is not as declared; named by its place, never by what it holds."""
+
+    code = "records.table"
 
 
 class ImportRunning(RecordsError):

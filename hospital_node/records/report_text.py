@@ -72,6 +72,8 @@ _FAILURES = {
     "records.nothing": ("nothing loaded", "未载入任何记录"),
     "records.mapping": ("the mapping is not valid", "映射文件无效"),
     "records.running": ("another import is at work", "另一个导入正在进行"),
+    "records.schema": ("the table's schema is not valid", "数据表说明无效"),
+    "records.table": ("the table's file is not valid", "数据表文件无效"),
     "records.store": ("cannot store", "无法写入"),
     "records.none": ("no records yet", "尚无数据"),
     "records.internal": ("a fault in the program; the records in force stay", "程序内部错误；原数据不变"),

@@ -30,8 +30,10 @@ from hospital_node.sources.mapping import MappedTable, Source, read_password
 from hospital_node.sources.servers import Server, open_server
 from hospital_node.sources.statements import Reading, statement, whole
 from protocols.asked import Asked
+from protocols.fits import Fit
 from protocols.query import QuerySpec, Table
 from protocols.query.footprint import PATIENTS_BLOCK
+from protocols.refusal import Reason, Refusal
 from protocols.secagg.ring import Integers
 
 LOOKED_AT_S = 30
@@ -71,6 +73,11 @@ class DatabasePlans:
 
     def holds(self, generation: str) -> bool:
         return generation == self._name
+
+    def refusals(self, asked: Asked, generation: str) -> list[Refusal]:
+        if isinstance(asked.spec, Fit):
+            return [Refusal(Reason.TABLE_NOT_REGISTERED, "a node of imported records", "a live database", asked.table)]
+        return []
 
     def require_input(self, asked: Asked, round_input: bytes) -> None:
         self._plan.require_input(asked, round_input)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from coordinator.training import LONGEST_STEP, next_weights, noise_sd, start_weights, trained_values
+from coordinator.training import LONGEST_STEP, next_weights, noise_sd, trained_values
 from protocols.fit import SCALE, WEIGHT_UNITS, FitSpec, Weights
 from protocols.secagg.binding import Binding, Member
 from protocols.secagg.ring import Integers
@@ -54,15 +54,15 @@ def vector_at(weights: Weights) -> Integers:
 
 
 def test_without_noise_to_speak_of_the_weights_are_found() -> None:
-    weights = start_weights(SPEC)
+    weights = SPEC.start()
     for _ in range(12):
         weights = next_weights(SPEC, weights, vector_at(weights), BINDING)
     assert weights == pytest.approx(TRUE, abs=1e-4)
 
 
 def test_the_same_vector_gives_the_same_step_bit_for_bit() -> None:
-    vector = vector_at(start_weights(SPEC))
-    steps = [next_weights(SPEC, start_weights(SPEC), vector, BINDING).tobytes() for _ in range(3)]
+    vector = vector_at(SPEC.start())
+    steps = [next_weights(SPEC, SPEC.start(), vector, BINDING).tobytes() for _ in range(3)]
     assert len(set(steps)) == 1
 
 
@@ -70,18 +70,18 @@ def test_the_same_vector_gives_the_same_step_bit_for_bit() -> None:
 @settings(deadline=None)
 def test_whatever_the_sums_are_a_step_is_finite_and_not_longer_than_its_limit(values: list[int]) -> None:
     loud = replace(BINDING, variances=(2**40,))
-    step = next_weights(SPEC, start_weights(SPEC), np.array(values, np.int64), loud)
+    step = next_weights(SPEC, SPEC.start(), np.array(values, np.int64), loud)
     assert np.isfinite(step).all()
     assert np.linalg.norm(step) <= LONGEST_STEP * (1 + 1e-9)
 
 
 def test_noise_grows_with_members_that_do_not_count() -> None:
     fewer = replace(BINDING, counting=URIS[:-1], n=3)
-    assert noise_sd(fewer) > noise_sd(BINDING)
+    assert noise_sd(SPEC, fewer) > noise_sd(SPEC, BINDING)
 
 
 def test_the_release_holds_weights_in_units_and_the_last_vector() -> None:
     vector = vector_at(TRUE)
-    values = trained_values(TRUE, vector)
+    values = trained_values(SPEC, TRUE, vector)
     assert values[:3].tolist() == [round(each * WEIGHT_UNITS) for each in TRUE]
     assert values[3:].tolist() == vector.tolist()

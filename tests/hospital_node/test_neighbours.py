@@ -7,7 +7,7 @@ check, given plans broken on purpose, must turn red.
 
 import os
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -142,19 +142,19 @@ class Recorded:
 class Shown:
     """A question at one node, whose exact vector a test can see over any records."""
 
-    def __init__(self, asking: Asking, path: Path) -> None:
-        self.asking, self.path = asking, path
+    def __init__(self, asking: Asking, path: Path, write: Callable[[Path, Sequence[Any]], None] | None = None) -> None:
+        self.asking, self.path, self.write = asking, path, write or _write
         query = st.parse(asking.entry).statement
         assert isinstance(query, st.Query)
         self.asked = Asked.of(query)
-        self.input = WEIGHTS if self.asked.is_training else b""
+        self.input = WEIGHTS if isinstance(self.asked.spec, FitSpec) else b""
         self.made = 0
 
-    def vector(self, rows: Sequence[Visit], installed: dict[type, Plan] | None = None) -> Integers:
+    def vector(self, rows: Sequence[Any], installed: dict[type, Plan] | None = None) -> Integers:
         node, query = self.asking.world.first(), self.asking.id.hex()
         self.made += 1
         folder = self.path / f"records-{self.made}"
-        _write(folder, rows)
+        self.write(folder, rows)
         contributing = node.answering.contributing
         contributing.plans = node.answering.counts._plans = InstalledPlans(folder, installed or INSTALLED)
         contributing.plans.generation()

@@ -107,7 +107,7 @@ def test_the_stated_l1_is_the_largest_that_the_stated_l2_allows(features: list[s
 
 @pytest.mark.parametrize("rounds", [0, 1, 51])
 def test_a_fit_has_two_rounds_and_not_more_than_a_segment(rounds: int) -> None:
-    with pytest.raises(MalformedBytes, match=f"a fit has 2 to 50 rounds, got {rounds}"):
+    with pytest.raises(MalformedBytes, match=f"a logistic fit has 2 to 50 rounds, got {rounds}"):
         _asked(rounds=rounds)
 
 

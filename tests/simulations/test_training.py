@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from coordinator.training import LONGEST_STEP, next_weights, start_weights
+from coordinator.training import LONGEST_STEP, next_weights
 from hospital_node.fits import newton_sums
 from hospital_node.records.schema import empty_copy
 from privacy.rdp import share_variance
@@ -57,7 +57,7 @@ def _summed(spec: FitSpec, hospitals: Sequence[duckdb.DuckDBPyConnection], weigh
 
 def _pooled(hospitals: Sequence[duckdb.DuckDBPyConnection]) -> Weights:
     """Where the pooled clipped gradient is zero, by plain Newton steps."""
-    weights = start_weights(SPEC)
+    weights = SPEC.start()
     for _ in range(40):
         gradient, hessian = unpacked(SPEC, _summed(SPEC, hospitals, weights))
         weights = weights + np.linalg.solve(hessian, gradient)
@@ -65,7 +65,7 @@ def _pooled(hospitals: Sequence[duckdb.DuckDBPyConnection]) -> Weights:
 
 
 def test_rounds_without_noise_to_speak_of_reach_the_pooled_optimum(hospitals: Sequence[duckdb.DuckDBPyConnection]) -> None:
-    weights = start_weights(SPEC)
+    weights = SPEC.start()
     for _ in range(8):
         weights = next_weights(SPEC, weights, _summed(SPEC, hospitals, weights), TINY)
     pooled = _pooled(hospitals)
@@ -81,7 +81,7 @@ def test_rounds_with_noise_end_near_the_pooled_optimum(hospitals: Sequence[duckd
     variance = Fraction((8 * SCALE) ** 2)
     noisy = replace(BINDING, variances=(int(variance * VARIANCE_STEPS),))
     table = skellam_table(share_variance(variance, BINDING.n, BINDING.c))
-    weights = start_weights(SPEC)
+    weights = SPEC.start()
     for _ in range(6):
         noise = np.sum([draw(table, SPEC.width, os.urandom) for _ in BINDING.members], axis=0)
         weights = next_weights(SPEC, weights, _summed(SPEC, hospitals, weights) + noise, noisy)
@@ -94,7 +94,7 @@ def test_rounds_with_noise_end_near_the_pooled_optimum(hospitals: Sequence[duckd
 @given(vectors=some.lists(some.lists(some.integers(-(2**45), 2**45), min_size=9, max_size=9), min_size=1, max_size=50))
 @settings(deadline=None, max_examples=60)
 def test_whatever_noise_the_rounds_bring_the_weights_stay_within_what_can_be_sent(vectors: list[list[int]]) -> None:
-    loud, weights = replace(BINDING, variances=(2**50,)), start_weights(SPEC)
+    loud, weights = replace(BINDING, variances=(2**50,)), SPEC.start()
     for values in vectors:
         before, weights = weights, next_weights(SPEC, weights, np.array(values, np.int64), loud)
         assert np.linalg.norm(weights - before) <= LONGEST_STEP + 1e-5
@@ -104,7 +104,7 @@ def test_whatever_noise_the_rounds_bring_the_weights_stay_within_what_can_be_sen
 
 def test_rounds_that_always_push_one_way_stop_at_the_public_bound() -> None:
     """A gradient that never falls, as of an outcome that a feature decides alone."""
-    weights, push = start_weights(SPEC), np.array([2**40, 0, 0, 1, 0, 0, 1, 0, 1], np.int64)
+    weights, push = SPEC.start(), np.array([2**40, 0, 0, 1, 0, 0, 1, 0, 1], np.int64)
     for _ in range(50):
         weights = next_weights(SPEC, weights, push, TINY)
     assert weights.tolist() == [MAX_WEIGHT, 0, 0]
@@ -112,5 +112,5 @@ def test_rounds_that_always_push_one_way_stop_at_the_public_bound() -> None:
 
 
 def test_weights_stand_on_the_grid_they_are_sent_on(hospitals: Sequence[duckdb.DuckDBPyConnection]) -> None:
-    weights = next_weights(SPEC, start_weights(SPEC), _summed(SPEC, hospitals, start_weights(SPEC)), TINY)
+    weights = next_weights(SPEC, SPEC.start(), _summed(SPEC, hospitals, SPEC.start()), TINY)
     assert (weights * WEIGHT_UNITS == np.rint(weights * WEIGHT_UNITS)).all()

@@ -221,7 +221,7 @@ def _one_run(seed: int, size: int, noise: Noise) -> list[bool]:
     for _ in range(ROUNDS):
         vector = _sums(rows, outcome, weights) + noise.draw()
         weights = next_weights(SPEC, weights, vector, binding)
-    released = Released(tuple(map(int, trained_values(weights, vector))), (str(noise.total),))
+    released = Released(tuple(map(int, trained_values(SPEC, weights, vector))), (str(noise.total),))
     found = _coefficients(SPEC, released)  # type: ignore[arg-type]
     return [abs(each.value - true) <= 1.96 * each.standard_error for each, true in zip(found, TRUE, strict=True)]
 
@@ -245,7 +245,7 @@ def test_a_standard_error_that_forgot_the_noise_would_be_too_small() -> None:
     rows, outcome = _visits(np.random.default_rng(1), 1500)
     vector = _sums(rows, outcome, TRUE)
     with_noise, without = (
-        _coefficients(SPEC, Released(tuple(map(int, trained_values(TRUE, vector))), (variance,)))  # type: ignore[arg-type]
+        _coefficients(SPEC, Released(tuple(map(int, trained_values(SPEC, TRUE, vector))), (variance,)))  # type: ignore[arg-type]
         for variance in (str(Noise().total), "0")
     )
     assert all(a.standard_error > 1.05 * b.standard_error for a, b in zip(with_noise, without, strict=True))
@@ -253,7 +253,7 @@ def test_a_standard_error_that_forgot_the_noise_would_be_too_small() -> None:
 
 def test_without_noise_the_standard_error_is_the_textbook_s() -> None:
     rows, outcome = _visits(np.random.default_rng(2), 4000)
-    found = _coefficients(SPEC, Released(tuple(map(int, trained_values(TRUE, _sums(rows, outcome, TRUE)))), ("0",)))  # type: ignore[arg-type]
+    found = _coefficients(SPEC, Released(tuple(map(int, trained_values(SPEC, TRUE, _sums(rows, outcome, TRUE)))), ("0",)))  # type: ignore[arg-type]
     chance = 1 / (1 + np.exp(-rows @ TRUE))
     covariance = np.linalg.inv(rows.T @ (rows * (chance * (1 - chance))[:, None]))
     assert [each.standard_error for each in found] == pytest.approx(np.sqrt(np.diag(covariance)).tolist(), rel=1e-3)

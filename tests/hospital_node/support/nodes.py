@@ -87,6 +87,7 @@ class Node:
         self.home.mkdir(parents=True, exist_ok=True)
         if not (self.home / "policy.toml").exists():
             (self.home / "policy.toml").write_text(default_policy())
+        if not (self.home / "peers.txt").exists():
             prints = [(fingerprint(each.identity.public), each.uri) for each in self.city.hospitals.values()]
             (self.home / "peers.txt").write_text(peers_text(prints))
         self.start()
@@ -135,6 +136,8 @@ class Nodes:
 
     path: Path
     n: int = 5
+    furnish: Callable[[Path], None] = lambda home: None
+    """Puts into a hospital's folder what is not in every one."""
     city: City = field(init=False)
     nodes: dict[str, Node] = field(init=False)
     opener: OpenerCore = field(init=False)
@@ -145,6 +148,7 @@ class Nodes:
         for number, uri in enumerate(sorted(self.city.hospitals)):
             home = self.path / f"h{number}"
             write_records(home / "records", some_visits(number))
+            self.furnish(home)
             self.nodes[uri] = Node(self.city, uri, home)
         self.opener = self.city.opener()
 

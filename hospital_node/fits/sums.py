@@ -1,0 +1,83 @@
+"""One round of any fit of a registered table: each row's contribution, summed and clipped per (patient, block), as whole numbers.
+
+Promise: adding or removing one patient's rows of one block moves the returned vector by at most `reach` in L2, in integers,
+whatever it holds (privacy choice 7). Floats appear only inside one (patient, block)'s own contribution; it is clipped and made
+whole before it is added to another's, so that no rounding of a sum depends on anybody else's rows.
+"""
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import duckdb
+import numpy as np
+
+from hospital_node.fits import contributions as of
+from hospital_node.fits.rows import Rows, rows_of
+from protocols.fits import (
+    Anova,
+    Cox,
+    Fit,
+    Floats,
+    KaplanMeier,
+    KMeans,
+    Linear,
+    Logistic,
+    MannWhitney,
+    NegativeBinomial,
+    Pca,
+    Poisson,
+    Roc,
+    TTest,
+)
+from protocols.secagg.ring import Integers
+
+AT_ONCE = 4_000_000
+"""Numbers of contributions in memory at a time."""
+# A float just below 1: a shortened vector's rounding error can then never carry it past the clip.
+_SAFE = 1 - 2.0**-30
+
+Contributions = Callable[[Any, Rows, Floats], Floats]
+"""From the fit, the rows and the round's input to one row of contributions each."""
+CONTRIBUTIONS: dict[type[Fit], Contributions] = {
+    Linear: of.moments,
+    Pca: of.moments,
+    Logistic: of.logistic,
+    Poisson: of.poisson,
+    NegativeBinomial: of.negative_binomial,
+    TTest: of.means,
+    Anova: of.means,
+    MannWhitney: of.bins,
+    KaplanMeier: of.ends,
+    Cox: of.hazards,
+    KMeans: of.clusters,
+    Roc: of.chances,
+}
+
+
+def fit_sums(spec: Fit, records: duckdb.DuckDBPyConnection, numbers: Floats) -> Integers:
+    """The exact vector of one round at this input."""
+    rows, total = rows_of(spec, records), np.zeros(spec.width, np.int64)
+    for first, last in _parts(rows, spec.width):
+        part = rows.between(first, last)
+        made = CONTRIBUTIONS[type(spec)](spec, part, numbers)
+        total += bounded(spec, np.add.reduceat(made, part.starts, axis=0)).sum(axis=0)
+    return total
+
+
+def bounded(spec: Fit, contributions: Floats) -> Integers:
+    """Each row, one (patient, block)'s contribution, no longer than the clip and whole."""
+    norms = np.linalg.norm(contributions, axis=1, keepdims=True)
+    shrink = np.where(norms > spec.clip, spec.clip / np.maximum(norms, 1e-300) * _SAFE, 1.0)
+    scaled = contributions * shrink * spec.scale
+    whole: Integers = (np.rint(scaled) if spec.is_rounded else np.trunc(scaled)).astype(np.int64)
+    return whole
+
+
+def _parts(rows: Rows, width: int) -> list[tuple[int, int]]:
+    """Stretches of (patient, block)s whose rows fit into memory together; one patient's are never parted."""
+    if not len(rows.starts):
+        return []
+    part = rows.starts // max(1, AT_ONCE // width)
+    cuts = np.flatnonzero(np.r_[True, part[1:] != part[:-1], True])
+    return [(first, last) for first, last in pairwise(cuts.tolist())]

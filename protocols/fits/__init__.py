@@ -1,0 +1,42 @@
+"""Models as rounds over registered tables: each kind of fit is one type, read from the JSON of a query's `spec`."""
+
+from typing import Any
+
+from protocols.errors import MalformedBytes
+from protocols.fits.comparison import Anova, Compared, Groups, MannWhitney, Means, TTest
+from protocols.fits.multivariate import KMeans, Pca
+from protocols.fits.regression import Count, Linear, Logistic, NegativeBinomial, Newton, Poisson
+from protocols.fits.scoring import Roc
+from protocols.fits.shape import Fit, Floats, own_units, symmetric, triangle
+from protocols.fits.survival import Cox, KaplanMeier
+from protocols.fits.terms import INTERCEPT, Category, Numeric, Span, Variable
+
+KINDS: dict[str, type[Fit]] = {
+    "linear": Linear,
+    "logistic": Logistic,
+    "poisson": Poisson,
+    "negative_binomial": NegativeBinomial,
+    "t_test": TTest,
+    "anova": Anova,
+    "cox": Cox,
+    "kaplan_meier": KaplanMeier,
+    "mann_whitney": MannWhitney,
+    "roc": Roc,
+    "pca": Pca,
+    "k_means": KMeans,
+}
+
+
+def read(data: dict[str, Any]) -> Fit:
+    """The fit of a registered table that this JSON states, in its one encoding. Raises MalformedBytes with the place."""
+    kind = KINDS.get(str(data.get("fit")))
+    if kind is None:
+        raise MalformedBytes(f"fit: expected one of {', '.join(KINDS)}")
+    return kind.from_json(data)
+
+
+__all__ = [
+    "INTERCEPT", "KINDS", "Anova", "Category", "Compared", "Count", "Cox", "Fit", "Floats", "Groups", "KMeans", "KaplanMeier",
+    "Linear", "Logistic", "MannWhitney", "Means", "NegativeBinomial", "Newton", "Numeric", "Pca", "Poisson", "Roc", "Span", "TTest",
+    "Variable", "own_units", "read", "symmetric", "triangle",
+]  # fmt: skip

@@ -1,0 +1,78 @@
+"""A fit in words, for the auditor who approves it and the hospital that is asked: what of which table, by what, over which days."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from protocols.fits.comparison import Compared
+from protocols.fits.multivariate import KMeans
+from protocols.fits.scoring import Roc
+from protocols.fits.shape import Fit
+from protocols.fits.survival import Cox, KaplanMeier
+from protocols.fits.terms import Numeric, Variable
+from protocols.query.words import Language
+
+if TYPE_CHECKING:
+    from protocols.fit import FitSpec
+
+NAMES: dict[str, tuple[str, str]] = {
+    "linear": ("线性回归", "linear regression"),
+    "logistic": ("逻辑回归", "logistic regression"),
+    "poisson": ("泊松回归", "Poisson regression"),
+    "negative_binomial": ("负二项回归", "negative binomial regression"),
+    "t_test": ("t 检验 (Welch)", "t-test (Welch)"),
+    "anova": ("方差分析", "analysis of variance"),
+    "cox": ("Cox 回归", "Cox regression"),
+    "kaplan_meier": ("Kaplan-Meier 生存曲线", "Kaplan-Meier curve"),
+    "mann_whitney": ("Mann-Whitney 检验", "Mann-Whitney test"),
+    "roc": ("ROC 与校准", "ROC and calibration"),
+    "pca": ("主成分分析", "principal components"),
+    "k_means": ("k-means 聚类", "k-means clusters"),
+}
+
+
+def fit_in_words(spec: FitSpec | Fit, rounds: int, language: Language) -> str:
+    """Three lines: what is fitted, by which columns, over which days and in how many rounds."""
+    is_chinese = language is Language.ZH
+    name = NAMES[spec.fit][0 if is_chinese else 1]
+    what, by = _parts(spec) if isinstance(spec, Fit) else (f"visit_class={spec.outcome}", list(map(str, spec.columns)))
+    if is_chinese:
+        head = f"{name}（{spec.table}）" + (f"，结果为 {what}" if what else "")
+        return f"{head}\n变量：{'、'.join(by)}\n{_days_zh(spec)}；{rounds} 轮"
+    head = f"A {name} over {spec.table}" + (f": the outcome is {what}" if what else "")
+    return f"{head}\nColumns: {', '.join(by)}\n{_days_en(spec)}; {rounds} round{'s' if rounds > 1 else ''}"
+
+
+def _parts(spec: Fit) -> tuple[str, list[str]]:
+    """The outcome, and the columns that explain it; without an outcome all columns."""
+    told = [_column(each) for each in spec.variables]
+    if isinstance(spec, Compared):
+        return told[0], told[1:]
+    if isinstance(spec, KaplanMeier):
+        return f"{told[0]} / {told[1]}", [*told[2:], f"{len(spec.edges)} intervals"]
+    if isinstance(spec, Cox):
+        return f"{told[-2]} / {told[-1]}", [*told[:-2], f"{len(spec.edges)} intervals"]
+    if isinstance(spec, KMeans):
+        return "", [*told, f"{spec.clusters} clusters"]
+    if isinstance(spec, Roc):
+        return told[-1], [f"{weight} * {each}" for each, weight in zip(["1", *told[:-1]], spec.weights, strict=True)]
+    outcome = getattr(spec, "outcome", None)
+    return ("", told) if outcome is None else (_column(outcome), [each for each in told if each != _column(outcome)])
+
+
+def _column(variable: Variable) -> str:
+    if isinstance(variable, Numeric):
+        return f"{variable.column} [{variable.low}, {variable.high}]" + (f" {variable.unit}" if variable.unit else "")
+    return variable.label
+
+
+def _days_en(spec: FitSpec | Fit) -> str:
+    if spec.period is None:
+        return f"Time: none, the block is {spec.blocks[0]}"
+    return f"Time: from {spec.period.start}, before {spec.period.end}"
+
+
+def _days_zh(spec: FitSpec | Fit) -> str:
+    if spec.period is None:
+        return f"时间：无，区块为 {spec.blocks[0]}"
+    return f"时间：{spec.period.start} 起，{spec.period.end} 前（不含）"
