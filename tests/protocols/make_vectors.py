@@ -3,6 +3,8 @@
 A sealed seed is random by nature: the committed one is kept, and only has to open.
 """
 
+import hashlib
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from protocols.secagg.binding import Binding, Member
 from protocols.secagg.masks import mask, seed_stream_sum, unmask, values_hash, vector_hash
 from protocols.secagg.sealing import query_context, round_seed, seal, segment_context
 from protocols.statements import KINDS
+from protocols.union import BucketKey, Counter, ResidentKey, Shape, blinded, filled, place_of
+from protocols.union.buckets import Random
 from tests.protocols.examples import (
     AUDITOR,
     HOSPITALS,
@@ -28,6 +32,7 @@ from tests.protocols.examples import (
     seed,
     signing,
 )
+from tests.protocols.union.numbers import number
 
 FOLDER = Path(__file__).parents[2] / "protocols" / "vectors"
 VALUES = {32: (0, 5, -7, 2**20, -(2**20)), 64: (0, 5, -7, 2**40, -(2**40))}
@@ -170,6 +175,58 @@ def identities() -> dict[str, Any]:
     return {"uri": AUDITOR, "seed": seed("root").hex(), "public": key.public.hex(), "signature_of_empty": key.sign(b"").hex()}
 
 
+def hashed(name: str) -> Random:
+    """Bytes that come again: SHA-256 of the name and a counter."""
+    calls = itertools.count()
+
+    def give(size: int) -> bytes:
+        call = next(calls)
+        blocks = (hashlib.sha256(f"{name} {call} {n}".encode()).digest() for n in range(-(-size // 32)))
+        return b"".join(blocks)[:size]
+
+    return give
+
+
+def union() -> dict[str, Any]:
+    """A blind OR of two hospitals who share a resident: numbers, tags, buckets, vectors, and the zero test over their sum."""
+    key, question, shape = ResidentKey(seed("resident")), seed("question"), Shape(cells=1, buckets=16, hospitals=2, tail=2)
+    numbers = ["11010519491231002X", number(1), number(2)]
+    buckets = BucketKey.of(key, question)
+    tags = [key.tag(each) for each in numbers]
+    found = buckets.buckets_of(b"".join(tags), shape.buckets)
+    noise = [1, -2]
+    of_hospital = [
+        filled(shape, place_of(shape, np.zeros(2, np.int64), found[mine]), n, np.array([noise[n]]), hashed(f"filled {n}"))
+        for n, mine in enumerate((slice(0, 2), slice(1, 3)))
+    ]
+    seeds = np.frombuffer(hashed("seeds")(4 * shape.dimension), dtype="<u4")
+    masked = (np.sum(of_hospital, axis=0) % 2**32).astype("<u4") + seeds
+    counter = Counter(hashed("counter"))
+    encrypted = counter.encrypted(masked)
+    cells = blinded(counter.public, encrypted, seeds, np.array([-1]), 3, hashed("blinded"))
+    return {
+        "resident_key": key.secret.hex(),
+        "question": question.hex(),
+        "residents": [
+            {"number": number, "tag": tag.hex(), "bucket": int(bucket)}
+            for number, tag, bucket in zip(numbers, tags, found, strict=True)
+        ],
+        "buckets": shape.buckets,
+        "tail": shape.tail,
+        "noise": noise,
+        "hospitals": [vector.tolist() for vector in of_hospital],
+        "seeds": seeds.tolist(),
+        "masked": masked.tolist(),
+        "secret": f"{counter.secret:064x}",
+        "public": counter.public.hex(),
+        "encrypted": encrypted.hex(),
+        "auditor_tail": 3,
+        "auditor_noise": -1,
+        "blinded": [cell.hex() for cell in cells],
+        "not_zero": counter.not_zero(cells),
+    }
+
+
 def vectors() -> dict[str, Any]:
     return {
         "statements": statements(),
@@ -179,6 +236,7 @@ def vectors() -> dict[str, Any]:
         "streams": streams(),
         "masks": {"rounds": [round_of_three(32), round_of_three(64)]},
         "identity": identities(),
+        "union": union(),
     }
 
 
