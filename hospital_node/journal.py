@@ -24,27 +24,10 @@ from threading import Lock
 from typing import TypeVar
 
 from hospital_node.errors import JournalFailed
+from hospital_node.journal_file import copy_to, is_log_kept, open_journal
 from privacy.filter import Spent, decode_charge, encode_charge
 
 JOURNAL_FILE = "journal.sqlite"
-PATIENCE_MS = 10_000
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE note(name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE entry(place INTEGER PRIMARY KEY, body BLOB NOT NULL) STRICT;
-CREATE TABLE spent(purpose TEXT, block TEXT, single TEXT NOT NULL, doubled TEXT NOT NULL, PRIMARY KEY(purpose, block)) STRICT;
-CREATE TABLE ready(query TEXT, first_round INTEGER, last_round INTEGER NOT NULL, id BLOB NOT NULL, sequence INTEGER NOT NULL,
-    not_after INTEGER NOT NULL, month TEXT NOT NULL, generation TEXT NOT NULL, envelope BLOB NOT NULL,
-    is_closed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(query, first_round)) STRICT;
-CREATE TABLE accepted(query TEXT, round INTEGER, attempt INTEGER, binding BLOB NOT NULL, PRIMARY KEY(query, round, attempt)) STRICT;
-CREATE TABLE contribution(query TEXT, round INTEGER, attempt INTEGER, binding BLOB NOT NULL, sealed BLOB NOT NULL,
-    receipt BLOB NOT NULL, round_signature BLOB NOT NULL, masked BLOB NOT NULL, PRIMARY KEY(query, round, attempt)) STRICT;
-CREATE TABLE agreement(month TEXT PRIMARY KEY, seed BLOB NOT NULL) STRICT;
-CREATE TABLE bounding(period TEXT PRIMARY KEY, key BLOB NOT NULL) STRICT;
-CREATE TABLE question(query TEXT PRIMARY KEY, at INTEGER NOT NULL, outcome TEXT NOT NULL, price TEXT NOT NULL,
-    reasons TEXT NOT NULL) STRICT;
-CREATE TABLE outbox(id BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
-"""
 Result = TypeVar("Result")
 
 
@@ -89,30 +72,6 @@ class StoredQuestion:
     reasons: tuple[str, ...]
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    is_new = not path.exists()
-    database = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE_MS / 1000, check_same_thread=False)
-    try:
-        if is_new:
-            path.chmod(0o600)
-        _set_up(database, path)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _set_up(database: sqlite3.Connection, path: Path) -> None:
-    for setting in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "trusted_schema=OFF"):
-        database.execute(f"PRAGMA {setting}")
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;")
-    elif version != _VERSION:
-        raise JournalFailed(f"{path}: of version {version}, expected {_VERSION}")
-
-
 class Journal:
     """See the module's docstring. Methods may be called from any thread; each returns when it is done.
 
@@ -124,9 +83,9 @@ class Journal:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         with ExitStack() as opened:  # what is open is closed again where a later step fails
             opened.callback(self._thread.shutdown)
-            self._database = self._run(lambda: _open(path))
+            self._database = self._run(lambda: open_journal(path))
             opened.callback(self._thread.submit, self._database.close)
-            self._reading, self._reader = Lock(), self._run(lambda: _open(path))
+            self._reading, self._reader = Lock(), self._run(lambda: open_journal(path))
             opened.callback(self._close_reader)
             self._run(lambda: self._reader.execute("PRAGMA query_only=ON"))
             self._followed: list[tuple[int, bytes]] = []  # verified, and not on the disk yet
@@ -323,7 +282,7 @@ class Journal:
     def _is_truncation_hindered(self) -> bool:
         """Empties the write-ahead log; whether a reader elsewhere (`status`, a copy) keeps it. Then the next sweep tries again."""
         with self._reading:  # our own reader would keep it too
-            return self._run(lambda: _is_log_kept(self._database))
+            return self._run(lambda: is_log_kept(self._database))
 
     # -- flags, questions, outbox
 
@@ -370,7 +329,7 @@ class Journal:
         if target.exists():
             raise FileExistsError(target)
         self.flush()
-        self._run(lambda: _copy(self._database, target))
+        self._run(lambda: copy_to(self._database, target))
 
 
 _QUESTION = (
@@ -391,31 +350,6 @@ def _record(database: sqlite3.Connection, question: StoredQuestion) -> None:
 def _put_spent(database: sqlite3.Connection, spent: Mapping[tuple[str, str], Spent]) -> None:
     rows = [(*key, encode_charge(each.single), encode_charge(each.doubled or Fraction(0))) for key, each in spent.items()]
     database.executemany("INSERT OR REPLACE INTO spent VALUES (?, ?, ?, ?)", rows)
-
-
-def _is_log_kept(database: sqlite3.Connection) -> bool:
-    database.execute("PRAGMA busy_timeout=0")  # nobody waits for a stranger's reading
-    try:
-        [(is_busy, _, _)] = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    finally:
-        database.execute(f"PRAGMA busy_timeout={PATIENCE_MS}")
-    return bool(is_busy)
-
-
-def _copy(database: sqlite3.Connection, target: Path) -> None:
-    partial = target.with_name(target.name + ".part")
-    partial.unlink(missing_ok=True)
-    copy = sqlite3.connect(partial, isolation_level=None)
-    try:
-        partial.chmod(0o600)
-        database.backup(copy)
-        copy.executescript(
-            "PRAGMA journal_mode=DELETE; PRAGMA secure_delete=ON; DELETE FROM agreement; DELETE FROM contribution; "
-            "UPDATE ready SET is_closed = 1; VACUUM;"
-        )
-    finally:
-        copy.close()
-    partial.replace(target)
 
 
 def _ready(row: tuple[object, ...]) -> StoredReady:
