@@ -13,7 +13,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,6 +85,13 @@ class PastLog:
     @property
     def reader(self) -> TileReader:
         return TileReader(folder_fetch(self.folder), self.view.size)
+
+
+def homes(home: Home) -> Iterator[Home]:
+    """This home, and below it those of the periods before, newest first."""
+    yield home
+    if home.has("before/trust.policy"):
+        yield from homes(Home(home.path / "before"))
 
 
 def begun(home: Home) -> Follower:

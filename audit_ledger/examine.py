@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from audit_ledger.before import homes
 from audit_ledger.bundle import verify_answer
 from audit_ledger.errors import Malformed
 from audit_ledger.fetching import is_url
 from audit_ledger.mirror import Mirror
 from audit_ledger.monitor import Watch
 from audit_ledger.opener_store import OpenerStore
+from audit_ledger.party.home import Home
 from audit_ledger.policy import TrustFile
 from audit_ledger.screen import (
     EVIDENCE,
@@ -115,14 +117,21 @@ def vectors_out(
     home: HomeOption,
     output: Annotated[Path, typer.Option("--out", help=say("For verify --vectors.", "供 verify --vectors 使用的目录"))],
 ) -> None:
-    """Write the sums this opener handed out in the last 35 days. / 导出近 35 天开启的和。"""
-    store, written = OpenerStore(home / "opener.sqlite"), 0
-    for query, round_, attempt, total in store.sums():
-        folder = place(output, query.hex(), round_, attempt)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SUM).write_bytes(total)
-        written += 1
-    store.close()
+    """Write the sums this opener handed out in the last 35 days. / 导出近 35 天开启的和。
+
+    Those under a log that has ended meanwhile too. / 含其间已结账的账本。
+    """
+    written = 0
+    for path in (each.path / "opener.sqlite" for each in homes(Home(home))):
+        if not path.exists():
+            continue
+        store = OpenerStore(path)
+        for query, round_, attempt, total in store.sums():
+            folder = place(output, query.hex(), round_, attempt)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / SUM).write_bytes(total)
+            written += 1
+        store.close()
     out.print(say(f"{written} sums in {output}", f"{output}：{written} 个和"))
 
 

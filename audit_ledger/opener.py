@@ -66,15 +66,24 @@ def refusals(request: OpenRequest, binding: Binding, gate: Gate, now: int) -> li
     view = gate.follower.view
     facts = view.questions.get(binding.query.hex())
     if facts is None:
-        return [*gate.standing(None, now), Refusal(Reason.NOT_LOGGED, "a valid query in the followed ledger", "none")]
+        unknown = Refusal(Reason.NOT_LOGGED, "a valid query in the followed ledger", "none")
+        return [*gate.standing(None, now), *_log(binding, gate), unknown]
     return [
         *gate.standing(facts, now),
+        *_log(binding, gate),
         *_window(binding, facts, gate, now),
         *_shape(request, binding, facts, view),
         *_sets(binding, facts),
         *_members(request, binding, facts, view),
         *_signatures(request, binding, view),
     ]
+
+
+def _log(binding: Binding, gate: Gate) -> Iterator[Refusal]:
+    """A question of a period that has ended stays there."""
+    origin = gate.follower.trust.policy.logs[0].key.origin
+    if binding.origin != origin:
+        yield Refusal(Reason.WRONG_LOG, origin, binding.origin)
 
 
 def window_refusals(binding: Binding, gate: Gate, now: int) -> Iterator[Refusal]:
@@ -91,8 +100,6 @@ def _window(binding: Binding, facts: QuestionFacts, gate: Gate, now: int) -> Ite
 
 
 def _shape(request: OpenRequest, binding: Binding, facts: QuestionFacts, view: LedgerView) -> Iterator[Refusal]:
-    if binding.origin != view.authority.origin:
-        yield Refusal(Reason.WRONG_LOG, view.authority.origin, binding.origin)
     if not 1 <= binding.attempt <= CONTRACT.attempts:
         yield Refusal(Reason.ATTEMPTS_EXHAUSTED, f"1..{CONTRACT.attempts}", str(binding.attempt))
     if not request.first_round <= binding.round <= request.last_round <= facts.query.rounds:

@@ -52,13 +52,17 @@ class Reply:
 
 @dataclass(slots=True)
 class OpenerCore:
-    """See the module's docstring. `service` is the auditor's service key, `past` the closed log before this one."""
+    """See the module's docstring. `service` is the auditor's service key, `past` the closed log before this one.
+
+    `ended` are the stores of closed logs: nothing is opened from them any more, and their sums go when their time is over.
+    """
 
     trust: TrustFile
     store: OpenerStore
     keys: SealingKeys
     service: Signer
     past: PastLog | None = None
+    ended: Sequence[OpenerStore] = ()
     gate: Gate = field(init=False)
     _segments: set[tuple[bytes, int]] = field(default_factory=set)
 
@@ -216,9 +220,14 @@ class OpenerCore:
         facts = self.gate.follower.view.questions.get(kept.query.hex())
         return [*self.gate.standing(facts, now), *window_refusals(Binding.decode(kept.preimage), self.gate, now)]
 
+    def close(self) -> None:
+        for store in (self.store, *self.ended):
+            store.close()
+
     def sweep(self, now: int) -> None:
         """Deletes sums after 35 days, and sealing keys whose windows are over."""
-        self.store.delete_sums(now - CONTRACT.keep_days * DAY_S)
+        for store in (self.store, *self.ended):
+            store.delete_sums(now - CONTRACT.keep_days * DAY_S)
         windows: dict[str, int] = {}
         for facts in self.gate.follower.view.questions.values():
             for ready in facts.readys.values():

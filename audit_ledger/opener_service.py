@@ -84,7 +84,7 @@ class OpenerService(link_pb2_grpc.OpenerServicer):
             await asyncio.sleep(SWEEP_S)
 
     def close(self) -> None:
-        self._thread.submit(self._core.store.close).result()
+        self._thread.submit(self._core.close).result()
         self._thread.shutdown()
 
     async def Sealing(self, request: link_pb2.SealingRequest, context: _Context) -> link_pb2.SealingReply:  # noqa: N802 - the wire's name

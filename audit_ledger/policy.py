@@ -135,6 +135,13 @@ class Policy:
                 standing.add(group.name)
         return self.quorum in standing
 
+    def has_disjoint_quorums(self) -> bool:
+        """Whether two quorums may share no witness. `none` has no quorum, and is never fresh."""
+        splits = {witness.name: False for witness in self.witnesses} | {NONE: False}
+        for group in self.groups:  # a member counts on both sides only if it can be split itself
+            splits[group.name] = 2 * group.threshold <= len(group.members) + sum(splits[member] for member in group.members)
+        return splits[self.quorum]
+
     def _quorum_time(self, times: Mapping[str, int]) -> int | None:
         if self.quorum == NONE:
             return None
@@ -162,12 +169,18 @@ class TrustFile:
 
     @classmethod
     def parse(cls, raw: bytes) -> "TrustFile":
-        """Raises MalformedPolicy, also when the entry0 line is missing, repeated or not in its one spelling."""
+        """Raises MalformedPolicy, also when the entry0 line is missing, repeated or not in its one spelling.
+
+        And where two sets of witnesses without a common one could each cosign: of two histories, both would be taken.
+        """
         pinned = [line.strip(b" \t") for line in raw.split(b"\n") if line.split()[:3] == [b"#", b"kapok", b"entry0"]]
         found = [_ENTRY0.fullmatch(line) for line in pinned]
         if len(found) != 1 or found[0] is None:
             raise MalformedPolicy(f"trust file has {len(found)} lines `# kapok entry0 <64 hex>`, expected one, well-formed")
-        return cls(Policy.parse(raw), bytes.fromhex(found[0][1].decode()))
+        policy = Policy.parse(raw)
+        if policy.has_disjoint_quorums():
+            raise MalformedPolicy(f"quorum {policy.quorum!r}: expected more than half, so that any two quorums share a witness")
+        return cls(policy, bytes.fromhex(found[0][1].decode()))
 
     def encode(self) -> bytes:
         """The file; `parse` gives it back."""

@@ -8,7 +8,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 
-from audit_ledger.before import PastLog, finish
+from audit_ledger.before import PastLog, finish, homes
 from audit_ledger.cosignature import WitnessKey
 from audit_ledger.init import witness_key
 from audit_ledger.opener_core import OpenerCore
@@ -34,8 +34,10 @@ def open_witness(home: Home) -> WitnessStore:
 
 def open_core(home: Home) -> OpenerCore:
     """The opener, on the present log; what a log before it carries is there from the start."""
+    _, *before = (each.path / "opener.sqlite" for each in homes(home))
+    ended = [OpenerStore(each) for each in before if each.exists()]
     store = OpenerStore(home.path / "opener.sqlite")
-    return OpenerCore(home.trust(), store, SealingKeys(home), home.key("service"), PastLog.read(home))
+    return OpenerCore(home.trust(), store, SealingKeys(home), home.key("service"), PastLog.read(home), ended)
 
 
 async def serve_witness(store: WitnessStore, listen: str, ready: Callable[[str], None]) -> None:

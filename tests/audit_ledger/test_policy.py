@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from hashlib import sha256
+from itertools import combinations
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -246,3 +247,33 @@ def test_a_proof_with_another_spelling_is_refused(old: bytes, new: bytes) -> Non
 def test_any_proof_reads_back_as_written(path: list[bytes], index: int, extra: bytes | None) -> None:
     proof = TlogProof(index, tuple(path), b"checkpoint\n", extra)
     assert TlogProof.parse(proof.encode()) == proof
+
+
+SPLIT = {
+    "one of two": "group g any a b; quorum g",
+    "half of four": "group g 2 a b c d; quorum g",
+    "two groups, either of them": "group e all a b; group f all c d; group g any e f; quorum g",
+    "a group that is split counts twice": "group e any a b; group g 2 e c d; quorum g",
+}
+SOUND = {
+    "one witness": "quorum a",
+    "two of three": "group g 2 a b c; quorum g",
+    "all of two": "group g all a b; quorum g",
+    "one common witness and any other": "group e any a b c; group g all e d; quorum g",
+    "all of three, one of which is split": "group e any a b; group g 3 e c d; quorum g",
+}
+
+
+@pytest.mark.parametrize("case", [*SPLIT, *SOUND])
+def test_a_trust_file_takes_only_a_quorum_of_which_any_two_share_a_witness(case: str) -> None:
+    raw = policy_text(*{**SPLIT, **SOUND}[case].split("; "))
+    policy, pinned = Policy.parse(raw), b"# kapok entry0 " + b"ab" * 32 + b"\n" + raw
+    every = frozenset(KEYS)
+    chosen = [frozenset(each) for size in range(len(every) + 1) for each in combinations(sorted(every), size)]
+    is_split = any(policy.is_quorum(each) and policy.is_quorum(every - each) for each in chosen)
+    assert policy.has_disjoint_quorums() == is_split == (case in SPLIT)
+    if is_split:
+        with pytest.raises(MalformedPolicy, match="share a witness"):
+            TrustFile.parse(pinned)
+    else:
+        assert TrustFile.parse(pinned).policy == policy

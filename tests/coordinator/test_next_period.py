@@ -14,23 +14,30 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from audit_ledger.before import PastLog, begun, finish
+from audit_ledger.checkpoint import Checkpoint
 from audit_ledger.init import create_auditor
+from audit_ledger.log_http import log_app
 from audit_ledger.main import run as audit
-from audit_ledger.note import LogKey
+from audit_ledger.note import LogKey, Note
+from audit_ledger.opener import OpenRequest
+from audit_ledger.opener_store import Opened, OpenerStore
 from audit_ledger.party.home import Home
 from audit_ledger.serve import open_core, open_witness
 from audit_ledger.witness_http import witness_app
 from coordinator.config import Config
+from coordinator.ledger import CityLedger
 from coordinator.main import app
-from coordinator.serve import open_log
+from coordinator.serve import _closed_logs, open_log
 from coordinator.witnesses import open_witnesses
 from protocols import statements as st
 from protocols.canonical import b64
 from protocols.clock import stamp
 from protocols.identity import SigningKey
-from tests.support.http import served
+from protocols.refusal import Reason
+from tests.protocols.examples import binding
+from tests.support.http import ask, served
 
-OLD, NEXT = "gz.kapok.test/2026", "gz.kapok.test/2027"
+OLD, NEXT, LAST = "gz.kapok.test/2026", "gz.kapok.test/2027", "gz.kapok.test/2028"
 H01 = "kapok://hospital/h01"
 
 
@@ -215,12 +222,16 @@ def publish(town: Town) -> None:
 def turned(town: Town, tmp_path: Path) -> tuple[Path, Path, Path]:
     """Old ledger, new ledger, and the trust file of the first; the new log is cosigned."""
     first = Path(shutil.copy(town.coordinator.path / "trust.policy", tmp_path / "first.policy"))
-    done("init", "--home", town.coordinator.path, "--founding", town.found_next(town.close()["draft"]))
+    turn(town, NEXT)
+    return town.coordinator.path / "before" / "ledger", town.ledger, first
+
+
+def turn(town: Town, origin: str) -> None:
+    done("init", "--home", town.coordinator.path, "--founding", town.found_next(town.close(origin)["draft"]))
     town.log_founding()
     finish(town.auditor)
     open_witness(town.auditor).close()  # trusts the next log from here on
     publish(town)
-    return town.coordinator.path / "before" / "ledger", town.ledger, first
 
 
 def test_the_first_trust_file_alone_verifies_every_log_after_it(town: Town, tmp_path: Path) -> None:
@@ -242,3 +253,68 @@ def test_a_later_log_alone_is_not_called_verified(town: Town, tmp_path: Path, ca
     capsys.readouterr()
     assert audit(["verify", str(old), "--trust", str(first), "--after", str(old), "--json"]) == 1
     assert "ledger.not_successor" in capsys.readouterr().out
+
+
+# -- three logs in a chain ---------------------------------------------------------------------------------------------
+
+
+def verified(*arguments: object) -> int:
+    return audit(["verify", *map(str, arguments)])
+
+
+def test_three_logs_in_a_chain_are_served_and_verified_from_the_first_trust_file(town: Town, tmp_path: Path) -> None:
+    _, _, first = turned(town, tmp_path)
+    turn(town, LAST)
+    closed = _closed_logs(PastLog.read(town.coordinator))
+    with served(log_app(town.ledger, others=closed)) as url:
+        old, middle = f"{url}/log/{OLD}", f"{url}/log/{NEXT}"
+        assert verified(url, "--trust", first, "--after", old, "--after", middle) == 0
+        assert verified(middle, "--trust", first, "--after", old) == 0
+        assert verified(old, "--trust", first) == 0
+        assert verified(url, "--trust", first, "--after", old) != 0, "the middle one is missing"
+        assert verified(url, "--trust", first, "--after", middle, "--after", old) != 0, "in another order"
+        for origin, folder in ((OLD, "before/before/ledger"), (NEXT, "before/ledger")):
+            answer, note = ask(url, "GET", f"/log/{origin}/checkpoint")
+            assert (answer.status, note) == (200, (town.coordinator.path / folder / "checkpoint").read_bytes())
+            assert Checkpoint.parse(Note.parse(note).text).origin == origin
+        assert ask(url, "GET", f"/log/{LAST}/checkpoint")[0].status == 404, "the present log has no prefix"
+        assert ask(url, "GET", f"/log/{OLD}/../../trust.policy")[0].status == 404
+        assert ask(url, "POST", f"/log/{OLD}/add", b"{}")[0].status in (404, 405)
+
+
+def test_a_party_that_slept_through_a_year_is_told_of_the_log_that_follows_its_own(town: Town, tmp_path: Path) -> None:
+    turned(town, tmp_path)
+    turn(town, LAST)
+    past = PastLog.read(town.coordinator)
+    assert past is not None
+    with open_log(town.coordinator, Config.read(town.coordinator)) as store:
+        ledger = CityLedger(store, None, town.coordinator.trust(), lambda: int(time.time()), past)  # type: ignore[arg-type]
+        for origin, wanted in ((OLD, past.before), (NEXT, past)):
+            told = ledger.ended_log(origin)
+            assert told is not None
+            assert told[0] is wanted
+            assert st.parse(told[1]).statement.log == (NEXT if origin == OLD else LAST)
+        assert ledger.ended_log(LAST) is None
+
+
+def test_sums_of_an_ended_log_are_written_out_until_their_time_is_over_and_nothing_of_it_is_opened(
+    town: Town, tmp_path: Path
+) -> None:
+    now, asked = int(time.time()), binding(origin=OLD)
+    store = OpenerStore(town.auditor.path / "opener.sqlite")
+    store.keep(Opened(asked.query, 0, 1, b"r", asked.encode(), b"o", b"its sum", 1, now))
+    store.close()
+    turned(town, tmp_path)
+    core = open_core(town.auditor)
+    found = core.open(OpenRequest(asked.encode(), ()), now).refusals
+    assert (Reason.WRONG_LOG, NEXT, OLD) in {(each.reason, each.expected, each.got) for each in found}
+
+    def written(to: Path) -> list[bytes]:
+        assert audit(["vectors", "--home", str(town.auditor.path), "--out", str(to)]) == 0
+        return [each.read_bytes() for each in to.rglob("*") if each.is_file()]
+
+    core.sweep(now + 35 * 86_400)
+    assert written(tmp_path / "kept") == [b"its sum"]
+    core.sweep(now + 35 * 86_400 + 1)
+    assert written(tmp_path / "gone") == []
+    core.close()
