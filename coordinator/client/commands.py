@@ -260,8 +260,9 @@ def query(
 def train(
     ctx: typer.Context,
     fit: Annotated[Path, typer.Argument(help="opt.fit")],
-    rounds: Annotated[int, typer.Option("--rounds", min=2, max=CONTRACT.segment_rounds, help="opt.rounds")] = 6,
-    sd: Annotated[float, typer.Option("--sd", min=0.01, help="opt.fit_sd")] = 16.0,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, max=CONTRACT.segment_rounds, help="opt.rounds")] = None,
+    sd: Annotated[float | None, typer.Option("--sd", min=0.01, help="opt.fit_sd")] = None,
+    price: Annotated[str, typer.Option("--price", help="opt.fit_price")] = "",
     detach: Annotated[bool, typer.Option("--detach", help="opt.detach")] = False,
     home: HomeFolder = DEFAULT_HOME,
     lang: LangName = None,
@@ -269,7 +270,7 @@ def train(
 ) -> None:
     session, spec = _session(ctx, lang), training.read_fit(fit)
     with session.connect(home) as city:
-        id_, envelope = city.sign_statement(training.fit_statement(city, spec, rounds, sd))
+        id_, envelope = city.sign_statement(training.fit_statement(city, spec, rounds, sd, price))
         if detach:
             return detached(session, city, id_, envelope, as_json=as_json)
         return show_when_fitted(session, city, id_, city.steps(id_, envelope), as_json=as_json)

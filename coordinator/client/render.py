@@ -26,8 +26,10 @@ from coordinator.client.training import Fitted
 from coordinator.client.wording import decimal, number, share_of_budget
 from protocols.answer import Coverage
 from protocols.contract import CONTRACT
+from protocols.fits import Fit
+from protocols.fits.words import NAMES
 from protocols.identity import Identity
-from protocols.query import Segment, in_words
+from protocols.query import Language, Segment, in_words
 
 SHOWN_ROWS = 30
 _COLOURS = {Reliability.RELIABLE: "green", Reliability.CAUTION: "yellow", Reliability.NOISE: "bright_black"}
@@ -43,15 +45,33 @@ def answer(given: Verified, say: Say, *, is_whole: bool = False) -> RenderableTy
 
 
 def fitted(given: Fitted, say: Say) -> RenderableType:
-    """Coefficients with standard errors that count the noise too, and what the fit cost."""
-    table = Table(say("fit.column"), say("fit.value"), say("fit.error"), say("fit.odds"))
-    table.title = say("fit.title", outcome=given.spec.outcome, rounds=given.rounds)
-    for each in given.coefficients:
-        table.add_row(each.name, f"{each.value:.4f}", f"{each.standard_error:.4f}", f"{math.exp(min(each.value, 50.0)):.3f}")
+    """Estimates with standard errors that count the noise too, what stands for the whole fit, and what it cost."""
+    result, spec = given.result, given.spec
+    heads = ("fit.column", "fit.value", "fit.error", "fit.interval", "fit.p")
+    table = Table(
+        *(say(each) for each in heads), *([say("fit.ratio" if isinstance(spec, Fit) else "fit.odds")] if result.is_log else [])
+    )
+    table.title = _fit_title(given, say)
+    for each in result.estimates:
+        row = [each.name, f"{each.value:.4g}", f"{each.standard_error:.4g}", f"{each.lower:.4g} – {each.upper:.4g}"]
+        ratio = [f"{math.exp(min(each.value, 50.0)):.3f}"] if result.is_log else []
+        table.add_row(*row, "" if each.p_value is None else f"{each.p_value:.2g}", *ratio)
     first = given.bundle.spending[0]
-    lines = [*_coverage(given.bundle.coverage, say), say("answer.price", price=given.bundle.price, purpose=say("purpose.research"))]
+    lines = [f"{name} = {value:.5g}" for name, value in result.figures.items()]
+    lines += [
+        *_coverage(given.bundle.coverage, say),
+        say("answer.price", price=given.bundle.price, purpose=say("purpose.research")),
+    ]
     lines.append(say("answer.spending", who=say.code("who", first.who), epsilon=first.epsilon, delta=first.delta))
-    return Group(Text(say("answer.id", id=given.id), style="bold"), table, *(Text(line) for line in lines))
+    warning = [Text(say("fit.drowned"), style="bold red")] if result.is_drowned else []
+    return Group(Text(say("answer.id", id=given.id), style="bold"), table, *warning, *(Text(line) for line in lines))
+
+
+def _fit_title(given: Fitted, say: Say) -> str:
+    if isinstance(given.spec, Fit):
+        name = NAMES[given.spec.fit][0 if say.lang is Language.ZH else 1]
+        return say("fit.table_title", name=name, table=given.spec.table, rounds=given.rounds)
+    return say("fit.title", outcome=given.spec.outcome, rounds=given.rounds)
 
 
 def _level_table(given: Verified, level: tuple[str, ...], say: Say, *, is_whole: bool) -> Table:

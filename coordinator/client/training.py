@@ -22,29 +22,28 @@ from audit_ledger.bundle import verify_answer
 from audit_ledger.errors import Malformed
 from coordinator.client.city import DAY_S, City
 from coordinator.client.errors import BadUsage, Unverified
+from coordinator.client.fits import Estimate, Result, read_result
+from coordinator.client.fits.result import tested
 from privacy.errors import PrivacyError
 from privacy.filter import encode_charge
-from privacy.pricing import price
-from privacy.rdp import on_grid_up
+from privacy.pricing import price as price_of
+from privacy.rdp import on_grid_up, skellam_variance_for
 from protocols.answer import Answer as Bundle
 from protocols.asked import Asked, variance_text
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
 from protocols.errors import MalformedBytes
 from protocols.fit import SCALE, WEIGHT_UNITS, FitSpec, is_fit, unpacked
+from protocols.fits import Fit, Floats, of_fields
+from protocols.query import QuerySpec
 from protocols.statements import Query, Reasoned, parse
 
 # Above it the variance of the scaled sums has more digits than a statement holds; no answer would be left of the noise anyway.
 LARGEST_SD = 900_000
-
-
-@dataclass(frozen=True, slots=True)
-class Coefficient:
-    """One weight with its standard error, sampling and privacy noise together."""
-
-    name: str
-    value: float
-    standard_error: float
+USUAL_ROUNDS = 6
+USUAL_SD = 16.0
+USUAL_PRICE = "0.1"
+"""Of a fit over a registered table: a quarter of what research may spend on its block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +51,9 @@ class Fitted:
     """A verified fit."""
 
     id: str
-    spec: FitSpec
+    spec: FitSpec | Fit
     rounds: int
-    coefficients: tuple[Coefficient, ...]
+    result: Result
     bundle: Bundle
 
     def to_json(self) -> dict[str, Any]:
@@ -63,29 +62,32 @@ class Fitted:
             "state": "released",
             "spec": self.spec.to_json(),
             "rounds": self.rounds,
-            "coefficients": [
-                {"name": each.name, "value": each.value, "standard_error": each.standard_error} for each in self.coefficients
-            ],
+            **self.result.to_json(),
             "price": self.bundle.price,
             "spending": [each.model_dump() for each in self.bundle.spending],
             "coverage": self.bundle.coverage.model_dump(mode="json"),
         }
 
 
-def read_fit(path: Path) -> FitSpec:
-    """Raises BadUsage with the place of what is wrong."""
+def read_fit(path: Path) -> FitSpec | Fit:
+    """A fit over visits, or (with a `catalogue`) over a registered table. Raises BadUsage with the place of what is wrong."""
     try:
         text = path.read_text("utf-8-sig")
         data = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+        if isinstance(data, dict) and "catalogue" in data:
+            return of_fields(data)
         return FitSpec.from_json({"version": 1, "fit": "logistic", "table": "visits", **data})
     except (OSError, ValueError, TypeError, MalformedBytes) as error:
         raise BadUsage("error.file", path=path, why=getattr(error, "strerror", None) or str(error)) from None
 
 
-def fit_statement(city: City, spec: FitSpec, rounds: int, sd: float) -> Query:
-    """The question of a fit, for the auditor to approve. Raises BadUsage where its price is beyond any budget."""
-    if not 0 < sd <= LARGEST_SD:  # false for NaN too
-        raise BadUsage("error.file", path="--sd", why=f"0 < sd <= {LARGEST_SD:,}, not {sd}")
+def fit_statement(city: City, spec: FitSpec | Fit, rounds: int | None = None, sd: float | None = None, price: str = "") -> Query:
+    """The question of a fit, for the auditor to approve, at this noise or at this price of all its rounds together.
+
+    Raises BadUsage where its price is beyond any budget.
+    """
+    rounds = rounds or (USUAL_ROUNDS if spec.allows(USUAL_ROUNDS) else 1)
+    variance = _variance(spec, rounds, sd, price)
     now = city.now()
     catalog = city.catalog()
     audience = catalog.audience(())
@@ -101,20 +103,36 @@ def fit_statement(city: City, spec: FitSpec, rounds: int, sd: float) -> Query:
         valid_until=stamp(now + 7 * DAY_S),
         rounds=rounds,
         spec=spec.to_json(),
-        variances=(variance_text(on_grid_up((Fraction(str(sd)) * SCALE) ** 2)),),
+        variances=(variance_text(variance),),
     )
     try:
         asked = Asked.of(statement)
-        cost = price(CONTRACT.order, asked.pieces, rounds).one
+        cost = price_of(CONTRACT.order, asked.pieces, rounds).one
     except (MalformedBytes, PrivacyError) as error:
         raise BadUsage("error.file", path="--rounds, --sd", why=str(error)) from None
     limit = CONTRACT.limit("research")
     if cost > limit:
         # The price falls at least with the square of sd; rounded up, so that what is named does fit.
-        fits = math.floor(sd * float(cost / limit) ** 0.5 * 10 + 1) / 10
+        fits = math.floor(math.sqrt(variance) / spec.scale * float(cost / limit) ** 0.5 * 10 + 1) / 10
         why = f"{encode_charge(cost)} > {float(limit):.4f}; --sd {fits:.1f} fits"
         raise BadUsage("error.file", path="--sd", why=why)
     return statement
+
+
+def _variance(spec: FitSpec | Fit, rounds: int, sd: float | None, price: str) -> Fraction:
+    """Of a round's whole numbers. Where nothing is stated, a fit over visits has `USUAL_SD`, others cost `USUAL_PRICE`."""
+    if sd is not None and price:
+        raise BadUsage("error.noise_twice")
+    if sd is None and not price and isinstance(spec, FitSpec):
+        sd = USUAL_SD
+    if sd is not None:
+        if not 0 < sd <= LARGEST_SD:  # false for NaN too
+            raise BadUsage("error.file", path="--sd", why=f"0 < sd <= {LARGEST_SD:,}, not {sd}")
+        return on_grid_up((Fraction(str(sd)) * spec.scale) ** 2)
+    try:
+        return skellam_variance_for(CONTRACT.order, Fraction(price or USUAL_PRICE) / rounds, spec.l1, spec.l2_squared)
+    except (PrivacyError, ValueError, ZeroDivisionError) as error:
+        raise BadUsage("error.file", path="--price", why=str(error)) from None
 
 
 def is_fit_question(envelope: bytes) -> bool:
@@ -134,22 +152,28 @@ def fitted(raw: bytes, asked_id: str, city: City) -> Fitted:
     problems = [_reason("answer.evidence", each.what, each.place) for each in report.problems]
     if signed.hex_id != asked_id:
         problems.append(_reason("answer.another_question", asked_id, signed.hex_id))
-    if problems or question is None or not isinstance(question.spec, FitSpec):
+    if problems or question is None or isinstance(question.spec, QuerySpec):
         raise Unverified("error.unverified", reasons=problems)
-    return Fitted(asked_id, question.spec, question.query.rounds, _coefficients(question.spec, bundle), bundle)
+    return Fitted(asked_id, question.spec, question.query.rounds, _result(question.spec, bundle), bundle)
+
+
+def _result(spec: FitSpec | Fit, bundle: Bundle) -> Result:
+    if isinstance(spec, FitSpec):
+        return Result(_coefficients(spec, bundle), is_log=True)
+    return read_result(spec, np.array(bundle.values, np.int64), Fraction(bundle.total_variances[0]))
 
 
 def _reason(code: str, expected: str, got: str = "") -> Reasoned:
     return Reasoned(code=code, expected=expected, got=got, subject="")
 
 
-def _coefficients(spec: FitSpec, bundle: Bundle) -> tuple[Coefficient, ...]:
+def _coefficients(spec: FitSpec, bundle: Bundle) -> tuple[Estimate, ...]:
     size = len(spec.columns)
     released = np.array(bundle.values, np.int64)
     _, hessian = unpacked(spec, released[size:])
     noise = float(Fraction(bundle.total_variances[0])) / SCALE**2
     inverse = np.linalg.pinv(hessian, hermitian=True)
     covariance = inverse @ (hessian + noise * np.eye(size)) @ inverse
-    errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+    variances: Floats = np.diag(covariance)
     weights = released[:size] / WEIGHT_UNITS
-    return tuple(Coefficient(str(name), float(w), float(e)) for name, w, e in zip(spec.columns, weights, errors, strict=True))
+    return tuple(tested(str(name), *each) for name, *each in zip(spec.columns, weights, variances, strict=True))

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from pydantic import ValidationError
+
 from protocols.errors import MalformedBytes
 from protocols.fits.comparison import Anova, Compared, Groups, MannWhitney, Means, TTest
 from protocols.fits.multivariate import KMeans, Pca
 from protocols.fits.regression import Count, Linear, Logistic, NegativeBinomial, Newton, Poisson
 from protocols.fits.scoring import Roc
-from protocols.fits.shape import Fit, Floats, own_units, symmetric, triangle
+from protocols.fits.shape import Fit, Floats, first_problem, own_units, symmetric, triangle
 from protocols.fits.survival import Cox, KaplanMeier
 from protocols.fits.terms import INTERCEPT, Category, Numeric, Span, Variable
 
@@ -35,8 +37,19 @@ def read(data: dict[str, Any]) -> Fit:
     return kind.from_json(data)
 
 
+def of_fields(fields: dict[str, Any]) -> Fit:
+    """The fit that a person wrote, what may be left out filled in. Raises MalformedBytes with the place."""
+    kind = KINDS.get(str(fields.get("fit")))
+    if kind is None:
+        raise MalformedBytes(f"fit: expected one of {', '.join(KINDS)}")
+    try:
+        return read(kind.model_validate(fields, strict=False).to_json())
+    except ValidationError as error:
+        raise MalformedBytes(f"fit: {first_problem(error)}") from None
+
+
 __all__ = [
     "INTERCEPT", "KINDS", "Anova", "Category", "Compared", "Count", "Cox", "Fit", "Floats", "Groups", "KMeans", "KaplanMeier",
     "Linear", "Logistic", "MannWhitney", "Means", "NegativeBinomial", "Newton", "Numeric", "Pca", "Poisson", "Roc", "Span", "TTest",
-    "Variable", "own_units", "read", "symmetric", "triangle",
+    "Variable", "of_fields", "own_units", "read", "symmetric", "triangle",
 ]  # fmt: skip

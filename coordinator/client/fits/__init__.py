@@ -1,0 +1,52 @@
+"""From a release to what a fit says, by its kind; `read_result` is the one way in."""
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from coordinator.client.fits import comparisons, curves, regressions, shapes
+from coordinator.client.fits.result import Estimate, Result
+from protocols.fits import (
+    Anova,
+    Cox,
+    Fit,
+    Floats,
+    KaplanMeier,
+    KMeans,
+    Linear,
+    Logistic,
+    MannWhitney,
+    NegativeBinomial,
+    Pca,
+    Poisson,
+    Roc,
+    TTest,
+)
+from protocols.secagg.ring import Integers
+
+READINGS: dict[type[Fit], Callable[[Any, Floats, float], Result]] = {
+    Linear: regressions.linear,
+    Logistic: regressions.newton,
+    Poisson: regressions.newton,
+    NegativeBinomial: regressions.newton,
+    Cox: regressions.newton,
+    TTest: comparisons.means,
+    Anova: comparisons.means,
+    MannWhitney: comparisons.mann_whitney,
+    KaplanMeier: curves.kaplan_meier,
+    Roc: curves.roc,
+    Pca: shapes.pca,
+    KMeans: shapes.k_means,
+}
+
+
+def read_result(spec: Fit, released: Integers, total_variance: Fraction) -> Result:
+    """`total_variance` is the noise of one released integer: all members' shares together."""
+    sd = math.sqrt(total_variance) / spec.scale
+    return READINGS[type(spec)](spec, np.asarray(released, np.float64), sd)
+
+
+__all__ = ["READINGS", "Estimate", "Result", "read_result"]
