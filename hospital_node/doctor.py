@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import typer
 from cryptography import x509
+from duckdb import DuckDBPyConnection
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +28,7 @@ from hospital_node.policy import read_policy
 from hospital_node.records.codes import CodeMap
 from hospital_node.records.profile import profile
 from hospital_node.records.report_text import Lang
+from hospital_node.records.residents import Residents
 from hospital_node.records.schema import open_read_only
 from hospital_node.running import has_room
 from hospital_node.showing import opened
@@ -204,6 +206,37 @@ def _unmapped(place: Path, config: Config) -> Finding:
     )
 
 
+def _residents(place: Path, config: Config) -> Finding:
+    """Whether the patients' tags are there and of the key in force; no key is no fault, since no question needs one yet."""
+    residents = Residents.of(place)
+    if residents is None:
+        return None, "no key: residents cannot be counted across hospitals", "没有密钥：无法跨医院按居民去重"
+    if (place / SOURCE_FILE).exists():
+        return _FROM_DATABASE
+    with open_read_only(place / "records") as records:
+        of_key, tags = _tags(records, residents.fingerprint)
+        ((persons,),) = records.execute("SELECT count(*) FROM person").fetchall()
+    if of_key != tags:
+        return False, "tags of another key: import resident numbers again", "标签属于另一密钥：请重新导入居民身份证号"
+    share = of_key / persons if persons else 0.0
+    print_ = residents.fingerprint[:16]
+    return (
+        True if of_key else None,
+        f"{share:.1%} of patients have a tag under key {print_}",
+        f"{share:.1%} 的患者有标签，密钥 {print_}",
+    )
+
+
+def _tags(records: DuckDBPyConnection, key_print: str) -> tuple[int, int]:
+    """Tags under this key, and under any; records of an older program have no table of them."""
+    if not records.execute("SELECT 1 FROM information_schema.tables WHERE table_name = 'resident'").fetchall():
+        return 0, 0
+    ((of_key, tags),) = records.execute(
+        "SELECT count(*) FILTER (key_print = $key), count(*) FROM resident", {"key": key_print}
+    ).fetchall()
+    return of_key, tags
+
+
 def _slot(place: Path, config: Config) -> Finding:
     if (place / SOURCE_FILE).exists():
         return _FROM_DATABASE
@@ -228,5 +261,6 @@ CHECKS: dict[str, Look] = {
     "database 数据库": _database,
     "columns 数据列": _columns,
     "codes 编码": _unmapped,
+    "residents 居民标签": _residents,
     "slot 时隙": _slot,
 }

@@ -29,6 +29,7 @@ from hospital_node.records.fhir import fhir_files
 from hospital_node.records.importing import Ingest, NothingLoaded
 from hospital_node.records.report import ImportReport
 from hospital_node.records.report_text import Lang, failure, render
+from hospital_node.records.residents import Residents
 
 import_app = typer.Typer(
     help="Import records into this node. 把病历导入本节点。", no_args_is_help=True, pretty_exceptions_enable=False
@@ -66,6 +67,13 @@ CodeMaps = Annotated[
 PostalCodes = Annotated[
     Path | None, typer.Option(help="Lines of postal code,adcode without a header. 邮政编码与区划代码对照，无表头。")
 ]
+ResidentSystem = Annotated[
+    str | None,
+    typer.Option(
+        help="The identifier system of resident numbers; kept as keyed hashes, needs `kapok-node residents`. "
+        "居民身份证号的标识体系；仅存带密钥的散列，须先运行 kapok-node residents。"
+    ),
+]
 Example = Annotated[
     bool, typer.Option("--example-mapping", help="Print a mapping. 打印映射示例。", callback=_print_example, is_eager=True)
 ]
@@ -84,12 +92,13 @@ def import_fhir(
     code_map: CodeMaps = None,
     postal_codes: PostalCodes = None,
     zone: Zone = "Asia/Shanghai",
+    resident_system: ResidentSystem = None,
 ) -> None:
     """Import FHIR R4: Patient, Encounter, Condition, Observation. A record of a known id replaces it. 导入 FHIR R4 记录。"""
     with _failures(lang, as_json):
         files = fhir_files(paths)
         with _progress(files) as advance:
-            report = _ingest(home, code_map, postal_codes, zone, advance).fhir(files)
+            report = _ingest(home, code_map, postal_codes, zone, advance).fhir(files, resident_system)
         _show(report, lang, as_json)
 
 
@@ -126,6 +135,7 @@ def _ingest(
         codes=CodeMap.read(code_map or ()),
         by_postal_code=read_postal_codes(postal_codes) if postal_codes else {},
         progress=advance,
+        residents=Residents.of(home.expanduser()),
     )
 
 

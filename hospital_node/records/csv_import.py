@@ -26,6 +26,7 @@ from hospital_node.records.districts import adcode
 from hospital_node.records.errors import InvalidMapping, NoSuchSource, UnreadableSource
 from hospital_node.records.intake import Intake
 from hospital_node.records.report import Reason, Tally
+from hospital_node.records.residents import TagOf, no_tag
 from hospital_node.records.statements import Kind, Row
 
 _ROWS_PER_BATCH = 20_000
@@ -59,6 +60,7 @@ class CsvReader:
     zone: ZoneInfo
     by_postal_code: dict[str, str]
     progress: Callable[[int], None]
+    tag_of: TagOf = no_tag
 
     def read(self, path: Path) -> None:
         """Raises:
@@ -97,7 +99,7 @@ class CsvReader:
         missing = [column for column in self.mapping.columns() if column not in header]
         if missing:
             raise InvalidMapping(f"{path}: the header has no column {', '.join(missing)}")
-        taker = _RowTaker(self.mapping, header, self.tally, self.zone, self.by_postal_code)
+        taker = _RowTaker(self.mapping, header, self.tally, self.zone, self.by_postal_code, self.tag_of)
         done = 0
         for number, row in self._sound_rows(rows, len(header), before_first):
             taker.take(row, number)
@@ -139,10 +141,16 @@ class _RowTaker:
     """Turns one row into the staged rows of its patient, visit, diagnoses and measurements."""
 
     def __init__(
-        self, mapping: CsvMapping, header: list[str], tally: Tally, zone: ZoneInfo, by_postal_code: dict[str, str]
+        self,
+        mapping: CsvMapping,
+        header: list[str],
+        tally: Tally,
+        zone: ZoneInfo,
+        by_postal_code: dict[str, str],
+        tag_of: TagOf,
     ) -> None:
         self.rows: dict[Kind, list[Row]] = {kind: [] for kind in Kind}
-        self._mapping, self._tally, self._by_postal_code = mapping, tally, by_postal_code
+        self._mapping, self._tally, self._by_postal_code, self._tag_of = mapping, tally, by_postal_code, tag_of
         self._at = {column: header.index(column) for column in mapping.columns()}
         self._persons: dict[str, Row] = {}
         self._split = (
@@ -158,7 +166,8 @@ class _RowTaker:
         district = adcode(self._cell(row, patient.district), self._cell(row, patient.postal_code), self._by_postal_code)
         if person:
             sex = SEX_WORDS.get((self._cell(row, patient.sex) or "").casefold(), "U")
-            self._add_person(place, (person, self._day(self._cell(row, patient.birth_date)), sex, district))
+            tag = self._tag_of(self._cell(row, patient.resident_number), place)
+            self._add_person(place, (person, self._day(self._cell(row, patient.birth_date)), sex, district, tag))
         day, kind = self._day(self._cell(row, visit.date)), self._kind(self._cell(row, visit.kind))
         name = self._cell(row, visit.id) if visit.id else f"{person}:{day}:{kind}"
         years = years_of(self._cell(row, patient.age))

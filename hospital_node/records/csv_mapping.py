@@ -54,6 +54,7 @@ class PatientColumns(_Section):
     sex: Column | None = None
     district: Column | None = None
     postal_code: Column | None = None
+    resident_number: Column | None = None
 
 
 class VisitColumns(_Section):

@@ -24,6 +24,7 @@ from hospital_node.records.errors import NoSuchSource, UnreadableSource
 from hospital_node.records.fhir_rows import EVENT_EXTRACTS, Extract, patient_extract
 from hospital_node.records.intake import Intake
 from hospital_node.records.report import Reason, Tally
+from hospital_node.records.residents import TagOf, no_tag
 from hospital_node.records.statements import Kind, Row
 
 Progress = Callable[[int], None]
@@ -60,10 +61,17 @@ def fhir_files(paths: Iterable[Path]) -> list[Path]:
 class FhirReader:
     """Feeds the rows of FHIR files to an intake."""
 
-    def __init__(self, intake: Intake, tally: Tally, by_postal_code: Mapping[str, str], progress: Progress) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        tally: Tally,
+        by_postal_code: Mapping[str, str],
+        progress: Progress,
+        residents: tuple[str | None, TagOf] = (None, no_tag),
+    ) -> None:
         self._intake, self._tally, self._progress = intake, tally, progress
         self._rows: dict[Kind, list[Row]] = {kind: [] for kind in Kind}
-        by_type = {"Patient": (Kind.PERSON, patient_extract(by_postal_code)), **EVENT_EXTRACTS}
+        by_type = {"Patient": (Kind.PERSON, patient_extract(by_postal_code, *residents)), **EVENT_EXTRACTS}
         self._extracts: dict[str, tuple[Extract, list[Row]]] = {
             name: (extract, self._rows[kind]) for name, (kind, extract) in by_type.items()
         }

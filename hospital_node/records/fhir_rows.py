@@ -1,7 +1,8 @@
 """What is taken out of one FHIR R4 resource: ids, references, codes, dates and numbers; no name, no text, no address line.
 
 Rules (element by element; anything else of the resource is never looked at)
-- Patient: `birthDate`, `gender`, district of the first address that is not `old` and names one (`districts`).
+- Patient: `birthDate`, `gender`, district of the first address that is not `old` and names one (`districts`); and of the
+  identifiers the one whose system the import names as that of resident numbers, for its tag.
 - Encounter: `class`, `period`; planned ones have not taken place, cancelled and entered-in-error ones are withdrawn.
 - Condition: an ICD-10 coding before a SNOMED one before the first; `onsetDateTime`, else the start of `onsetPeriod`, else
   `recordedDate`; `verificationStatus` refuted or entered-in-error is withdrawn.
@@ -18,6 +19,7 @@ from typing import Any
 from hospital_node.records.codes import LOINC, SNOMED, is_icd10
 from hospital_node.records.districts import adcode
 from hospital_node.records.report import Reason
+from hospital_node.records.residents import TagOf, no_tag
 from hospital_node.records.statements import Kind, Row
 
 Resource = dict[str, Any]
@@ -36,14 +38,27 @@ _CONDITION_STOPS = frozenset({"refuted", "entered-in-error"})
 _NOTHING: Resource = {}
 
 
-def patient_extract(by_postal_code: Mapping[str, str]) -> Extract:
-    """The extraction of Patient, with the hospital's own map from postal codes to districts."""
+def patient_extract(by_postal_code: Mapping[str, str], resident_system: str | None = None, tag_of: TagOf = no_tag) -> Extract:
+    """The extraction of Patient, with the hospital's own map from postal codes to districts, and its tags of residents."""
 
     def patient(resource: Resource, place: int, rows: list[Row]) -> None:
         district = _district(resource.get("address", ()), by_postal_code)
-        rows.append((place, resource.get("id"), resource.get("birthDate"), _SEX.get(resource.get("gender", ""), "U"), district))
+        tag = tag_of(_identifier(resource, resident_system), place) if resident_system else None
+        sex = _SEX.get(resource.get("gender", ""), "U")
+        rows.append((place, resource.get("id"), resource.get("birthDate"), sex, district, tag))
 
     return patient
+
+
+def _identifier(resource: Resource, system: str) -> str | None:
+    """The first of this system that is not `old`. Raises TypeError for a value that is no text."""
+    for each in resource.get("identifier", ()):
+        if each.get("system") == system and each.get("use") != "old":
+            value = each.get("value")
+            if value is not None and not isinstance(value, str):
+                raise TypeError("an identifier is a text")
+            return value
+    return None
 
 
 def _district(addresses: list[Resource], by_postal_code: Mapping[str, str]) -> str | None:

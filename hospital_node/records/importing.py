@@ -17,6 +17,7 @@ from hospital_node.records.fhir import FhirReader, Progress
 from hospital_node.records.generations import next_generation
 from hospital_node.records.intake import Intake
 from hospital_node.records.report import ImportReport, Tally
+from hospital_node.records.residents import Residents, no_tag, require_key
 from hospital_node.records.statements import Kind
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -36,43 +37,51 @@ class Ingest:
     codes: CodeMap = field(default_factory=CodeMap.read)
     by_postal_code: Mapping[str, str] = field(default_factory=dict)
     progress: Progress = _silent
+    residents: Residents | None = None
 
-    def fhir(self, files: Sequence[Path]) -> ImportReport:
-        """Adds FHIR files to the records in force.
+    def fhir(self, files: Sequence[Path], resident_system: str | None = None) -> ImportReport:
+        """Adds FHIR files to the records in force. `resident_system` names the identifiers that are resident numbers.
 
         Raises:
             UnreadableSource: a file cannot be read to its end, or nothing in them could be loaded.
+            InvalidMapping: resident numbers are to be read, and there is no key for them.
             ImportRunning, StoreFailed: see `generations`.
         """
 
+        residents = require_key(self.residents, "--resident-system") if resident_system else None
+
         def read(intake: Intake, tally: Tally) -> None:
-            reader = FhirReader(intake, tally, self.by_postal_code, self.progress)
+            tag_of = residents.tag_of(tally) if residents else no_tag
+            reader = FhirReader(intake, tally, self.by_postal_code, self.progress, (resident_system, tag_of))
             for file in files:
                 reader.read(file)
 
-        return self._run(read, tuple(Kind))
+        return self._run(read, tuple(Kind), residents)
 
     def csv(self, file: Path, mapping: CsvMapping) -> ImportReport:
         """Adds one CSV file to the records in force.
 
         Raises:
             UnreadableSource: the file is not there, cannot be read, or holds nothing that could be loaded.
-            InvalidMapping: it lacks a column of the mapping.
+            InvalidMapping: it lacks a column of the mapping, or there is no key for its resident numbers.
             ImportRunning, StoreFailed: see `generations`.
         """
 
+        residents = require_key(self.residents, "patient.resident_number") if mapping.patient.resident_number else None
+
         def read(intake: Intake, tally: Tally) -> None:
-            CsvReader(mapping, intake, tally, self.zone, dict(self.by_postal_code), self.progress).read(file)
+            tag_of = residents.tag_of(tally) if residents else no_tag
+            CsvReader(mapping, intake, tally, self.zone, dict(self.by_postal_code), self.progress, tag_of).read(file)
 
         # Patient and visit repeat on every line of a visit by the form of the file; only the finest rows can be repeated.
         has_events = mapping.diagnosis is not None or mapping.measurement
-        return self._run(read, (Kind.CONDITION, Kind.MEASUREMENT) if has_events else (Kind.VISIT,))
+        return self._run(read, (Kind.CONDITION, Kind.MEASUREMENT) if has_events else (Kind.VISIT,), residents)
 
-    def _run(self, read: Callable[[Intake, Tally], None], repeats: Sequence[Kind]) -> ImportReport:
+    def _run(self, read: Callable[[Intake, Tally], None], repeats: Sequence[Kind], residents: Residents | None) -> ImportReport:
         started, tally = time.monotonic(), Tally()
         with next_generation(self.folder) as building:
             with _database(building) as database:
-                intake = Intake(database, tally, self.today, self.zone, repeats)
+                intake = Intake(database, tally, self.today, self.zone, repeats, residents.fingerprint if residents else None)
                 read(intake, tally)
                 tables, unmapped = intake.settle(self.codes)
             report = ImportReport(

@@ -43,9 +43,14 @@ class Intake:
         today: date,
         zone: ZoneInfo,
         repeats: Sequence[Kind] = tuple(Kind),
+        residents: str | None = None,
     ) -> None:
-        """`repeats`: the tables for which a second record of one source id is worth a line in the report."""
+        """`repeats`: the tables for which a second record of one source id is worth a line in the report.
+
+        `residents`: the fingerprint of the key under which this import makes tags, if it makes any.
+        """
         self._db, self._tally, self._today, self._repeats = connection, tally, today, repeats
+        self._residents = residents
         self._waiting: dict[Kind, list[pa.Table]] = {kind: [] for kind in Kind}
         self._is_staged: set[Kind] = set()
         self._run(f"SET TimeZone = '{zone.key}'")
@@ -98,7 +103,18 @@ class Intake:
                FROM latest s ANTI JOIN person p ON p.source_id = s.source_id""",
             base=self._last_id("person", "person_id"),
         )
+        if self._residents is not None:
+            self._settle_tags(self._residents)
         return TableReport(loaded, replaced, 0, self._count("SELECT count(*) FROM person"))
+
+    def _settle_tags(self, key_print: str) -> None:
+        """A record without a number keeps the tag its patient has; one of another key's never stays."""
+        self._run("DELETE FROM resident WHERE key_print <> $key", key=key_print)
+        self._run(
+            "INSERT OR REPLACE INTO resident SELECT p.person_id, unhex(s.tag), $key FROM latest s "
+            "JOIN person p ON p.source_id = s.source_id WHERE s.tag IS NOT NULL",
+            key=key_print,
+        )
 
     def _settle_events(self, kind: Kind) -> TableReport:
         self._note_refused(f"staged_{kind}")

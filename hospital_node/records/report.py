@@ -31,6 +31,7 @@ class Reason(StrEnum):
     TOO_EARLY = "date.before_1900"
     BEFORE_BIRTH = "age.negative"
     BAD_NUMBER = "value.unreadable"
+    BAD_RESIDENT = "resident.unreadable"
     WITHDRAWN = "status.withdrawn"
     PLANNED = "status.planned"
     REPEATED = "record.repeated"

@@ -41,6 +41,7 @@ REASONS: dict[Reason, tuple[str, str]] = {
     Reason.TOO_EARLY: ("date before 1900", "日期早于1900年"),
     Reason.BEFORE_BIRTH: ("negative age", "年龄为负"),
     Reason.BAD_NUMBER: ("value not a number in range", "数值无法识别或超出范围"),
+    Reason.BAD_RESIDENT: ("no resident number; its patient is loaded without", "居民身份证号无效；患者已载入，但无标签"),
     Reason.WITHDRAWN: ("entered in error, refuted or cancelled", "录入错误、已排除或已取消"),
     Reason.PLANNED: ("planned, has not taken place", "仅预约，尚未发生"),
     Reason.REPEATED: ("repeated, a later record of the same id counts", "重复，以后出现的同一标识为准"),

@@ -36,7 +36,9 @@ _EVENT = [
     ("district", _TEXT),
 ]
 LAYOUTS: dict[Kind, pa.Schema] = {
-    Kind.PERSON: pa.schema([("place", _WHOLE), ("source_id", _TEXT), ("day", _TEXT), ("sex", _TEXT), ("district", _TEXT)]),
+    Kind.PERSON: pa.schema(
+        [("place", _WHOLE), ("source_id", _TEXT), ("day", _TEXT), ("sex", _TEXT), ("district", _TEXT), ("tag", _TEXT)]
+    ),
     Kind.VISIT: pa.schema([*_EVENT, ("visit_class", _TEXT), ("until", _TEXT)]),
     Kind.CONDITION: pa.schema([*_EVENT, ("system", _TEXT), ("code", _TEXT)]),
     Kind.MEASUREMENT: pa.schema([*_EVENT, ("system", _TEXT), ("code", _TEXT), ("value", _NUMBER), ("unit", _TEXT)]),
@@ -73,7 +75,7 @@ _JUDGED = (
 )
 STAGING: dict[Kind, str] = {
     Kind.PERSON: f"""
-        SELECT place, source_id, date, sex, district,
+        SELECT place, source_id, date, sex, district, tag,
                CASE {_NO_ID} WHEN day IS NULL THEN NULL {_OUT_OF_TIME} END AS reason
         FROM (SELECT *, {_AS_BIRTH.format("day")} AS date FROM batch)""",
     Kind.VISIT: f"""
