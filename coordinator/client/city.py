@@ -31,6 +31,7 @@ from coordinator.client.question import read_question
 from coordinator.client.settings import Settings
 from coordinator.client.shelf import Shelf
 from coordinator.client.table import AnswerTable
+from coordinator.client.texts import ENGLISH
 from protocols.asked import variance_text
 from protocols.clock import stamp
 from protocols.contract import PURPOSES
@@ -68,7 +69,7 @@ class Plan:
     forecast: Forecast
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Answer:
     """A verified answer."""
 
@@ -94,6 +95,15 @@ class Answer:
 
     def table(self) -> pa.Table:
         return arrow_table(self.cells)
+
+    def to_pandas(self) -> Any:
+        """A DataFrame, a row a cell. Needs pandas (the extra of that name)."""
+        return self.table().to_pandas()
+
+    def __repr__(self) -> str:
+        from coordinator.client import render  # reads this module
+
+        return render.as_text(render.answer(self.verified, ENGLISH))
 
 
 class City:

@@ -6,10 +6,11 @@ every cell. Only what is shown is rounded.
 
 import math
 from collections.abc import Iterable, Sequence
+from io import StringIO
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -65,6 +66,14 @@ def fitted(given: Fitted, say: Say) -> RenderableType:
     lines.append(say("answer.spending", who=say.code("who", first.who), epsilon=first.epsilon, delta=first.delta))
     warning = [Text(say("fit.drowned"), style="bold red")] if result.is_drowned else []
     return Group(Text(say("answer.id", id=given.id), style="bold"), table, *warning, *(Text(line) for line in lines))
+
+
+def as_text(what: RenderableType, width: int = 120) -> str:
+    """Without colours, for where no terminal is."""
+    console = Console(width=width, file=StringIO(), highlight=False)
+    console.print(what)
+    written: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return written.rstrip()
 
 
 def _fit_title(given: Fitted, say: Say) -> str:

@@ -57,6 +57,8 @@ class Played(Question):
 
     def bundle(self) -> Answer:
         """Lives the whole life and composes the answer."""
+        if self.asked.query.programme is None:
+            self.city.approve(self.id.hex())
         self.all_ready(self.asked.query.audience)
         request = self.request()
         values = self.finish(request, self.open(request))
@@ -66,10 +68,10 @@ class Played(Question):
         return Answer(
             query=self._proven(self.entry),
             keys=tuple(self._of_kind(st.Root, st.KeyAdd)),
-            approvals=tuple(self._of_kind(st.Programme, st.Approval)),
+            approvals=tuple(self._approvals()),
             readys=tuple(self._proven(each) for each in self.readys.values()),
-            opening=next(self._of_kind(st.Opening)),
-            receipts=tuple(self._of_kind(st.Receipt)),
+            opening=next(self._of_question(st.Opening)),
+            receipts=tuple(self._of_question(st.Receipt)),
             release=self._proven(self.released),
             values=tuple(map(int, values)),
             total_variances=tuple(map(variance_text, totals)),
@@ -84,12 +86,27 @@ class Played(Question):
             coverage=Coverage(answered=tuple(sorted(self.readys)), refused=(), away=(), left_out=(), incomplete=()),
         )
 
+    def _approvals(self) -> Iterable[Proven]:
+        """The programme with its approval; of a question under none, its own approval."""
+        wanted = {self.asked.query.programme or self.id.hex()}
+        for each in self._of_kind(st.Programme, st.Approval):
+            signed = st.parse(each.entry.encode())
+            if getattr(signed.statement, "target", signed.hex_id) in wanted:
+                yield each
+
+    def _of_question(self, kind: type[st.Statement]) -> Iterable[Proven]:
+        return (each for each in self._of_kind(kind) if _query_of(each) == self.id.hex())
+
     def _of_kind(self, *kinds: type[st.Statement]) -> Iterable[Proven]:
         entries = self.city.log.entries(0, self.city.log.size)
         return (self._proven(each) for each in entries if isinstance(st.parse(each).statement, kinds))
 
     def _proven(self, entry: bytes) -> Proven:
         return Proven(entry=entry.decode(), proof=self.city.prove(entry).decode())
+
+
+def _query_of(proven: Proven) -> str:
+    return str(getattr(st.parse(proven.entry.encode()).statement, "query", ""))
 
 
 def played(city: City, opener: OpenerCore, entry: bytes) -> Answer:

@@ -1,0 +1,154 @@
+"""What `import kapok` gives to a person at a prompt or in a notebook: questions and models by name, progress, resuming by id.
+
+import kapok
+with kapok.connect("bureau") as city:
+    answer = city.query("SELECT week, COUNT(*) FROM visits WHERE ... GROUP BY week", sd=20)
+    model = city.fit("logistic", table="heart", catalogue="heart-2026", y=kapok.category("sick", "yes"),
+                     x=[kapok.number("age", 20, 80), kapok.category("sex", "male")])
+    print(model.summary())
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from audit_ledger.bundle import verify_answer
+from audit_ledger.party.home import Home
+from coordinator.client import training
+from coordinator.client.city import Answer, City, Request, Watcher, noise_of
+from coordinator.client.desk import Desk, Step
+from coordinator.client.errors import BadUsage, Unverified
+from coordinator.client.model import Model
+from coordinator.client.question import read_question
+from coordinator.client.session import Session, Waiting
+from coordinator.client.settings import Settings
+from coordinator.client.texts import Say, language
+from protocols.errors import MalformedBytes
+from protocols.fits import Category, Fit, Numeric, Variable, of_fields
+
+
+def number(column: str, low: float | str, high: float | str, unit: str = "") -> Numeric:
+    """A numeric column with its public bounds, to which every value is clamped. Raises ValueError."""
+    return Numeric(column=column, low=_plain(low), high=_plain(high), unit=unit)
+
+
+def category(column: str, value: str) -> Category:
+    """1 where the row's column has this value of its public list, else 0. Raises ValueError."""
+    return Category(column=column, category=value)
+
+
+class InteractiveCity(City):
+    """A city whose questions show how far they are, on stderr, where somebody is there to read it (or `progress=True`)."""
+
+    def query(
+        self,
+        sql: str,
+        *,
+        sd: float | None = None,
+        epsilon: float | None = None,
+        price: float | None = None,
+        programme: str | None = None,
+        purpose: str = "research",
+        hospitals: Sequence[str] = (),
+        progress: bool | None = None,
+    ) -> Answer:
+        """SQL (or the name of a .sql, .toml or .json file) to a verified answer, blocking."""
+        request = Request(read_question(sql), noise_of(sd, epsilon, price), programme, purpose, hospitals)
+        id_, envelope = self.sign(self.plan(request))
+        with _shown(id_, progress) as watch:
+            return self.send(id_, envelope, watch)
+
+    def fit(
+        self,
+        kind: str,
+        *,
+        table: str,
+        catalogue: str,
+        y: Variable | None = None,
+        x: Sequence[Variable] = (),
+        rounds: int | None = None,
+        sd: float | None = None,
+        price: float | None = None,
+        progress: bool | None = None,
+        **more: Any,
+    ) -> Model:
+        """A model over a registered table, blocking until the auditor has approved it and its rounds are over.
+
+        `more` are the further fields of its kind (`period`, `rows_per_patient`, `edges`, `groups` …: the reference of fits).
+        Interrupted, it goes on in the city: `resume(id)` has it later. Raises BadUsage, NotGiven, Unverified, Unreachable.
+        """
+        spec = _spec(kind, {"table": table, "catalogue": catalogue, **_outcome(y), **_features(x), **more})
+        id_, envelope = self.sign_statement(training.fit_statement(self, spec, rounds, sd, "" if price is None else _plain(price)))
+        return self._modelled(id_, self.steps(id_, envelope), progress)
+
+    def fetch(self, start: str, progress: bool | None = None) -> Answer | Model:
+        """The answer or model of a question asked before, by its id or the beginning of it: stored, or waited for."""
+        id_ = self.shelf.full_id(start)
+        asked = self.shelf.question(id_)
+        is_fit = asked is not None and training.is_fit_question(asked)
+        if id_ in self.shelf.answers():
+            return Model(training.fitted(self.shelf.answer(id_), id_, self)) if is_fit else self.answer(id_)
+        if is_fit:
+            return self._modelled(id_, self.steps(id_), progress)
+        with _shown(id_, progress) as watch:
+            return self.resume(id_, watch)
+
+    def _modelled(self, id_: str, steps: Iterator[Step], progress: bool | None) -> Model:
+        with _shown(id_, progress) as watch:
+            raw = self.released(steps, id_, watch)
+        try:
+            fitted = training.fitted(raw, id_, self)
+        except Unverified:
+            self.shelf.keep_evidence(id_, raw)
+            raise
+        self.shelf.keep_answer(id_, raw)
+        return Model(fitted)
+
+
+def connect(home: str | Path, clock: Callable[[], float] = time.time) -> InteractiveCity:
+    """The city that `kapok init --home` has enrolled this folder in. Raises HomeError if it has not."""
+    place = Home(Path(home))
+    settings, trust = Settings.read(place), place.trust()
+    return InteractiveCity(place, settings, Desk.connect(place, settings), trust, verify_answer, clock)
+
+
+def _spec(kind: str, fields: dict[str, Any]) -> Fit:
+    try:
+        return of_fields({"fit": kind, **fields})
+    except MalformedBytes as error:
+        raise BadUsage("error.fit", why=str(error)) from None
+
+
+def _outcome(y: Variable | None) -> dict[str, Any]:
+    return {} if y is None else {"outcome": _term(y)}
+
+
+def _features(x: Sequence[Variable]) -> dict[str, Any]:
+    return {"features": [_term(each) for each in x]} if x else {}
+
+
+def _term(given: object) -> dict[str, Any]:
+    if not isinstance(given, Numeric | Category):
+        raise BadUsage("error.fit", why=f"{given!r}: kapok.number(column, low, high) or kapok.category(column, value)")
+    return given.model_dump(mode="json")
+
+
+def _plain(given: float | str) -> str:
+    """The decimal that a person typed, in its one spelling."""
+    text = format(Decimal(str(given)).normalize(), "f")
+    return "0" if text == "-0" else text
+
+
+@contextmanager
+def _shown(id_: str, progress: bool | None) -> Iterator[Watcher]:
+    is_quiet = not (sys.stderr.isatty() if progress is None else progress)
+    session = Session(Say(language(None, os.environ)), connect)
+    if not is_quiet:
+        session.note("progress.asked", id=id_)
+    with Waiting(session, is_quiet) as waiting:
+        yield waiting.watch
