@@ -1,12 +1,17 @@
 """A node goes on with the next period's log by itself: by the rules alone, with its account, and after a crash at any step."""
 
-from collections.abc import Iterator
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from audit_ledger.before import begun, finish
+from audit_ledger.before import PastLog, begun, finish, make_ready
 from audit_ledger.errors import NotSuccessor, StaleCheckpoint
 from audit_ledger.party.home import Home
 from hospital_node.account import Standing
@@ -128,3 +133,54 @@ def test_only_the_end_of_a_closed_log_may_be_old(node: Node) -> None:
     with pytest.raises(StaleCheckpoint):
         node.answering.follow(start, entries, note)
     node.stop()
+
+
+def _killed_at(step: int, act: Callable[[], object]) -> bool:
+    """Runs `act` in a process that is killed (SIGKILL) before its change number `step` of a folder; whether it was killed."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    changes = iter(range(1000))
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        is_write = event == "open" and isinstance(arguments[2], int) and bool(arguments[2] & (os.O_WRONLY | os.O_RDWR))
+        if (event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir") or is_write) and next(changes) == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+    act()
+    os._exit(0)
+
+
+def test_a_node_that_is_killed_anywhere_in_its_move_has_moved_or_moves_again(node: Node, tmp_path: Path) -> None:
+    promise(node, 1)
+    close(node)
+    year = Year(node.city, tmp_path / "next")
+    following = node.answering.follower.successor(year.entry0, node.city.now)
+    old = node.answering.journal.entries(), year.end
+    node.stop()
+
+    def move(home: Home) -> None:
+        make_ready(home, following.trust, old)
+        finish(home)
+        journal_of(home.path).close()
+
+    step, is_over = 0, False
+    while not is_over:
+        home = Home(tmp_path / f"killed-{step}")
+        shutil.copytree(node.home, home.path)
+        is_over = not _killed_at(step, partial(move, home))
+        is_made_ready = finish(home) or home.has("before/trust.policy")  # what the next start does first
+        if not is_made_ready:
+            assert (home.trust(), Config.read(home.path).origin) == (node.city.trust, ORIGIN), f"step {step}"
+            move(home)  # its link tells it again
+        journal, past = journal_of(home.path), PastLog.read(home)
+        assert past is not None, f"step {step}"
+        assert (past.note, past.view.size) == (year.end, len(old[0]))
+        assert begun(home).trust == following.trust
+        assert Config.read(home.path).origin == NEXT
+        assert (journal.entries(), journal.outbox(), journal.last_sequence()) == ([], {}, 1), f"step {step}"
+        assert not home.has("next/trust.policy"), "nothing is left to be finished"
+        journal.close()
+        step += 1
+    assert step > 20
