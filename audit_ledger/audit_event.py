@@ -23,7 +23,7 @@ _DICOM = "http://dicom.nema.org/resources/ontology/DCM"
 _REASON = {
     "surveillance": ("PUBHLTH", "public health"),
     "research": ("HRESCH", "healthcare research"),
-    "outbreak": ("ETREAT", "emergency"),
+    "outbreak": ("ETREAT", "Emergency Treatment"),
 }
 
 
@@ -144,7 +144,7 @@ def _ledger(view: LedgerView, index: int, more: dict[str, str]) -> dict[str, Any
     told = {"index": str(index), "checkpoint": f"{view.size} {view.range.root().hex()}", **more}
     return {
         "what": {"identifier": {"system": "urn:ietf:rfc:3986", "value": f"https://{view.authority.origin}"}},
-        "type": _coding(_ENTITY, "2", "System Object"),
+        "type": _coding(_ENTITY, "4", "Other"),  # BALP tells a query's entities by their types: of 2 there is the query alone
         "role": _coding(_ROLE, "13", "Security Resource"),
         "detail": [{"type": name, "valueString": value} for name, value in told.items()],
     }

@@ -68,11 +68,6 @@ class Tile:
         return Tile(self.level, self.index)
 
 
-def partial_width(level: int, size: int) -> int:
-    """Hashes on the ragged right edge of `level` at `size`; 0 means there is no partial tile."""
-    return (size >> HEIGHT * level) % WIDTH
-
-
 def tiles_between(old: int, new: int) -> Iterator[Tile]:
     """Every file that the log of size `new` needs and the log of size `old` did not have."""
     for level in (None, *range(64 // HEIGHT)):
