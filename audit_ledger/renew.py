@@ -12,6 +12,7 @@ from audit_ledger.desk import BadRequest, open_desk
 from audit_ledger.init import witness_key
 from audit_ledger.party.enrol import Invitation, enrol
 from audit_ledger.party.home import Home
+from audit_ledger.protecting import encrypt_keys
 from audit_ledger.screen import USAGE, HomeOption, command, fail, out, say
 from audit_ledger.serve import open_witness
 from audit_ledger.succession import hand_over_auditors, successor, take_over
@@ -28,6 +29,21 @@ class Key(StrEnum):
     APPROVAL = "approval"
     SERVICE = "service"
     WITNESS = "witness"
+
+
+@command(app, "protect", "kapok-audit protect --passphrase-file /etc/kapok-passphrase --home A")
+def protect(
+    home: HomeOption,
+    passphrase_file: Annotated[
+        Path, typer.Option("--passphrase-file", help=say("Lies outside --home, mode 600.", "须在目录之外，权限 600"))
+    ],
+) -> None:
+    """Encrypt the keys of a home that has plain ones. / 加密已有目录中的明文密钥。
+
+    After a crash run it again: it goes on with the rest. / 中断后再次执行即可继续。
+    """
+    made = encrypt_keys(Home(home), passphrase_file)
+    out.print(say(f"{len(made)} keys encrypted", f"已加密 {len(made)} 把密钥"), markup=False)
 
 
 @command(app, "rotate", "kapok-audit rotate approval --home A")

@@ -24,6 +24,7 @@ from audit_ledger.errors import LedgerError
 from audit_ledger.party.enrol import Invitation, token_hash
 from audit_ledger.party.help import in_one_language
 from audit_ledger.party.home import Home, HomeError
+from audit_ledger.protecting import encrypt_keys
 from audit_ledger.tiles import folder_fetch
 from audit_ledger.vectors import masked_name
 from audit_ledger.vectors import place as place_of
@@ -170,6 +171,17 @@ def witnesses(
     for row in rows:
         print(f"{row['name']}  {row['url']}\n  {row['vkey']}")
     print(SAY("quorum", "门限") + f": {groups.get(policy.quorum, policy.quorum)}")
+
+
+@app.command(epilog="Example: kapok-coordinator protect --passphrase-file /etc/kapok-passphrase --home C")
+@explained
+def protect(
+    home: HomeOption,
+    passphrase_file: Annotated[Path, typer.Option(help="Lies outside --home, mode 600 / 口令文件，须在目录之外，权限 600")],
+) -> None:
+    """Encrypts the keys of a home that has plain ones; after a crash run it again. / 加密已有目录中的明文密钥。"""
+    made = encrypt_keys(Home(home), passphrase_file)
+    _done(SAY(f"{len(made)} keys encrypted", f"已加密 {len(made)} 把密钥"))
 
 
 @app.command(epilog="Example: kapok-coordinator rotate --home C")

@@ -1,4 +1,4 @@
-"""`kapok-node init`, `enroll`, `rotate`: a folder with keys and commented files, a certificate, the fingerprint to read out."""
+"""`kapok-node init`, `enroll`, `rotate`, `protect`: a folder with keys and commented files, a certificate, the fingerprint."""
 
 import time
 from pathlib import Path
@@ -10,6 +10,7 @@ from audit_ledger.desk import open_desk
 from audit_ledger.party.enrol import Invitation, enrol, key_request
 from audit_ledger.party.home import Home
 from audit_ledger.policy import TrustFile
+from audit_ledger.protecting import encrypt_keys
 from audit_ledger.succession import hand_over_identity
 from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, failures, say, show
 from hospital_node.config import CONFIG_FILE, Config
@@ -105,6 +106,19 @@ def enroll(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOptio
             f"{config.uri} 已登记。请向审计方口头核对指纹：\n{made}",
         )
         show({"uri": config.uri, "fingerprint": made}, as_json, text)
+
+
+def protect(
+    lang: LangOption,
+    passphrase_file: Annotated[Path, typer.Option(help="Lies outside --home, mode 600. 口令文件，须在节点目录之外，权限 600。")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Encrypt the keys of a folder that has plain ones; after a crash run it again. 加密已有目录中的明文密钥。"""
+    with failures(as_json):
+        made = encrypt_keys(Home(home.expanduser()), passphrase_file)
+        text = say(lang, f"{len(made)} keys encrypted", f"已加密 {len(made)} 把密钥")
+        show({"encrypted": [str(each) for each in made]}, as_json, text)
 
 
 def rotate(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from audit_ledger.party.passphrase import HomeError, locked, passphrase_of, protect, require_private, unlocked
+from audit_ledger.party.passphrase import HomeError, PrivateKey, locked, passphrase_of, protect, require_private, unlocked
 from audit_ledger.policy import TrustFile
 from protocols.canonical import b64, unb64
 from protocols.errors import MalformedBytes
@@ -61,12 +61,18 @@ class Home:
     def write_secret(self, name: str, raw: bytes) -> None:
         """32 bytes of a key: as PKCS#8 if the home has a passphrase."""
         passphrase = passphrase_of(self.path)
-        kind = X25519PrivateKey if name.startswith("sealing/") else Ed25519PrivateKey
-        self._create(name, locked(kind.from_private_bytes(raw), passphrase) if passphrase else b64(raw).encode() + b"\n")
+        key = _kind(name).from_private_bytes(raw)
+        self._create(name, locked(key, passphrase) if passphrase else b64(raw).encode() + b"\n")
+
+    def private_key(self, name: str) -> PrivateKey:
+        """The key in any file of this home, plain or encrypted."""
+        if name.endswith(".pem"):
+            return unlocked(self.path / name, self._private(name), passphrase_of(self.path))
+        return _kind(name).from_private_bytes(self.secret(name, 32))
 
     def transport_key(self, name: str = "tls/key.pem") -> bytes:
         """PKCS#8 in PEM, not encrypted: for the library that speaks TLS, and never for a file."""
-        return locked(unlocked(self.path / name, self._private(name), passphrase_of(self.path)), None)
+        return locked(self.private_key(name), None)
 
     def write_transport_key(self, key: ec.EllipticCurvePrivateKey, name: str = "tls/key.pem") -> None:
         """Replaces an older one."""
@@ -124,3 +130,7 @@ class Home:
             os.fsync(file.fileno())
         partial.replace(path)
         return path
+
+
+def _kind(name: str) -> type[Ed25519PrivateKey | X25519PrivateKey]:
+    return X25519PrivateKey if "sealing" in Path(name).parts else Ed25519PrivateKey

@@ -5,6 +5,7 @@ copies the home, or its backup, has then no key) and be for its owner alone. The
 times, which is nothing against a guessed word: so a passphrase has at least 20 characters, best random ones.
 """
 
+import os
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -37,7 +38,12 @@ def protect(home: Path, file: Path) -> None:
     file = file.expanduser().resolve()
     _read(home, file)
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (home / POINTER).write_text(f"{file}\n", "utf-8")
+    partial = home / f"{POINTER}.part"
+    with partial.open("w", encoding="utf-8") as pointer:
+        pointer.write(f"{file}\n")
+        pointer.flush()
+        os.fsync(pointer.fileno())
+    partial.replace(home / POINTER)
 
 
 def passphrase_of(home: Path) -> bytes | None:

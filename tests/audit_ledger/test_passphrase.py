@@ -1,12 +1,14 @@
 """Private keys at rest: what lies in a home is of no use without a file that lies elsewhere."""
 
+import shutil
 import stat
 from pathlib import Path
 
 import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from typer.testing import CliRunner
 
 from audit_ledger.init import create_auditor
 from audit_ledger.main import run
@@ -15,11 +17,14 @@ from audit_ledger.party.channel import server_credentials
 from audit_ledger.party.enrol import Invitation
 from audit_ledger.party.home import Home, HomeError
 from audit_ledger.party.passphrase import POINTER
+from audit_ledger.protecting import encrypt_keys
+from coordinator.main import app as coordinator
 from coordinator.transport_ca import CertificateAuthority
 from protocols.clock import unix
 from protocols.identity import SigningKey
 from tests.hospital_node.test_commands import kapok_node
 from tests.support.city import COORDINATOR, ORIGIN
+from tests.support.killing import killed_at
 
 WORDS = "correct horse battery staple"
 
@@ -155,3 +160,88 @@ def test_the_auditor_s_and_the_witness_s_own_commands_take_one_too(tmp_path: Pat
     assert (tmp_path / "A" / "keys" / "root.key").read_bytes().startswith(b"-----BEGIN ENCRYPTED")
     assert run(["init", "--home", str(tmp_path / "B"), "--name", "gz", "--passphrase-file", str(tmp_path / "nothing")]) == 2
     assert not (tmp_path / "B" / "keys").exists()
+
+
+# -- a home that was made without one ----------------------------------------------------------------------------------
+
+
+def _plain_home(path: Path) -> Home:
+    home = Home(path)
+    create_auditor(home, "gz", 3, 2)
+    SealingKeys(home).current("2026-11", unix("2026-11-20T00:00:00Z"))
+    authority = CertificateAuthority.create(ORIGIN)
+    authority.save(home)
+    home.write_transport_key(authority.issue_own(COORDINATOR)[0])
+    before = Home(path / "before")
+    before.write_secret("keys/log.key", SigningKey.generate().seed())
+    before.write("trust.policy", b"of the log before")
+    return home
+
+
+def _private(home: Home) -> dict[Path, bytes]:
+    """Every key of this home and of the one before it, as any reader gets it."""
+    found = {}
+    for place in (home, Home(home.path / "before")):
+        for path in sorted([*place.path.glob("*/*.key"), *place.path.glob("*/key.pem")]):
+            key = place.private_key(str(path.relative_to(place.path)))
+            found[path] = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return found
+
+
+def _plain(home: Home) -> list[Path]:
+    return [path for path in _private(home) if not path.read_bytes().startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")]
+
+
+@pytest.mark.parametrize("program", ["audit", "coordinator", "node"])
+def test_a_command_encrypts_every_key_of_a_home_and_a_second_run_has_nothing_to_do(
+    tmp_path: Path, file: Path, program: str
+) -> None:
+    home = _plain_home(tmp_path / "home")
+    keys, arguments = _private(home), ["protect", "--home", str(home.path), "--passphrase-file", str(file)]
+
+    def protect() -> int:
+        if program == "audit":
+            return run(arguments)
+        if program == "coordinator":
+            return CliRunner().invoke(coordinator, arguments).exit_code
+        return kapok_node(*arguments).exit_code
+
+    assert len(_plain(home)) == len(keys) == 8
+    assert protect() == 0
+    assert _plain(home) == []
+    assert _private(home) == keys
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in keys)
+    written = {path: path.read_bytes() for path in keys}
+    assert protect() == 0
+    assert {path: path.read_bytes() for path in keys} == written
+    other = _file(tmp_path / "other", "another passphrase of enough characters")
+    arguments[-1] = str(other)
+    assert protect() in (2, 3), "its keys are under the first one"
+    assert _private(home) == keys
+
+
+def test_a_home_is_readable_and_goes_on_wherever_its_protection_was_killed(tmp_path: Path, file: Path) -> None:
+    made = _plain_home(tmp_path / "home")
+    step, is_over = 0, False
+    while not is_over:
+        home = Home(tmp_path / f"killed-{step}")
+        shutil.copytree(made.path, home.path)
+        keys = _private(home)
+        is_over = not killed_at(step, lambda home=home: encrypt_keys(home, file))  # type: ignore[misc]
+        assert _private(home) == keys, f"step {step}"
+        encrypt_keys(home, file)
+        assert (_private(home), _plain(home)) == (keys, []), f"step {step}"
+        assert list(home.path.rglob("*.part")) == []
+        step += 1
+    assert step > 2 * len(keys)
+
+
+def test_nothing_is_changed_where_the_passphrase_will_not_do(tmp_path: Path, file: Path) -> None:
+    home = _plain_home(tmp_path / "home")
+    for wrong in (_file(tmp_path / "short", "secret"), _file(home.path / "inside", WORDS), tmp_path / "none"):
+        with pytest.raises(HomeError):
+            encrypt_keys(home, wrong)
+        assert not home.has(POINTER)
+    with pytest.raises(HomeError, match="run `init` first"):
+        encrypt_keys(Home(tmp_path / "nowhere"), file)
+    assert len(_plain(home)) == 8

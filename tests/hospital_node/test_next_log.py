@@ -1,10 +1,7 @@
 """A node goes on with the next period's log by itself: by the rules alone, with its account, and after a crash at any step."""
 
-import os
 import shutil
-import signal
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +22,7 @@ from protocols.contract import CONTRACT
 from tests.audit_ledger.test_periods import NEXT, Year, close_of
 from tests.hospital_node.support.nodes import Node, Nodes
 from tests.support.city import ORIGIN
+from tests.support.killing import killed_at
 
 DAY_S = 86_400
 
@@ -135,23 +133,6 @@ def test_only_the_end_of_a_closed_log_may_be_old(node: Node) -> None:
     node.stop()
 
 
-def _killed_at(step: int, act: Callable[[], object]) -> bool:
-    """Runs `act` in a process that is killed (SIGKILL) before its change number `step` of a folder; whether it was killed."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    changes = iter(range(1000))
-
-    def watch(event: str, arguments: tuple[object, ...]) -> None:
-        is_write = event == "open" and isinstance(arguments[2], int) and bool(arguments[2] & (os.O_WRONLY | os.O_RDWR))
-        if (event in ("os.rename", "os.mkdir", "os.remove", "os.rmdir") or is_write) and next(changes) == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(watch)
-    act()
-    os._exit(0)
-
-
 def test_a_node_that_is_killed_anywhere_in_its_move_has_moved_or_moves_again(node: Node, tmp_path: Path) -> None:
     promise(node, 1)
     close(node)
@@ -169,7 +150,7 @@ def test_a_node_that_is_killed_anywhere_in_its_move_has_moved_or_moves_again(nod
     while not is_over:
         home = Home(tmp_path / f"killed-{step}")
         shutil.copytree(node.home, home.path)
-        is_over = not _killed_at(step, partial(move, home))
+        is_over = not killed_at(step, partial(move, home))
         is_made_ready = finish(home) or home.has("before/trust.policy")  # what the next start does first
         if not is_made_ready:
             assert (home.trust(), Config.read(home.path).origin) == (node.city.trust, ORIGIN), f"step {step}"
