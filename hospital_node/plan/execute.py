@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import atexit
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -44,16 +44,22 @@ Column = NDArray[np.integer]
 
 def execute(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes) -> Int64s:
     """The exact vector of a query, its patients bounded. Reads the footprint's rows once, with one statement."""
-    key, layout = BoundingKey(bounding_key), Layout.of(spec)
-    plan = compile_plan(spec)
-    rows = _packed(spec, layout.grid, connection.execute(plan.sql, plan.parameters).fetchnumpy())
+    layout = Layout.of(spec)
     shared = _shared_cells(spec, layout.grid)
     vector = np.zeros(layout.dimension, dtype=np.int64)
-    for keys, micro in rows.pieces():
-        tally = _bounded(_grouped(rows.packing, keys, micro), layout, key)
+    for tally in bounded_tallies(spec, connection, bounding_key):
         for segment in layout.segments:
             add_amounts(segment, tally, layout.grid, shared, vector[segment.offset : segment.offset + segment.length])
     return vector
+
+
+def bounded_tallies(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes) -> Iterator[Tally]:
+    """What each (patient, block, cell) that counts holds, whole patients at a time."""
+    key, layout = BoundingKey(bounding_key), Layout.of(spec)
+    plan = compile_plan(spec)
+    rows = _packed(spec, layout.grid, connection.execute(plan.sql, plan.parameters).fetchnumpy())
+    for keys, micro in rows.pieces():
+        yield _bounded(_grouped(rows.packing, keys, micro), layout, key)
 
 
 def probe(spec: QuerySpec) -> Int64s:
