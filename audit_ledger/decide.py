@@ -235,7 +235,12 @@ def _show_key(request: KeyRequest) -> None:
 
 def _show_item(each: Waiting, to_stderr: bool = False) -> None:
     screen = err if to_stderr else out
-    kinds = {"query": say("query", "问题"), "programme": say("programme", "方案"), "review": say("review", "复核")}
+    kinds = {
+        "query": say("query", "问题"),
+        "programme": say("programme", "方案"),
+        "review": say("review", "复核"),
+        "registration": say("table", "数据表"),
+    }
     purpose = say(*PURPOSES.get(each.purpose, (each.purpose, each.purpose)))
     screen.print(f"{kinds[each.kind]}  {each.id}", style="bold", markup=False)
     screen.print(f"  {purpose}  {each.by}  {each.at}", markup=False)

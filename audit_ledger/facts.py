@@ -12,6 +12,7 @@ from audit_ledger.history import Digests, Roots
 from audit_ledger.tree import CompactRange
 from protocols.clock import unix
 from protocols.contract import CONTRACT
+from protocols.query.footprint import PATIENTS_BLOCK
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding
 from protocols.secagg.member import LoggedReady
@@ -26,6 +27,7 @@ from protocols.statements import (
     Query,
     Receipt,
     Refused,
+    Registration,
     Release,
     Review,
     Seen,
@@ -78,6 +80,7 @@ class LedgerFacts:
     approvals: dict[str, tuple[int, Approval]] = field(default_factory=dict)
     policies: dict[str, Policy] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
+    registrations: dict[str, tuple[int, Registration]] = field(default_factory=dict)
     accounts: dict[str, Account] = field(default_factory=dict)
     rule: ApprovalRule | None = None
     rules: list[int] = field(default_factory=list)
@@ -135,6 +138,17 @@ class LedgerFacts:
                 yield "the programme has ended"
             elif query.spec.get("table") not in programme.tables or approval[0] > facts.index:
                 yield "the programme covers other tables, or was approved after the query"
+
+    def refusals_of_block(self, uri: str, block: str, now: int) -> list[Refusal]:
+        """Why this hospital may not charge a static block of a registered table; empty if it may, and for every other block."""
+        if block == PATIENTS_BLOCK or not block.startswith("static:"):
+            return []
+        ids = [id_ for id_, (_, each) in self.registrations.items() if each.by == uri and each.block == block]
+        approved = [self.approvals[id_][1] for id_ in ids if id_ in self.approvals]
+        if any(unix(each.until) > now for each in approved):
+            return []
+        why = "none" if not ids else "the approval has ended" if approved else "not approved yet"
+        return [Refusal(Reason.NOT_APPROVED, "a registration of the table that the auditor approved", why, block)]
 
     def refusals_of_emergency(self, id_: str, asker: str, now: int) -> Iterator[Refusal]:
         """Why the glass may not be broken for this query: another asker, the day's number, a review that is overdue."""

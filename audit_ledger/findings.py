@@ -28,6 +28,7 @@ class Rule(StrEnum):
     VALIDITY = "query.validity"
     APPROVAL_MISSING = "query.not_approved"
     APPROVERS = "approval.approvers"
+    REGISTRATION = "registration.block"
     BREAK_GLASS = "query.break_glass"
     OUTBREAK = "opening.outbreak"
     SEQUENCE = "ready.sequence"

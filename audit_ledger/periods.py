@@ -106,7 +106,10 @@ def carried(old: "LedgerView", entry0: bytes) -> "LedgerView":
     carry_keys(old.authority, new.authority)
     new.policies, new.datasets = dict(old.policies), dict(old.datasets)
     new.programmes = {id_: (CARRIED, programme) for id_, (_, programme) in old.programmes.items()}
-    new.approvals = {id_: (CARRIED, approval) for id_, (_, approval) in old.approvals.items() if id_ in old.programmes}
+    new.approvals = {
+        id_: (CARRIED, approval) for id_, (_, approval) in old.approvals.items() if id_ in {*old.programmes, *old.registrations}
+    }
+    new.registrations = {id_: (CARRIED, registration) for id_, (_, registration) in old.registrations.items()}
     new.accounts = {
         uri: Account(account.sequence, dict(account.totals), dict(account.totals_two)) for uri, account in old.accounts.items()
     }

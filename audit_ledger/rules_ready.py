@@ -14,9 +14,10 @@ from protocols.clock import unix
 from protocols.errors import BadSignature
 from protocols.secagg.agreement import require_certified
 from protocols.secagg.sealing import require_sealing_key
-from protocols.statements import Agreement, Ready, Sealing
+from protocols.statements import Agreement, Ready, Registration, Sealing
 
 CERTIFICATES_KEPT = 4096
+RENEWED_AFTER_S = 365 * 86_400
 _ZERO = Decimal(0)
 # Functions of their arguments alone; what does not verify raises and is not kept.
 
@@ -53,6 +54,7 @@ def ready_findings(ledger: LedgerFacts, index: int, ready: Ready) -> Iterator[Fi
     if facts.query.purpose != "outbreak" and ledger.refusals_of_approval(facts, unix(ready.at)):
         yield Finding(index, Rule.APPROVAL_MISSING, "the query's purpose needs an approval in force")
     yield from _account(ledger, index, ready)
+    yield from _blocks(ledger, index, ready)
     prices = {each.statement.charge.price for each in facts.readys.values()}
     if prices and ready.charge.price not in prices:
         yield Finding(index, Rule.PRICE_DIFFERS, "all hospitals charge one query the same price")
@@ -81,6 +83,24 @@ def _account(ledger: LedgerFacts, index: int, ready: Ready) -> Iterator[Finding]
             yield Finding(index, Rule.TOTALS, f"{block}: doubled total is not the last one plus the doubled price")
         if exact > limit:
             yield Finding(index, Rule.OVERSPENT, f"{block}: {total} of {limit}")
+
+
+def _blocks(ledger: LedgerFacts, index: int, ready: Ready) -> Iterator[Finding]:
+    for block in ready.charge.blocks:
+        for refusal in ledger.refusals_of_block(ready.by, block, unix(ready.at)):
+            yield Finding(index, Rule.REGISTRATION, f"{block}: {refusal.got}")
+
+
+def registration_findings(ledger: LedgerFacts, index: int, new: Registration) -> Iterator[Finding]:
+    """A catalogue id is one table's, and a table has another one at the earliest a year after the last: renaming resets nothing."""
+    for _, old in ledger.registrations.values():
+        if old.by != new.by:
+            continue
+        if (old.table == new.table) != (old.catalogue == new.catalogue) and (
+            old.table != new.table or unix(new.at) < unix(old.at) + RENEWED_AFTER_S
+        ):
+            yield Finding(index, Rule.REGISTRATION, f"{new.table}, {new.catalogue}: already {old.table}, {old.catalogue}")
+            return
 
 
 def _limit(ledger: LedgerFacts, ready: Ready) -> Decimal:

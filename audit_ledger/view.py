@@ -17,7 +17,7 @@ from audit_ledger.facts import Account, LedgerFacts, QuestionFacts
 from audit_ledger.findings import Finding, Rule
 from audit_ledger.periods import close_findings
 from audit_ledger.rules_opening import bound, opening_findings, receipt_findings, release_findings
-from audit_ledger.rules_ready import certified, ready_findings
+from audit_ledger.rules_ready import certified, ready_findings, registration_findings
 from audit_ledger.rules_time import time_findings
 from audit_ledger.tree import leaf_hash
 from protocols.clock import unix
@@ -42,6 +42,7 @@ from protocols.statements import (
     Ready,
     Receipt,
     Refused,
+    Registration,
     Release,
     Review,
     Revocation,
@@ -58,6 +59,7 @@ ADVISORY = frozenset({Rule.PRICE_DIFFERS, Rule.BACKDATED, Rule.POSTDATED, Rule.R
 _AUTHORS: dict[type[Statement], tuple[Role, ...]] = {
     Policy: (Role.HOSPITAL,),
     Dataset: (Role.HOSPITAL,),
+    Registration: (Role.HOSPITAL,),
     Programme: (Role.BUREAU,),
     Query: (Role.BUREAU,),
     Approval: (Role.AUDITOR,),
@@ -124,6 +126,7 @@ class LedgerView(LedgerFacts):
             return self.authority.findings_for(index, signed)
         return list(self._authorship(index, signed)) or [
             *self._rules(index, signed),
+            *self._registration(index, signed.statement),
             *time_findings(self, index, signed.statement),
         ]
 
@@ -167,6 +170,10 @@ class LedgerView(LedgerFacts):
                 if query_id not in self.questions:
                     yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged query")
 
+    def _registration(self, index: int, statement: Statement) -> Iterator[Finding]:
+        if isinstance(statement, Registration):
+            yield from registration_findings(self, index, statement)
+
     def _target(self, index: int, signed: Signed) -> Iterator[Finding]:
         match signed.statement:
             case Revocation(target=target):
@@ -176,15 +183,15 @@ class LedgerView(LedgerFacts):
                 is_known = verdict == "not_in_order" or bytes.fromhex(target) in self.seen_ids
             case Approval(target=target):
                 # Nothing is left to approve of a question that has ended: so who forgot it comes to the same verdict.
-                is_known = target in self.programmes or self.is_open(target)
+                is_known = target in self.programmes or target in self.registrations or self.is_open(target)
                 if is_known:
                     yield from self._approvers(index, signed, target)
         if not is_known:
             yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged statement")
 
     def _approvers(self, index: int, signed: Signed, target: str) -> Iterator[Finding]:
-        programme = self.programmes.get(target)
-        wanted = self.approvers(programme[1].purpose if programme else self.questions[target].query.purpose)
+        programme, question = self.programmes.get(target), self.questions.get(target)
+        wanted = self.approvers(programme[1].purpose if programme else question.query.purpose if question else "research")
         if (signers := self.authority.approvers(signed)) < wanted:
             yield Finding(index, Rule.APPROVERS, f"expected {wanted}, got {signers}")
 
@@ -213,6 +220,8 @@ class LedgerView(LedgerFacts):
                 self.policies[policy.by] = policy
             case Dataset() as dataset:
                 self.datasets[dataset.by] = dataset
+            case Registration() as registration:
+                self.registrations[signed.hex_id] = (index, registration)
             case Close() as close:
                 self.close = close
             case Approval() | Revocation() | ApprovalRule() | Review() | Hold():

@@ -1,7 +1,7 @@
 """What waits for the auditor's decision, with all that it decides from: the query in words, its price, whom it asks, which rule.
 
-Programmes and research queries wait for an approval, emergencies that were opened for a review. Everything is read from the
-followed ledger and the signed query; the price is the auditor's own arithmetic (`cost`).
+Programmes, tables without dates and research queries wait for an approval, emergencies that were opened for a review. Everything
+is read from the followed ledger and the signed query; the price is the auditor's own arithmetic (`cost`).
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from protocols.fits.words import fit_in_words
 from protocols.identity import Identity, Role
 from protocols.query import QueryError, QuerySpec
 from protocols.query.words import Language, in_words
-from protocols.statements import Programme
+from protocols.statements import DeclaredColumn, Programme, Registration
 
 Say = Callable[[str, str], str]
 
@@ -28,7 +28,7 @@ Say = Callable[[str, str], str]
 class Waiting:
     """One item: what it is, and what a person needs to know before signing. `approvers` sign an approval of it."""
 
-    kind: str  # programme, query or review
+    kind: str  # programme, registration, query or review
     id: str
     by: str
     at: str
@@ -53,8 +53,13 @@ def waiting(view: LedgerView, now: int, language: Language = Language.EN) -> lis
         for id_, (index, programme) in view.programmes.items()
         if id_ not in view.approvals and id_ not in view.reviews and unix(programme.until) > now
     ]
+    tables = [
+        (index, _registration(view, id_, each))
+        for id_, (index, each) in view.registrations.items()
+        if id_ not in view.reviews and view.refusals_of_block(each.by, each.block or "", now)
+    ]
     queries = [(facts.index, of_query(view, facts, language)) for facts in view.questions.values() if _waits(view, facts, now)]
-    asked = [each for _, each in sorted([*programmes, *queries], key=lambda pair: pair[0])]
+    asked = [each for _, each in sorted([*programmes, *tables, *queries], key=lambda pair: pair[0])]
     return [*sorted(due, key=lambda each: each.due), *asked]
 
 
@@ -62,6 +67,8 @@ def find(view: LedgerView, id_: str, language: Language) -> Waiting | None:
     """The programme or query of this id, decided or not."""
     if id_ in view.programmes:
         return _programme(view, id_, view.programmes[id_][1])
+    if id_ in view.registrations:
+        return _registration(view, id_, view.registrations[id_][1])
     return of_query(view, view.questions[id_], language) if id_ in view.questions else None
 
 
@@ -75,6 +82,18 @@ def _programme(view: LedgerView, id_: str, programme: Programme) -> Waiting:
     details = {"tables": list(programme.tables), "max_price": programme.max_price, "until": programme.until}
     head = (id_, programme.by, programme.at, programme.purpose, programme.title)
     return Waiting("programme", *head, approvers=view.approvers(programme.purpose), details=details)
+
+
+def _registration(view: LedgerView, id_: str, table: Registration) -> Waiting:
+    details = {"table": table.table, "block": table.block or "", "columns": [_declared(each) for each in table.columns]}
+    head = (id_, table.by, table.at, "research", table.title)
+    return Waiting("registration", *head, approvers=view.approvers("research"), details=details)
+
+
+def _declared(column: DeclaredColumn) -> str:
+    if column.type == "category":
+        return f"{column.name}: {', '.join(column.categories)}"
+    return f"{column.name}: {column.low} – {column.high} {column.unit}".rstrip()
 
 
 def of_query(view: LedgerView, facts: QuestionFacts, language: Language) -> Waiting:
@@ -146,6 +165,11 @@ def lines(each: Waiting, say: Say) -> list[str]:
         told.append(
             say(f"at most {more['max_price']} a query, until {more['until']}", f"每次最多 {more['max_price']}，至 {more['until']}")
         )
+    if each.kind == "registration":
+        told += [
+            say(f"table {more['table']}; block {more['block']}", f"数据表 {more['table']}；区块 {more['block']}"),
+            *more["columns"],
+        ]
     if "price" in more:
         told += _cost(more, say)
     elif "audience" in more:
@@ -179,5 +203,10 @@ def _need(each: Waiting, say: Say) -> str:
         return say(
             f"needs: a standing approval, {signers}; it then covers every query under it",
             f"需要：方案的长期批准，{signers}；此后覆盖其下每个问题",
+        )
+    if each.kind == "registration":
+        return say(
+            f"needs: an approval, {signers}; the block's budget is new, and lasts until it ends",
+            f"需要：批准，{signers}；该区块使用新的预算，直至批准到期",
         )
     return say(f"needs: an approval of this very query, {signers}", f"需要：对该问题的单独批准，{signers}")

@@ -54,6 +54,10 @@ _RULES: dict[Rule, tuple[str, str]] = {
     Rule.PURPOSE: ("has no programme of its asker and purpose", "没有该提问方该目的的方案"),
     Rule.VALIDITY: ("is valid for longer than allowed", "有效期超过规定"),
     Rule.APPROVAL_MISSING: ("was answered without an approval in force", "没有有效批准"),
+    Rule.REGISTRATION: (
+        "names or charges a static block that is another table's, too new, or not approved by the auditor",
+        "涉及的静态区块属于其他数据表、更换过早，或未经审计方批准",
+    ),
     Rule.APPROVERS: ("is signed by fewer approvers than the auditor's rule demands", "批准人少于审计方规定的人数"),
     Rule.BREAK_GLASS: ("is asked for an emergency by a routine asker, or the reverse", "应急与日常的提问方混用"),
     Rule.OUTBREAK: (

@@ -4,8 +4,8 @@ One thread calls `follow`, `offer`, `accept`, `ended` and `due`; `contribute` ma
 randomness are passed in. The journal is the only state that outlives the process.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from audit_ledger.before import make_ready
 from audit_ledger.findings import Finding
@@ -20,6 +20,7 @@ from hospital_node.dataset import DatasetFile
 from hospital_node.journal import Journal, StoredContribution
 from hospital_node.offering import Offering, Reply
 from hospital_node.policy import Policy
+from hospital_node.tables.schema import TableSchema
 from hospital_node.trace import Trace
 from protocols.clock import month
 from protocols.contract import CONTRACT
@@ -56,6 +57,7 @@ class Surroundings:
     has_room: Callable[[], bool]
     trace: Trace
     dataset: DatasetFile | None = None
+    tables: Mapping[str, TableSchema] = field(default_factory=dict)
 
 
 class Answering:
@@ -152,10 +154,10 @@ class Answering:
 
     # -- what the ledger should hear from us
 
-    def adopt_policy(self, policy: Policy, dataset: DatasetFile | None) -> None:
+    def adopt_policy(self, policy: Policy, dataset: DatasetFile | None, tables: Mapping[str, TableSchema] | None = None) -> None:
         """IT has changed a file; what follows is judged by the new one."""
         self.offering.policy = self.contributing.policy = policy
-        self.given = replace(self.given, policy=policy, dataset=dataset)
+        self.given = replace(self.given, policy=policy, dataset=dataset, tables=tables or {})
 
     def due(self) -> list[bytes]:
         """Statements that the ledger should have and has not: incidents, policy, dataset. The same bytes each time."""
@@ -175,7 +177,8 @@ class Answering:
 
     def _changed(self) -> list[bytes]:
         given, view, uri, origin = self.given, self.follower.view, self.config.uri, self.config.origin
-        looked_at = (given.policy, given.dataset, view.policies.get(uri), view.datasets.get(uri))
+        registered = {each.table: each for _, each in view.registrations.values() if each.by == uri}
+        looked_at = (given.policy, given.dataset, given.tables, view.policies.get(uri), view.datasets.get(uri), registered)
         if looked_at == self._in_step:
             return []
         wanted: list[tuple[Statement, Statement | None]] = [
@@ -183,14 +186,17 @@ class Answering:
         ]
         if given.dataset is not None:
             wanted.append((given.dataset.statement(origin, uri, given.clock()), view.datasets.get(uri)))
+        for name, schema in given.tables.items():
+            wanted.append((schema.statement(origin, uri, given.clock(), name), registered.get(name)))
         due = [self._signed(new) for new, stated in wanted if not _says_the_same(new, stated)]
         self._in_step = None if due else looked_at  # looked at every second, and changed once a year
         return due
 
     def _signed(self, statement: Statement) -> bytes:
-        before = self._stated.get(statement.kind)
+        of = f"{statement.kind} {getattr(statement, 'table', '')}"
+        before = self._stated.get(of)
         if before is None or not _says_the_same(statement, before):
-            self._stated[statement.kind] = before = statement
+            self._stated[of] = before = statement
         return before.envelope().signed([self.given.identity]).encode()
 
 

@@ -35,6 +35,8 @@ from hospital_node.showing import opened
 from hospital_node.sources.errors import SlowSource
 from hospital_node.sources.mapping import SOURCE_FILE, read_source
 from hospital_node.sources.plans import DatabasePlans
+from hospital_node.tables.declared import declared
+from hospital_node.tables.registering import registered_tables
 
 PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 EXPIRY_DAYS = 14
@@ -237,6 +239,27 @@ def _tags(records: DuckDBPyConnection, key_print: str) -> tuple[int, int]:
     return of_key, tags
 
 
+def _tables(place: Path, config: Config) -> Finding:
+    stated, held = declared(place), registered_tables(place / "records")
+    if wrong := sorted(name for name in stated.keys() | held.keys() if stated.get(name) != held.get(name)):
+        names = ", ".join(wrong)
+        return (
+            False,
+            f"{names}: not as declared; run `kapok-node tables add` again",
+            f"{names} 与声明不符；请重新运行 kapok-node tables add",
+        )
+    if not held:
+        return True, "none registered", "未登记"
+    with opened(place) as journal:
+        view = followed(Home(place), journal).view
+    now = int(time.time())
+    waiting = [name for name, each in held.items() if view.refusals_of_block(config.uri, each.static_block or "", now)]
+    if waiting:
+        names = ", ".join(waiting)
+        return None, f"{names}: the auditor has not approved its block", f"{names}：审计方尚未批准其区块"
+    return True, f"registered: {', '.join(held)}", f"已登记：{'、'.join(held)}"
+
+
 def _slot(place: Path, config: Config) -> Finding:
     if (place / SOURCE_FILE).exists():
         return _FROM_DATABASE
@@ -262,5 +285,6 @@ CHECKS: dict[str, Look] = {
     "columns 数据列": _columns,
     "codes 编码": _unmapped,
     "residents 居民标签": _residents,
+    "tables 数据表": _tables,
     "slot 时隙": _slot,
 }

@@ -119,6 +119,7 @@ class Offering:
         found = [*passage.refusals, *found]
         if asked is not None and passage.facts is not None:
             found += policy_refusals(asked, self.policy)
+            found += [each for block in asked.blocks for each in self.gate.follower.view.refusals_of_block(self.me, block, now)]
             found += self._account(passage.facts, asked, cost, standing)
         certificate, wrong = self._sealing(sealing, month_of(passage))
         generation, missing = self._records()

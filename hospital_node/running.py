@@ -26,8 +26,10 @@ from hospital_node.link import Link
 from hospital_node.logs import log
 from hospital_node.policy import PEERS_FILE, POLICY_FILE, read_policy
 from hospital_node.records.codes import CodeMap
+from hospital_node.records.errors import InvalidSchema
 from hospital_node.sources.mapping import SOURCE_FILE, read_source
 from hospital_node.sources.plans import DatabasePlans
+from hospital_node.tables.declared import FOLDER, declared
 from hospital_node.trace import Trace
 
 _MEGABYTE = 1 << 20
@@ -59,6 +61,7 @@ def build(home: Path, trace: Path | None = None) -> Answering:
         has_room=has_room(home, config.min_free_mb),
         trace=Trace(trace),
         dataset=read_dataset(home),
+        tables=declared(home),
     )
     return Answering(config, follower, journal_of(home), given)
 
@@ -89,14 +92,17 @@ class Files:
             return
         self._seen = found
         try:
-            self.answering.adopt_policy(read_policy(self.home), read_dataset(self.home))
-        except InvalidConfig as error:
+            self.answering.adopt_policy(read_policy(self.home), read_dataset(self.home), declared(self.home))
+        except (InvalidConfig, InvalidSchema) as error:
             log.error("file not adopted", code=error.code)
         else:
             log.info("policy adopted")
 
     def _stamps(self) -> tuple[int, ...]:
-        paths = (self.home / name for name in (POLICY_FILE, PEERS_FILE, DATASET_FILE))
+        paths = [
+            *(self.home / name for name in (POLICY_FILE, PEERS_FILE, DATASET_FILE)),
+            *sorted((self.home / FOLDER).glob("*.toml")),
+        ]
         return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
 

@@ -27,6 +27,19 @@ class TableCard(BaseModel):
     code_systems: tuple[str, ...]
 
 
+class RegisteredCard(BaseModel):
+    """A research table; its columns are in the JSON of the catalogue."""
+
+    model_config = _PUBLIC
+
+    table: str
+    catalogue: str
+    size_class: int
+    first_day: str
+    last_day: str
+    approved: bool | None
+
+
 class PolicyCard(BaseModel):
     """The public part of a hospital's policy; `limits` are Rényi budgets per block, by purpose."""
 
@@ -48,6 +61,7 @@ class HospitalCard(BaseModel):
     admitted: bool
     connected: bool
     tables: tuple[TableCard, ...] = ()
+    registered: tuple[RegisteredCard, ...] = ()
     freshness: str = ""
     policy: PolicyCard | None = None
 

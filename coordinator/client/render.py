@@ -232,6 +232,9 @@ def catalog(city: Catalog, say: Say) -> RenderableType:
             else:
                 days, codes = f"{card.first_day} – {card.last_day}", ", ".join(card.code_systems)
                 table.add_row(*head, card.name, days, codes, *((each.freshness, policy) if n == 0 else ("", "")))
+        for own in each.registered:
+            days = f"{own.first_day} – {own.last_day}"
+            table.add_row("", "", own.table, days, own.catalogue, say("state.waiting") if own.approved is False else "", "")
         table.add_section()
     return table
 

@@ -7,6 +7,7 @@ from typing import Any
 import grpc.aio
 
 from audit_ledger.party.channel import peer_of
+from audit_ledger.view import LedgerView
 from coordinator.ledger import CityLedger
 from coordinator.members import Members, follow_frames
 from coordinator.question import reason_message
@@ -103,6 +104,16 @@ def _ended(row: QuestionRow) -> link_pb2.Progress:
     )
 
 
+def _registered(view: LedgerView, uri: str) -> list[dict[str, Any]]:
+    """Research tables with columns and bounds, each as last stated. `approved` is None where months pay."""
+    found = {}
+    for id_, (_, each) in view.registrations.items():
+        if each.by == uri:
+            is_approved = None if each.is_dated else id_ in view.approvals
+            found[each.table] = {**each.model_dump(mode="json", exclude={"log", "at", "by"}), "id": id_, "approved": is_approved}
+    return list(found.values())
+
+
 def catalog(ledger: CityLedger, members: Members) -> dict[str, Any]:
     """Public facts: what the ledger says of hospitals and programmes, and who is connected now."""
     view = ledger.view
@@ -117,6 +128,7 @@ def catalog(ledger: CityLedger, members: Members) -> dict[str, Any]:
                 "legal_name": key.licence.legal_name if key and key.licence else "",
                 "connected": members.get(uri) is not None,
                 "tables": [table.model_dump() for table in dataset.tables] if dataset else [],
+                "registered": _registered(view, uri),
                 "freshness": dataset.freshness if dataset else "",
                 "policy": policy.model_dump(mode="json", exclude={"log", "by"}) if policy else {},
             }

@@ -21,6 +21,7 @@ from protocols.statements import (
     Programme,
     Ready,
     Refused,
+    Registration,
     Review,
     Revocation,
     Statement,
@@ -30,7 +31,8 @@ from protocols.v1 import link_pb2
 
 Kinds = tuple[type[Statement], ...]
 OPEN_KINDS: Kinds = (
-    Approval, ApprovalRule, Dataset, Hold, Incident, KeyAdd, KeyRevoke, Policy, Programme, Refused, Review, Revocation,
+    Approval, ApprovalRule, Dataset, Hold, Incident, KeyAdd, KeyRevoke, Policy, Programme, Refused, Registration, Review,
+    Revocation,
 )  # fmt: skip
 
 # A hospital re-sends Readys that it promised and does not find in the ledger: they stand in its account.

@@ -16,8 +16,10 @@ from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from hospital_node.config import Settings
 from hospital_node.records.errors import InvalidSchema
+from protocols.clock import stamp
 from protocols.fits.terms import Catalogue, Name, Number, Text, Unit
 from protocols.query import Table
+from protocols.statements import DeclaredColumn, Registration
 
 Day = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 _MISSING: list[str] = []
@@ -84,6 +86,22 @@ class TableSchema(Settings):
         """The one block that pays, of a table without dates."""
         return None if self.date else f"static:{self.catalogue}"
 
+    def statement(self, origin: str, uri: str, now: int, table: str) -> Registration:
+        """What the ledger is told of it."""
+        return Registration(
+            log=origin,
+            at=stamp(now),
+            by=uri,
+            table=table,
+            catalogue=self.catalogue,
+            title=self.title,
+            is_dated=self.date is not None,
+            size_class=self.size_class,
+            first_day=self.first_day,
+            last_day=self.last_day,
+            columns=tuple(_declared(each) for each in self.column),
+        )
+
     def find(self, name: str) -> NumberColumn | CategoryColumn | None:
         return next((each for each in self.column if each.name == name), None)
 
@@ -92,6 +110,12 @@ class TableSchema(Settings):
         """The file's columns that are read, in order: the patient and the date where there are, then the others."""
         first = [each for each in (self.patient, self.date) if each]
         return [*first, *(each.source or each.name for each in self.column)]
+
+
+def _declared(column: NumberColumn | CategoryColumn) -> DeclaredColumn:
+    if isinstance(column, CategoryColumn):
+        return DeclaredColumn(name=column.name, type="category", unit="", low="", high="", categories=tuple(column.categories))
+    return DeclaredColumn(name=column.name, type="number", unit=column.unit, low=column.low, high=column.high, categories=())
 
 
 def read_schema(path: Path) -> TableSchema:

@@ -12,9 +12,10 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from protocols.query.domains import EARLIEST, LATEST, MAX_MONTHS, months_between
+from protocols.statements.base import CatalogueId
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Catalogue = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
+Catalogue = CatalogueId
 Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,100}$")]
 Unit = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{0,40}$")]
 Number = Annotated[str, StringConstraints(pattern=r"^(0|-?(0\.[0-9]{0,8}[1-9]|[1-9][0-9]{0,11}(\.[0-9]{0,8}[1-9])?))$")]

@@ -14,6 +14,7 @@ from protocols.statements.authority import (
     ApprovalRule,
     Close,
     Dataset,
+    DeclaredColumn,
     Hold,
     Incident,
     KeyAdd,
@@ -22,6 +23,7 @@ from protocols.statements.authority import (
     Policy,
     PreviousLog,
     Programme,
+    Registration,
     Review,
     Revocation,
     Root,
@@ -45,7 +47,7 @@ from protocols.statements.question import (
 
 KINDS: tuple[type[Statement], ...] = (
     Root, KeyAdd, KeyRevoke, Policy, Dataset, Programme, ApprovalRule, Query, Approval, Revocation, Hold, Refused, Ready, Receipt,
-    Opening, Release, Model, Review, Incident, Close,
+    Opening, Release, Model, Review, Incident, Close, Registration,
 )  # fmt: skip
 PARSED_KEPT = 128  # an entry passes admission, ledger and release within moments; what does not parse is not kept
 _BY_TYPE = {kind.payload_type(): kind for kind in KINDS}
@@ -86,8 +88,8 @@ def parse_once(entry: bytes) -> Signed:
 
 
 __all__ = [
-    "KINDS", "Agreement", "Approval", "ApprovalRule", "Charge", "Close", "Dataset", "Hold", "Incident", "KeyAdd", "KeyRevoke",
-    "Licence", "Model", "Opening", "Policy", "PreviousLog", "Programme", "Query", "Ready", "Reasoned", "Receipt", "Refused",
-    "Release", "Review", "Revocation", "Root", "Sealing", "Seen", "Signed", "Statement", "Table", "kind_of", "parse",
-    "parse_once",
+    "KINDS", "Agreement", "Approval", "ApprovalRule", "Charge", "Close", "Dataset", "DeclaredColumn", "Hold", "Incident", "KeyAdd",
+    "KeyRevoke", "Licence", "Model", "Opening", "Policy", "PreviousLog", "Programme", "Query", "Ready", "Reasoned", "Receipt",
+    "Refused", "Registration", "Release", "Review", "Revocation", "Root", "Sealing", "Seen", "Signed", "Statement", "Table",
+    "kind_of", "parse", "parse_once",
 ]  # fmt: skip

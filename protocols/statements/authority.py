@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from protocols.statements.base import (
     Block,
+    CatalogueId,
     Decimal9,
     Digest,
     IdentityUri,
@@ -110,6 +111,40 @@ class Dataset(Statement):
     tables: tuple[Table, ...]
     freshness: Label
     static_blocks: tuple[Block, ...]
+
+
+class DeclaredColumn(Strict):
+    """A column of a registered table: public bounds and unit of a number, or the list of categories."""
+
+    name: Label
+    type: Literal["number", "category"]
+    unit: str
+    low: str
+    high: str
+    categories: tuple[Label, ...]
+
+
+class Registration(Statement):
+    """A hospital has registered a research table. Without dates its one block is `static:<catalogue>`.
+
+    Declared by IT, never computed from rows. A static block can be charged once the auditor has approved its registration.
+    """
+
+    kind: ClassVar[str] = "registration"
+
+    table: Label
+    catalogue: CatalogueId
+    title: Label
+    is_dated: bool
+    size_class: Natural
+    first_day: Label
+    last_day: Label
+    columns: tuple[DeclaredColumn, ...]
+
+    @property
+    def block(self) -> str | None:
+        """The one block of a table without dates."""
+        return None if self.is_dated else f"static:{self.catalogue}"
 
 
 class Programme(Statement):

@@ -60,6 +60,7 @@ Decimal9 = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})\.[0-
 Decimal4 = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})\.[0-9]{4}$")]
 Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 Block = Annotated[str, StringConstraints(pattern=r"^([0-9]{4}-(0[1-9]|1[0-2])|static:[a-z0-9_-]{1,64})$")]
+CatalogueId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]
 Origin = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+(/[a-z0-9._-]+)*$", max_length=200)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200), _checked(_printable)]
 NoteText = Annotated[str, StringConstraints(min_length=1, max_length=8192)]

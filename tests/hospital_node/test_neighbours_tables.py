@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
+from audit_ledger.findings import Rule
 from hospital_node.fits.rows import rows_of
 from hospital_node.fits.sums import CONTRIBUTIONS
 from hospital_node.plans import FitPlan, Plan
@@ -24,11 +25,14 @@ from hospital_node.records.schema import DDL
 from hospital_node.tables.declared import declare
 from hospital_node.tables.registering import DIRECTORY, create_table
 from hospital_node.tables.schema import TableSchema
+from protocols import statements as st
 from protocols.asked import Asked
+from protocols.clock import stamp
 from protocols.fits import KINDS, Fit, read
 from protocols.secagg.ring import Integers
 from tests.hospital_node.support.nodes import Nodes
 from tests.hospital_node.test_neighbours import SensitivityExceededError, Shown, check
+from tests.support.city import AUDITOR, ORIGIN, City
 
 SCHEMA = """
 catalogue = "cohort-1"
@@ -129,6 +133,17 @@ def _furnish(home: Path) -> None:
     (home / "policy.toml").write_text(default_policy().replace("tables = [", 'tables = ["cohort", "dated", '))
 
 
+def approve_table(city: City, uri: str, name: str, text: str) -> str:
+    """The hospital states the table, the auditor approves it; returns the statement's id."""
+    stated = TableSchema.model_validate(tomllib.loads(text)).statement(ORIGIN, uri, city.now, name)
+    entry = city.sign(stated, city.hospitals[uri].identity)
+    city.log_entry(entry)
+    id_ = st.parse(entry).hex_id
+    approval = st.Approval(**city.head(AUDITOR), target=id_, until=stamp(city.now + 86_400 * 300))
+    city.log_entry(city.sign(approval, city.approval))
+    return id_
+
+
 class Questions:
     """One question of each kind in one city, asked when a test first needs it."""
 
@@ -136,6 +151,8 @@ class Questions:
         self.world, self._path = Nodes(path / "city", 4, _furnish), path
         self.world.city.programme = self.world.city.approved_programme(tables=("cohort", "dated"))
         self._asked: dict[str, Shown] = {}
+        for uri in self.world.nodes:
+            approve_table(self.world.city, uri, "cohort", SCHEMA)
 
     def __call__(self, shape: str) -> Shown:
         if shape not in self._asked:
@@ -247,3 +264,43 @@ def test_a_table_that_is_not_what_is_asked_is_refused_with_every_difference(show
     ]
     unknown = shown.world.ask(entry_fields={"spec": {**fit("linear"), "table": "other"}, "variances": ("9000000.0000",)})
     assert "table.not_registered" in [str(each.reason) for each in unknown.offer(node).refusals]
+
+
+def test_a_block_of_its_own_is_charged_only_once_the_auditor_has_approved_the_table(shown: Questions, tmp_path: Path) -> None:
+    """A hospital that renamed its table would have a fresh budget for the same patients."""
+    world = Nodes(tmp_path, 4, _furnish)
+    world.city.programme = world.city.approved_programme(tables=("cohort", "dated"))
+    asked: dict[str, Any] = {"spec": fit("t_test"), "variances": ("90000000.0000",)}
+    node = world.first()
+    refused = world.ask(entry_fields=asked).offer(node).refusals
+    assert [(str(each.reason), each.got, each.subject) for each in refused] == [
+        ("authority.not_approved", "none", "static:cohort-1")
+    ]
+    approved = approve_table(world.city, node.uri, "cohort", SCHEMA)
+    reply = world.ask(entry_fields=asked).offer(node)
+    assert reply.is_ready
+    assert world.city.view().findings_for(st.parse(reply.envelope)) == []
+    world.city.revoke_approval(approved)
+    found = world.city.view().findings_for(st.parse(reply.envelope))
+    assert {each.rule for each in found} == {Rule.REGISTRATION}, "whoever replays the ledger sees a charge without it"
+    world.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "changes", "days"),
+    [("cohort", {"catalogue": "cohort-2"}, 300), ("copy", {"catalogue": "cohort-1"}, 4000)],
+)
+def test_a_new_name_or_a_new_block_within_a_year_has_no_effect(
+    tmp_path: Path, table: str, changes: dict[str, Any], days: int
+) -> None:
+    city = City(tmp_path, 4)
+    hospital = next(iter(city.hospitals.values()))
+    schema = TableSchema.model_validate(tomllib.loads(SCHEMA))
+    city.log_entry(city.sign(schema.statement(ORIGIN, hospital.uri, city.now, "cohort"), hospital.identity))
+    changed = schema.model_copy(update=changes).statement(ORIGIN, hospital.uri, city.now, table)
+    later = changed.model_copy(update={"at": stamp(city.now + 86_400 * days)})
+    found = city.view().findings_for(st.parse(city.sign(later, hospital.identity)))
+    assert Rule.REGISTRATION in {each.rule for each in found}
+    after = changed.model_copy(update={"at": stamp(city.now + 86_400 * 366), "table": "cohort"})
+    assert Rule.REGISTRATION not in {each.rule for each in city.view().findings_for(st.parse(city.sign(after, hospital.identity)))}
+    city.close()

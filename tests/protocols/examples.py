@@ -150,6 +150,19 @@ def _of_authority() -> list[tuple[st.Statement, tuple[str, ...]]]:
     )
     table = st.Table(name="visits", size_class=3, first_day="2020-01-01", last_day="2026-11-22", code_systems=("ICD-10",))
     dataset = st.Dataset(**head(uri), tables=(table,), freshness="daily", static_blocks=("static:patients",))
+    age = st.DeclaredColumn(name="age", type="number", unit="years", low="20", high="80", categories=())
+    sex = st.DeclaredColumn(name="sex", type="category", unit="", low="", high="", categories=("female", "male"))
+    registration = st.Registration(
+        **head(uri),
+        table="heart",
+        catalogue="heart-2026",
+        title="heart disease",
+        is_dated=False,
+        size_class=20,
+        first_day="-",
+        last_day="-",
+        columns=(age, sex),
+    )
     programme = st.Programme(
         **head(BUREAU), title="ILI", purpose="surveillance", tables=("visits",), max_price="1.000000000", until=stamp(NOW + 9)
     )
@@ -158,6 +171,7 @@ def _of_authority() -> list[tuple[st.Statement, tuple[str, ...]]]:
         (add, (uri, "approval")),
         (revoke, ("approval",)),
         (policy, (uri,)),
+        (registration, (uri,)),
         (dataset, (uri,)),
         (programme, ("bureau",)),
         (st.ApprovalRule(**head(AUDITOR), approvers={"research": 2}, outbreak_a_day=4, review_hours=72), ("root",)),

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from hospital_node.config import Config
 from hospital_node.dataset import read_dataset
+from hospital_node.doctor import _tables
 from hospital_node.policy import default_policy, read_policy
 from hospital_node.records.generations import generation_in_force
 from hospital_node.records.schema import open_read_only
@@ -137,3 +139,19 @@ def test_the_example_schema_is_one(tmp_path: Path) -> None:
     (tmp_path / "h.toml").write_text(example)
     done = kapok_node("tables", "add", "heart", tmp_path / "h.csv", "--schema", tmp_path / "h.toml", "--home", tmp_path)
     assert done.exit_code == 0, done.output
+
+
+def test_doctor_finds_a_table_that_is_not_as_declared(tmp_path: Path) -> None:
+    config = Config(
+        uri="kapok://hospital/h01",
+        origin="log/1",
+        coordinator="kapok://coordinator/gz",
+        link_address="127.0.0.1:1",
+        legal_name="legal",
+        licence="1",
+    )
+    assert _tables(tmp_path, config)[0] is True
+    _add(tmp_path, GOOD)
+    stated = tmp_path / "tables" / "heart.toml"
+    stated.write_text(stated.read_text().replace('high = "80"', 'high = "90"'))
+    assert _tables(tmp_path, config)[:2] == (False, "heart: not as declared; run `kapok-node tables add` again")
