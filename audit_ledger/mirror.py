@@ -90,28 +90,36 @@ class Mirror:
         )  # fmt: skip
         return Replay(view, stack=TileStack(kept["levels"]), kinds=kept["kinds"], findings=kept["findings"])
 
-    def save(self, trust: TrustFile, replay: Replay, note: bytes) -> None:
-        """Keeps what was verified. The checkpoint goes last: without it the state belongs to nothing."""
-        view = replay.view
-        roots, seen, ended = view.roots, view.seen_ids, view.ended
-        kept: dict[str, Any] = {
-            "roots": roots.encode(),
-            "seen": seen.encode(),
-            "ended": ended.encode(),
-            "levels": replay.stack.levels,
-        }
-        view.roots, view.seen_ids, view.ended = Roots(), Digests(), Digests()  # encoded above, in a tenth of the room
-        try:
-            body = pickle.dumps({**kept, "view": view, "kinds": replay.kinds, "findings": replay.findings}, protocol=5)
-        finally:
-            view.roots, view.seen_ids, view.ended = roots, seen, ended
-        head = _head(trust, replay.stack.size, replay.stack.root())
-        _write(self.folder / "state", head + hashlib.sha256(body).digest() + body)
+    def save(self, trust: TrustFile, replay: Replay, note: bytes, is_new: bool = True) -> None:
+        """Keeps what was verified. The checkpoint goes last: without it the state belongs to nothing.
+
+        `is_new`: False where the replay is as it was read from here, and only a cosignature's time has changed.
+        """
+        if is_new:
+            _write(self.folder / "state", _head(trust, replay.stack.size, replay.stack.root()) + _body(replay))
         _write(self.folder / "notes" / f"{replay.stack.size:012d}-{replay.stack.root().hex()[:16]}.note", note)
         _write(self.log / CHECKPOINT_PATH, note)
 
     def save_evidence(self, notes: tuple[bytes, bytes]) -> list[Path]:
         return write_evidence(self.folder / "evidence", notes)
+
+
+def _body(replay: Replay) -> bytes:
+    """The replay behind the hash of its bytes."""
+    view = replay.view
+    roots, seen, ended = view.roots, view.seen_ids, view.ended
+    kept: dict[str, Any] = {
+        "roots": roots.encode(),
+        "seen": seen.encode(),
+        "ended": ended.encode(),
+        "levels": replay.stack.levels,
+    }
+    view.roots, view.seen_ids, view.ended = Roots(), Digests(), Digests()  # encoded above, in a tenth of the room
+    try:
+        body = pickle.dumps({**kept, "view": view, "kinds": replay.kinds, "findings": replay.findings}, protocol=5)
+    finally:
+        view.roots, view.seen_ids, view.ended = roots, seen, ended
+    return hashlib.sha256(body).digest() + body
 
 
 def write_evidence(folder: Path, notes: tuple[bytes, bytes]) -> list[Path]:

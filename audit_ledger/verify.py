@@ -155,6 +155,7 @@ class _Run:
     def __init__(self, report: LedgerReport, target: str, trust: TrustFile, now: int, audit: Audit) -> None:
         self.report, self.target, self.trust, self.now, self.audit = report, target, trust, now, audit
         self.fetch: Fetch = fetch_of(target)
+        self._kept: Replay | None = None
 
     def verify(self, progress: Progress) -> None:
         note = self.fetch(CHECKPOINT_PATH)
@@ -170,10 +171,11 @@ class _Run:
         self._compare(note, cosigned.checkpoint)
         if not is_url(self.target):
             check_partials(Path(self.target))
+        if self.audit.hashes_only:
+            return  # nothing that a later audit of the rules could read on from
         if self.audit.mirror is not None:
-            self.audit.mirror.save(self.trust, replay, note)
-        if not self.audit.hashes_only:
-            self.report.findings = [*replay.findings, *overdue(replay.view, self._witnessed(note) or self.now)]
+            self.audit.mirror.save(self.trust, replay, note, replay is not self._kept or replay.stack.size > self.report.read_from)
+        self.report.findings = [*replay.findings, *overdue(replay.view, self._witnessed(note) or self.now)]
 
     def _require_past(self, view: LedgerView) -> None:
         root = view.authority.root
@@ -204,10 +206,9 @@ class _Run:
         return kept, before
 
     def _resumed(self, before: tuple[bytes, Checkpoint] | None) -> Replay:
-        found = None
         if before is not None and self.audit.mirror is not None and not self.audit.hashes_only:
-            found = self.audit.mirror.load(self.trust, before[1].size, before[1].root)
-        return found or Replay(self.audit.begun() if self.audit.begun else LedgerView(self.trust.entry0))
+            self._kept = self.audit.mirror.load(self.trust, before[1].size, before[1].root)
+        return self._kept or Replay(self.audit.begun() if self.audit.begun else LedgerView(self.trust.entry0))
 
     def _carry_on(
         self, replay: Replay, today: Checkpoint, progress: Progress, note: bytes, before: tuple[bytes, Checkpoint] | None

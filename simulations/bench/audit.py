@@ -21,6 +21,7 @@ from audit_ledger.tiles import CHECKPOINT_PATH, TileReader
 from audit_ledger.verify import Audit, LedgerReport, verify_ledger
 from protocols.identity import fingerprint
 from protocols.statements import parse
+from simulations.bench import gate_check
 from simulations.bench.long_ledger import HOSPITALS, START, key, ledger_of, trust
 from simulations.bench.rows import Row, load
 
@@ -54,6 +55,7 @@ def rows(is_quick: bool, tell: Callable[[str], None]) -> list[Row]:
     beside = {"hash": f"beside hashlib over leaves and nodes; {how}", "sign": f"beside Ed25519 verify of each signature; {how}"}
     both = f"peak of this process and of its largest child; {how}"
     return [
+        gate_check.row(),
         Row.measured("audit: hashes and tiles, a million entries", "s", hashed * million, how, bar="<= 5"),
         Row.measured("audit: hashes and tiles", "s", hashed, beside["hash"], bar="<= 2.5", reference=hashing),
         Row.measured("audit: every signature and rule, a million entries", "s", audited * million, how, bar="<= 120"),

@@ -189,11 +189,11 @@ def _binding(at: int, query: str, readys: dict[str, bytes]) -> Binding:
 
 
 def trust() -> TrustFile:
-    log, witness = _keys()
+    log, witness = keys()
     return TrustFile(Policy((Log(log),), (Witness("gz", witness),), (), "gz"), leaf_hash(founding()[0]))
 
 
-def _keys() -> tuple[LogKey, WitnessKey]:
+def keys() -> tuple[LogKey, WitnessKey]:
     log = LogKey(VerifierKey(ORIGIN, KeyType.ED25519, key("log").public))
     return log, WitnessKey(VerifierKey("auditor.kapok.bench", KeyType.COSIGNATURE_ED25519, key("witness").public))
 
@@ -223,7 +223,7 @@ class _Folder:
 
     def publish(self, at: int) -> None:
         self.stack.finish(self._tile)
-        log, witness = _keys()
+        log, witness = keys()
         note = sign_checkpoint(Checkpoint(ORIGIN, self.stack.size, self.stack.root()), log, key("log"))
         line = witness.cosign(note.text, at, key("witness"))
         (self.path / CHECKPOINT_PATH).write_bytes(Note(note.text, (*note.signatures, line)).encode())

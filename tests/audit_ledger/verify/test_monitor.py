@@ -65,6 +65,32 @@ def test_an_audit_that_reads_on_from_its_state_comes_to_the_facts_of_one_that_re
     assert (copy.is_verified, copy.root) == (True, report.root)
 
 
+def test_the_state_is_written_where_there_is_something_new_or_it_was_of_no_use(city: City, tmp_path: Path) -> None:
+    state = tmp_path / "mirror" / "state"
+    watched(city, tmp_path)
+    first, written = state.read_bytes(), state.stat().st_ino
+    city.now += 60
+    city.checkpoint()
+    assert watched(city, tmp_path).read_from == city.log.size
+    assert (state.read_bytes(), state.stat().st_ino) == (first, written), "only the cosignature's time is new"
+    state.write_bytes(first[:-1] + bytes([first[-1] ^ 1]))
+    assert watched(city, tmp_path).read_from == 0
+    assert watched(city, tmp_path).read_from == city.log.size
+    grown(city, 1)
+    watched(city, tmp_path)
+    assert state.read_bytes() != first
+
+
+def test_an_audit_of_hashes_leaves_no_state_that_an_audit_of_rules_would_read_on_from(city: City, tmp_path: Path) -> None:
+    city.now += 1
+    city.log_entry(city.sign(city.policy_of(city.hospitals[H1]), city.hospitals[H2].identity))
+    city.checkpoint()
+    assert watched(city, tmp_path, hashes_only=True).is_verified
+    report = watched(city, tmp_path)
+    assert [each.rule for each in report.findings] == [Rule.SIGNATURE]
+    same_facts(report, verify_ledger(str(city.folder), city.trust, city.now))
+
+
 def test_what_is_verified_after_a_resume_is_judged_with_what_was_before_it(city: City, tmp_path: Path) -> None:
     question = Question(city, city.opener())
     ready = question.ready(H1)
