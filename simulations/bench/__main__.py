@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from simulations.bench import accuracy, audit, count, import_fhir, latency, log_door, secagg
+from simulations.bench import accuracy, audit, count, import_fhir, latency, log_door, residents, secagg
 from simulations.bench.rows import Row, load
 
 Tell = Callable[[str], None]
@@ -23,6 +23,7 @@ GROUPS: dict[str, Callable[[bool, Tell], Sequence[Row]]] = {
     "secagg": lambda is_quick, _: secagg.rows(is_quick),
     "accuracy": lambda is_quick, _: accuracy.rows(is_quick),
     "count": lambda is_quick, _: count.rows(is_quick),
+    "residents": lambda is_quick, _: residents.rows(is_quick),
     "import": lambda _, __: [Row.of_json(row) for row in import_fhir.rows()],
     "latency": latency.rows,
     "log": log_door.rows,

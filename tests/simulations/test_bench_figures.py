@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from protocols.errors import ProtocolError
-from simulations.bench import accuracy, latency, secagg
+from protocols.union import blinded
+from simulations.bench import accuracy, latency, residents, secagg
 from simulations.processes import Services
 from simulations.town import Town
 
@@ -34,6 +35,14 @@ def test_the_measured_auditor_opens_no_seed_of_another_member() -> None:
     swapped = [secagg.Sent(sent[0].uri, sent[1].sealed, sent[0].receipt, sent[0].masked), *sent[1:]]
     with pytest.raises(ProtocolError):
         round_._open(swapped)
+
+
+def test_the_measured_zero_test_finds_equal_sums_empty_and_says_so_where_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(residents, "BUCKETS", 16)
+    assert [row.ours > 0 for row in residents.rows(is_quick=True)] == [True, True]
+    monkeypatch.setattr(residents, "blinded", lambda public, encrypted, seeds, *more: blinded(public, encrypted, seeds + 1, *more))
+    with pytest.raises(AssertionError, match="not counted as empty"):
+        residents.rows(is_quick=True)
 
 
 @pytest.mark.statistical
