@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
-from tests.coordinator.client.fits.city import City, Columns, named, spec
+from tests.coordinator.client.fits.city import City, Columns, named, rows, spec, sums
 
 Floats = npt.NDArray[np.float64]
 AGE = {"column": "age", "low": "20", "high": "80", "unit": "years"}
@@ -235,3 +235,15 @@ def test_a_standard_error_counts_the_noise(kind: str, columns: Columns) -> None:
     quiet, loud = fitted(kind, columns), fitted(kind, columns, sd=4.0)
     pairs = zip(quiet.estimates, loud.estimates, strict=False)
     assert all(b.standard_error > a.standard_error for a, b in pairs if a.name == b.name)
+
+
+@pytest.mark.parametrize("kind", FITS)
+def test_uneven_hospitals_sum_to_the_pooled_rows(kind: str, columns: Columns) -> None:
+    """One with a single class, one with 46 rows: their sums are the pooled ones to the last unit."""
+    fit = spec(kind, **FITS[kind][0])
+    one_class = (columns["ill"] == "yes") & (columns["died"] == "yes") & (columns["sex"] == "male")
+    few = ~one_class & (np.cumsum(~one_class) <= 46)
+    parts = [one_class, few, ~one_class & ~few]
+    numbers = fit.limited(fit.start() + 0.1)
+    held = [sums(fit, rows(fit, {name: column[part] for name, column in columns.items()}), numbers) for part in parts]
+    assert np.sum(held, axis=0).tolist() == sums(fit, rows(fit, columns), numbers).tolist()
