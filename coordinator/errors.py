@@ -17,3 +17,21 @@ class AuditorAway(CoordinatorError):
     """The auditor's service does not answer; nothing can be cosigned or opened without it."""
 
     code = "coordinator.auditor_away"
+
+
+class NeedsSingleUpdates(CoordinatorError):
+    """A strategy that compares single hospitals' updates, of which a secure sum shows none."""
+
+    code = "coordinator.needs_single_updates"
+
+
+class UnsuitableMessages(CoordinatorError):
+    """A strategy asks otherwise than a secure sum can answer: not everybody, or not everybody alike."""
+
+    code = "coordinator.unsuitable_messages"
+
+
+class StrategyFailed(CoordinatorError):
+    """A strategy's process cannot start or ended; says nothing of what it wrote."""
+
+    code = "coordinator.strategy"

@@ -23,6 +23,7 @@ from coordinator.release import spending
 from privacy.filter import encode_charge
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
+from protocols.fits import Training
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding
 from protocols.statements import Ready, Refused, parse
@@ -34,13 +35,17 @@ TICK_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Deadlines of a round, in seconds. `return_s` after the coordinator's start nobody counts as gone: hospitals back off."""
+    """Deadlines of a round, in seconds. `return_s` after the coordinator's start nobody counts as gone: hospitals back off.
+
+    `study_s` stands for `ready_s` where a hospital starts a study before its Ready: its model's library takes seconds to load.
+    """
 
     ready_s: float = 15.0
     straggler_s: float = 1.0
     contribution_s: float = 60.0
     vanished_s: float = 4.0
     return_s: float = 30.0
+    study_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,8 @@ class Gathering:
         """Until everybody in the audience answered, or the connected ones did and a grace passed, or the deadline. Raises Ended."""
         question.is_gathered = False
         loop = asyncio.get_running_loop()
-        until, offered = max(loop.time() + self._timing.ready_s, self._all_back), set[Member]()
+        ready_s = self._timing.study_s if isinstance(question.admitted.asked.spec, Training) else self._timing.ready_s
+        until, offered = max(loop.time() + ready_s, self._all_back), set[Member]()
         settled: float | None = None
         while (now := loop.time()) < until:
             self.require_open(question, question.not_after)

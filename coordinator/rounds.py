@@ -23,9 +23,11 @@ from coordinator.opening import Auditor, OpeningRefused
 from coordinator.question import ENDED, Ended, Question
 from coordinator.register import Register
 from coordinator.release import compose_answer, end_statement, model_statement, release_statement, unmasked
-from coordinator.training import Stepped, next_input, trained_values
+from coordinator.strategies import Steering, steering
+from coordinator.training import Stepped, released_weights, trained_values
 from protocols.clock import stamp, unix
 from protocols.errors import ProtocolError
+from protocols.fits import Floats, Training
 from protocols.identity import Signer
 from protocols.query import QuerySpec
 from protocols.refusal import Reason, Refusal
@@ -172,14 +174,36 @@ class Rounds:
     async def _train(self, question: Question, spec: Stepped) -> None:
         """Rounds that follow one another. A finished round is in the register with its released vector and is never asked again."""
         finished = await asyncio.to_thread(self._register.finished_rounds, question.id)
-        numbers = spec.decode(finished[-1][2]) if finished else spec.start()
+        start = await self._first_input(spec)
+        with steering(spec, start, question.query.rounds, sorted(question.readys)) as steered:
+            for _, sums, _ in finished:
+                await steered.tell(np.frombuffer(sums, "<i8"))
+            await self._steps(question, spec, start, finished, steered)
+
+    async def _first_input(self, spec: Stepped) -> Floats:
+        """The first round's input: the fit's own, or the weights that an earlier segment released.
+
+        Raises Ended where it did not.
+        """
+        if not isinstance(spec, Training) or spec.after is None:
+            return spec.start()
+        row = await asyncio.to_thread(self._register.question, bytes.fromhex(spec.after))
+        found = released_weights(spec, row.entry, row.answer) if row is not None and row.answer else None
+        if found is None:
+            raise Ended("failed", [Refusal(Reason.MALFORMED, "a released training of this study", "none", "after")])
+        return found
+
+    async def _steps(
+        self, question: Question, spec: Stepped, start: Floats, finished: list[tuple[int, bytes, bytes]], steered: Steering
+    ) -> None:
+        numbers = spec.decode(finished[-1][2]) if finished else start
         vector = np.frombuffer(finished[-1][1], "<i8") if finished else np.zeros(spec.width, np.int64)
         for number in range(1, question.query.rounds + 1):
             if number <= len(finished):
                 continue
             complete = await self.gathering.round(question, number, spec.encode(numbers))
             vector = await self._opened(question, complete)
-            numbers = next_input(spec, numbers, vector, complete.binding)
+            numbers = await steered.after(numbers, vector, complete.binding)
             stored = (vector.astype("<i8").tobytes(), spec.encode(numbers))
             await asyncio.to_thread(self._register.finish_round, question.id, number, *stored)
             await question.note()

@@ -11,10 +11,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from privacy.rdp import share_variance
-from protocols.asked import VARIANCE_STEPS
-from protocols.fits import Floats, KMeans
+from protocols.answer import Answer
+from protocols.asked import VARIANCE_STEPS, Asked
+from protocols.fit import is_fit
+from protocols.fits import Floats, KMeans, Training
 from protocols.secagg.binding import Binding
 from protocols.secagg.ring import Integers
+from protocols.statements import Query, parse
 
 LONGEST_STEP = 2.0
 FEWEST_OF_NOISE = 3.0
@@ -62,6 +65,11 @@ def next_centres(spec: KMeans, centres: Floats, vector: Integers, binding: Bindi
     return spec.limited(np.clip(np.where(is_there, means, centres.reshape(-1, size)), -1.0, 1.0).ravel())
 
 
+def next_by_gradient(spec: Training, weights: Floats, vector: Integers, _: Binding) -> Floats:
+    """A plain step against the mean gradient; what the noise adds to it, the next steps take back."""
+    return spec.stepped(weights, vector.astype(np.float64))
+
+
 def noise_sd(spec: Stepped, binding: Binding) -> float:
     """Standard deviation of one entry's noise, in the units of the contributions."""
     total = len(binding.members) * share_variance(Fraction(binding.variances[0], VARIANCE_STEPS), binding.n, binding.c)
@@ -75,5 +83,17 @@ def trained_values(spec: Stepped, numbers: Floats, vector: Integers) -> Integers
     return np.concatenate([units, vector.astype(np.int64)])
 
 
-STEPS: dict[type, Callable[[Any, Floats, Integers, Binding], Floats]] = {KMeans: next_centres}
+def released_weights(spec: Training, entry: bytes, answer: bytes) -> Floats | None:
+    """What an earlier training released, for this one to go on from; None where it was of another study or model."""
+    earlier = parse(entry).statement
+    if not isinstance(earlier, Query) or not is_fit(earlier.spec):
+        return None
+    before = Asked.of(earlier).spec
+    if not isinstance(before, Training) or (before.study, before.weights) != (spec.study, spec.weights):
+        return None
+    values = Answer.model_validate_json(answer).values[: spec.weights]
+    return np.array(values, np.float64) / before.units
+
+
+STEPS: dict[type, Callable[[Any, Floats, Integers, Binding], Floats]] = {KMeans: next_centres, Training: next_by_gradient}
 """Every other fit takes Newton steps."""

@@ -119,7 +119,9 @@ class Contributing:
             return found
         with self.trace.step(query, "journal"):
             self.journal.accept(query, binding.round, binding.attempt, binding.value)
-        attempt = Attempt(binding, binding.value, ready, Asked.of(facts.query), self._count(facts, ready, round_input))
+        attempt = Attempt(
+            binding, binding.value, ready, Asked.of(facts.query), self._count(facts, ready, round_input, binding.round)
+        )
         self._running[key] = attempt
         if is_segment(ready):
             self._open_segment(binding, facts, ready)
@@ -213,11 +215,11 @@ class Contributing:
         """Starts counting once the Ready is out; nothing of it leaves."""
         facts, ready = self.gate.follower.view.questions.get(query), self.journal.ready(query, 0)
         if facts is not None and ready is not None:  # a training's rounds wait for their input
-            self._count(facts, ready, b"")
+            self._count(facts, ready, b"", 0)
 
-    def _count(self, facts: QuestionFacts, ready: StoredReady, round_input: bytes) -> "Future[Integers]":
+    def _count(self, facts: QuestionFacts, ready: StoredReady, round_input: bytes, number: int) -> "Future[Integers]":
         key = self.journal.bounding_key(ready.month[:4], self.random(32))
-        return self.counts.start(ready.query, Asked.of(facts.query), ready.generation, key, round_input)
+        return self.counts.start(ready.query, Asked.of(facts.query), ready.generation, key, round_input, number)
 
     def contribute(self, attempt: Attempt, patience_s: float) -> StoredContribution:
         """The contribution of an accepted member set, on the disk when this returns. Waits for the count at most `patience_s`."""

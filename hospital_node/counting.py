@@ -14,15 +14,17 @@ from typing import Protocol
 
 import duckdb
 
-from hospital_node.plans import INSTALLED, Plan
+from hospital_node.plans import Plan
+from hospital_node.plans import installed as installed_for
 from hospital_node.records.errors import NoRecords, RecordsError
 from hospital_node.records.generations import generation_in_force
 from hospital_node.records.schema import open_read_only
+from hospital_node.studies.plan import TrainingPlan
 from hospital_node.tables.matching import table_refusals
 from hospital_node.tables.registering import registered_in
 from hospital_node.trace import Trace
 from protocols.asked import Asked
-from protocols.fits import Fit
+from protocols.fits import Fit, Training
 from protocols.refusal import Refusal
 from protocols.secagg.ring import Integers
 
@@ -61,8 +63,9 @@ class Plans(Protocol):
 class InstalledPlans:
     """The installed plans over the records folder. Connections are read-only and closed to the outside; one a generation."""
 
-    def __init__(self, folder: Path, installed: Mapping[type, Plan] = INSTALLED) -> None:
-        self._folder, self._installed, self._lock = folder, installed, Lock()
+    def __init__(self, folder: Path, installed: Mapping[type, Plan] | None = None) -> None:
+        self._folder, self._lock = folder, Lock()
+        self._installed = installed_for(folder.parent) if installed is None else installed
         self._open: OrderedDict[str, duckdb.DuckDBPyConnection] = OrderedDict()
 
     def generation(self) -> str:
@@ -98,7 +101,11 @@ class InstalledPlans:
         with self._lock:
             cursor = self._open[generation].cursor()
         with cursor:
-            return table_refusals(asked.spec, registered_in(cursor))
+            found = table_refusals(asked.spec, registered_in(cursor))
+        plan = self._plan(asked)
+        return (
+            [*found, *plan.refusals(asked.spec)] if isinstance(plan, TrainingPlan) and isinstance(asked.spec, Training) else found
+        )
 
     def require_input(self, asked: Asked, round_input: bytes) -> None:
         self._plan(asked).require_input(asked, round_input)
@@ -117,25 +124,32 @@ class InstalledPlans:
 
 
 class Counts:
-    """Counts that run in threads, one for each input of a round; results live in memory until they are dropped."""
+    """Counts that run in threads, one for each round and input; results live in memory until they are dropped.
+
+    Never one for two rounds, also where their input is the same: a training that samples chooses anew in each.
+    """
 
     def __init__(self, plans: Plans, trace: Trace) -> None:
         self._plans, self._trace = plans, trace
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="counting")
-        self._running: dict[tuple[str, bytes], Future[Integers]] = {}
+        self._running: dict[tuple[str, int, bytes], Future[Integers]] = {}
         self._lock = Lock()
 
-    def start(self, query: str, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes = b"") -> "Future[Integers]":
-        """The running or finished count of this question and input, started if there is none."""
-        key = (query, round_input)
+    def start(
+        self, query: str, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes = b"", number: int = 0
+    ) -> "Future[Integers]":
+        """The running or finished count of this question's round and input, started if there is none; those of older rounds go."""
+        key = (query, number, round_input)
         with self._lock:
             if key not in self._running:
+                for older in [each for each in self._running if each[0] == query and each[1] < number]:
+                    self._running.pop(older).cancel()
                 self._running[key] = self._pool.submit(self._count, key, asked, generation, bounding_key)
             return self._running[key]
 
-    def _count(self, key: tuple[str, bytes], asked: Asked, generation: str, bounding_key: bytes) -> Integers:
+    def _count(self, key: tuple[str, int, bytes], asked: Asked, generation: str, bounding_key: bytes) -> Integers:
         with self._trace.step(key[0], "counting"):
-            return self._plans.count(asked, generation, bounding_key, key[1])
+            return self._plans.count(asked, generation, bounding_key, key[2])
 
     def drop(self, query: str) -> None:
         with self._lock:

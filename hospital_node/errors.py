@@ -4,6 +4,7 @@
     ├── InvalidConfig       node.config     config.toml, policy.toml, peers.txt or dataset.toml is not as it has to be
     ├── GradientError       node.gradient   a study's gradients are not what its question says
     ├── JournalFailed       node.journal    the journal cannot be read or written; nothing was promised that it does not hold
+    ├── StudyFailed         node.study      a study's process cannot start, ended, or gave no answer
     └── Usage               node.usage      the command line asks for something that cannot be done as written
 
 No message holds a value that came out of a record.
@@ -32,6 +33,12 @@ class JournalFailed(NodeError):
     """SQLite or the disk refused. Whoever sees this has written nothing."""
 
     code = "node.journal"
+
+
+class StudyFailed(NodeError):
+    """Says what happened to the process, never a word of what it wrote."""
+
+    code = "node.study"
 
 
 class Usage(NodeError):

@@ -16,6 +16,7 @@ from hospital_node.logs import configure
 from hospital_node.records.commands import import_app
 from hospital_node.residents import residents_app
 from hospital_node.sources.commands import source
+from hospital_node.studies.commands import studies_app
 from hospital_node.tables.commands import tables_app
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app.add_typer(import_app, name="import")
 app.add_typer(governing.peers_app, name="peers")
 app.add_typer(tables_app, name="tables")
 app.add_typer(residents_app, name="residents")
+app.add_typer(studies_app, name="studies")
 app.command(epilog="Example: kapok-node init --invite h01.json --legal-name 'First Hospital' --licence 440100123")(setting_up.init)
 app.command(epilog="Example: kapok-node enroll --home /var/lib/kapok")(setting_up.enroll)
 app.command(epilog="Example: kapok-node rotate --home /var/lib/kapok")(setting_up.rotate)

@@ -5,6 +5,7 @@ exact vector. It is total: no record makes it raise.
 """
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 
 import duckdb
@@ -13,11 +14,12 @@ import numpy as np
 from hospital_node.fits import fit_sums, newton_sums
 from hospital_node.plan import execute, probe
 from hospital_node.records.schema import empty_copy
+from hospital_node.studies.plan import TrainingPlan
 from hospital_node.tables.matching import empty_table
 from protocols.asked import Asked
 from protocols.errors import MalformedBytes
 from protocols.fit import FitSpec, decode_weights
-from protocols.fits import KINDS, Fit
+from protocols.fits import KINDS, Fit, Training
 from protocols.query import QuerySpec
 from protocols.secagg.ring import Integers
 
@@ -103,3 +105,8 @@ def _registered(asked: Asked) -> Fit:
 
 _FITS = FitPlan()
 INSTALLED: dict[type, Plan] = {QuerySpec: TablePlan(), FitSpec: LogisticPlan(), **dict.fromkeys(KINDS.values(), _FITS)}
+
+
+def installed(home: Path) -> dict[type, Plan]:
+    """Of this node: what runs everywhere, and the studies that its IT has accepted."""
+    return {**INSTALLED, Training: TrainingPlan(home)}

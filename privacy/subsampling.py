@@ -16,12 +16,13 @@ sensitivity: given that she is in, the sum is a mixture over where, and the boun
 """
 
 import math
+from bisect import bisect_left
 from fractions import Fraction
 from functools import lru_cache
 
 from privacy.conversion import exp_up, ln_up
 from privacy.errors import InvalidPrice
-from privacy.rdp import skellam_rdp
+from privacy.rdp import GRID, LARGEST_RELEASE_VARIANCE, skellam_rdp
 
 PRICE_GRID = Fraction(1, 10**15)
 MOMENT_GRID = Fraction(1, 10**40)
@@ -50,6 +51,23 @@ def sampled_skellam_rdp(order: int, rate: Fraction, l1: int, l2_squared: int, va
         steps += _steps_up(weight, exp_up((taken - 1) * skellam_rdp(taken, l1, l2_squared, variance)))
     sampled = ln_up(steps * MOMENT_GRID) / (order - 1)
     return min(whole, -(-sampled // PRICE_GRID) * PRICE_GRID)
+
+
+def sampled_variance_for(order: int, charge: Fraction, rate: Fraction, l1: int, l2_squared: int) -> Fraction:
+    """The smallest total variance on the grid at which one round, sampled at this rate, costs at most `charge`.
+
+    Raises: InvalidPrice (also where LARGEST_RELEASE_VARIANCE is not enough), InvalidSensitivity.
+    """
+    if charge <= 0:
+        raise InvalidPrice(f"charge: expected above 0, got {charge}")
+
+    def is_enough(steps: int) -> bool:
+        return sampled_skellam_rdp(order, rate, l1, l2_squared, steps * GRID) <= charge
+
+    largest = math.floor(LARGEST_RELEASE_VARIANCE / GRID)
+    if not is_enough(largest):
+        raise InvalidPrice(f"charge {charge}: no variance up to {LARGEST_RELEASE_VARIANCE} is enough at l2_squared {l2_squared}")
+    return (1 + bisect_left(range(1, largest + 1), True, key=is_enough)) * GRID
 
 
 def _steps_up(weight: Fraction, growth: Fraction = Fraction(1)) -> int:

@@ -13,7 +13,7 @@ from typing import Self
 from protocols.canonical import decode_json, encode_json
 from protocols.errors import MalformedBytes
 from protocols.fit import FitSpec, is_fit
-from protocols.fits import Fit, read
+from protocols.fits import Fit, Training, read
 from protocols.fits.shape import MAX_PATIENTS
 from protocols.query import Layout, Part, QuerySpec, footprint
 from protocols.statements import Query
@@ -92,7 +92,8 @@ class Asked:
             raise MalformedBytes(f"a {spec.fit} fit has {spec.rounds_in_words}, got {query.rounds}")
         if len(query.variances) != 1:
             raise MalformedBytes(f"a fit has one noise variance, got {len(query.variances)}")
-        piece = Piece(spec.width, spec.l1, spec.l2_squared, variance_of(query.variances[0]), spec.cell_max)
+        rate = spec.rate if isinstance(spec, Training) else Fraction(1)
+        piece = Piece(spec.width, spec.l1, spec.l2_squared, variance_of(query.variances[0]), spec.cell_max, rate)
         return cls(query, spec, spec.table, spec.blocks, (piece,))
 
     @classmethod

@@ -26,6 +26,9 @@ class Reason(StrEnum):
     PLAN_FAILED = "plan.probe_failed"
     TABLE_NOT_REGISTERED = "table.not_registered"
     TABLE_DIFFERS = "table.differs"
+    STUDY_NOT_INSTALLED = "study.not_installed"
+    STUDY_NOT_PINNED = "study.not_pinned"
+    STUDY_DIFFERS = "study.differs"
     # the ledger and the gate
     PROOF_INVALID = "gate.proof"
     LOG_SIGNATURE = "gate.log_signature"

@@ -18,6 +18,12 @@ REASONS: dict[str, tuple[str, str]] = {
     "reason.plan.probe_failed": ("统计计划未通过自检", "the plan failed its probe"),
     "reason.table.not_registered": ("医院没有登记此数据表", "the hospital has not registered this table"),
     "reason.table.differs": ("医院登记的数据表与问题不符", "the hospital's registered table is not what the question asks of it"),
+    "reason.study.not_installed": ("医院没有安装此研究程序", "the hospital has not installed this study"),
+    "reason.study.not_pinned": ("医院尚未认可此研究程序", "the hospital has not accepted this study"),
+    "reason.study.differs": (
+        "医院安装的研究程序与问题所指的不同",
+        "the hospital's copy of the study is another",
+    ),
     "reason.gate.proof": ("账本证明无效", "the ledger proof is invalid"),
     "reason.gate.log_signature": ("账本签名无效", "the log's signature is invalid"),
     "reason.gate.quorum": ("见证签名不足", "too few witnesses cosigned"),

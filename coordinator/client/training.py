@@ -28,13 +28,14 @@ from privacy.errors import PrivacyError
 from privacy.filter import encode_charge
 from privacy.pricing import price as price_of
 from privacy.rdp import on_grid_up, skellam_variance_for
+from privacy.subsampling import sampled_variance_for
 from protocols.answer import Answer as Bundle
 from protocols.asked import Asked, variance_text
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
 from protocols.errors import MalformedBytes
 from protocols.fit import SCALE, WEIGHT_UNITS, FitSpec, is_fit, unpacked
-from protocols.fits import Fit, Floats, of_fields
+from protocols.fits import Fit, Floats, Training, of_fields
 from protocols.query import QuerySpec
 from protocols.statements import Query, Reasoned, parse
 
@@ -130,6 +131,10 @@ def _variance(spec: FitSpec | Fit, rounds: int, sd: float | None, price: str) ->
             raise BadUsage("error.file", path="--sd", why=f"0 < sd <= {LARGEST_SD:,}, not {sd}")
         return on_grid_up((Fraction(str(sd)) * spec.scale) ** 2)
     try:
+        if isinstance(spec, Training):
+            return sampled_variance_for(
+                CONTRACT.order, Fraction(price or USUAL_PRICE) / rounds, spec.rate, spec.l1, spec.l2_squared
+            )
         return skellam_variance_for(CONTRACT.order, Fraction(price or USUAL_PRICE) / rounds, spec.l1, spec.l2_squared)
     except (PrivacyError, ValueError, ZeroDivisionError) as error:
         raise BadUsage("error.file", path="--price", why=str(error)) from None

@@ -1,8 +1,8 @@
 """Gradients become integers of bounded reach, and who takes part is a secret of this hospital: the two halves of DP-SGD's promise.
 
-Promise: adding or removing one (patient, block) moves a sum of `as_integers` rows by at most `Bound.radius` in L2, in integers,
-whatever its gradient is. A row is clipped to `Bound.clip`, stretched so that rounding to the nearest integer, which adds at most
-sqrt(width) / 2, cannot carry it past the radius, and rounded before anything is summed: no rounding depends on anybody else's rows.
+Promise: adding or removing one (patient, block) moves a sum of `as_integers` rows by at most `clip * scale + sqrt(width) / 2` in
+L2, in integers, whatever its gradient is. A row is clipped to `clip`, multiplied by `scale` and rounded to the nearest integers
+before anything is summed: no rounding depends on anybody else's rows.
 
 A gradient that is not finite counts as zero: what one patient's rows do to a model must not stop, or show in, the others' sum. A
 gradient of another shape or type is the study's fault, not a record's, and is an error.
@@ -27,21 +27,11 @@ _SAFE = 1 - 2.0**-30
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """How long one (patient, block)'s gradient may be: `clip` in its own units, `radius` in the integers that are summed."""
+    """How long one (patient, block)'s gradient may be, and how many integers go to one unit of it."""
 
     width: int
     clip: float
-    radius: int
-
-    @property
-    def units(self) -> float:
-        """Integers to one unit of gradient. Raises GradientError where rounding alone would fill the radius."""
-        room = self.radius - math.sqrt(self.width) / 2
-        if not (room > 0 and 0 < self.clip < math.inf):
-            raise GradientError(
-                f"radius: expected more than {math.sqrt(self.width) / 2:.1f} for {self.width} weights, got {self.radius}"
-            )
-        return room / self.clip
+    scale: int
 
 
 def as_integers(gradients: npt.NDArray[np.floating], bound: Bound) -> Integers:
@@ -59,7 +49,7 @@ def as_integers(gradients: npt.NDArray[np.floating], bound: Bound) -> Integers:
     unit = rows / largest
     length = np.sqrt(np.sum(unit * unit, axis=1, keepdims=True))
     shrunk = np.minimum(largest, bound.clip / np.maximum(length, 1e-300))
-    whole: Integers = np.rint(unit * shrunk * (bound.units * _SAFE)).astype(np.int64)
+    whole: Integers = np.rint(unit * shrunk * (bound.scale * _SAFE)).astype(np.int64)
     return whole
 
 

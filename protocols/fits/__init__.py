@@ -12,6 +12,7 @@ from protocols.fits.scoring import Roc
 from protocols.fits.shape import Fit, Floats, first_problem, own_units, symmetric, triangle
 from protocols.fits.survival import Cox, KaplanMeier
 from protocols.fits.terms import INTERCEPT, Category, Numeric, Span, Variable
+from protocols.fits.training import Training
 
 KINDS: dict[str, type[Fit]] = {
     "linear": Linear,
@@ -27,29 +28,32 @@ KINDS: dict[str, type[Fit]] = {
     "pca": Pca,
     "k_means": KMeans,
 }
+"""Statistics, whose contributions this program computes itself; a training's model comes from a study."""
 
 
 def read(data: dict[str, Any]) -> Fit:
     """The fit of a registered table that this JSON states, in its one encoding. Raises MalformedBytes with the place."""
-    kind = KINDS.get(str(data.get("fit")))
-    if kind is None:
-        raise MalformedBytes(f"fit: expected one of {', '.join(KINDS)}")
-    return kind.from_json(data)
+    return _kind(data).from_json(data)
 
 
 def of_fields(fields: dict[str, Any]) -> Fit:
     """The fit that a person wrote, what may be left out filled in. Raises MalformedBytes with the place."""
-    kind = KINDS.get(str(fields.get("fit")))
-    if kind is None:
-        raise MalformedBytes(f"fit: expected one of {', '.join(KINDS)}")
     try:
-        return read(kind.model_validate(fields, strict=False).to_json())
+        return read(_kind(fields).model_validate(fields, strict=False).to_json())
     except ValidationError as error:
         raise MalformedBytes(f"fit: {first_problem(error)}") from None
+
+
+def _kind(data: dict[str, Any]) -> type[Fit]:
+    kinds: dict[str, type[Fit]] = {**KINDS, "dp_sgd": Training}
+    kind = kinds.get(str(data.get("fit")))
+    if kind is None:
+        raise MalformedBytes(f"fit: expected one of {', '.join(kinds)}")
+    return kind
 
 
 __all__ = [
     "INTERCEPT", "KINDS", "Anova", "Category", "Compared", "Count", "Cox", "Fit", "Floats", "Groups", "KMeans", "KaplanMeier",
     "Linear", "Logistic", "MannWhitney", "Means", "NegativeBinomial", "Newton", "Numeric", "Pca", "Poisson", "Roc", "Span", "TTest",
-    "Variable", "of_fields", "own_units", "read", "symmetric", "triangle",
+    "Training", "Variable", "of_fields", "own_units", "read", "symmetric", "triangle",
 ]  # fmt: skip

@@ -28,6 +28,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "roc": ("ROC 与校准", "ROC and calibration"),
     "pca": ("主成分分析", "principal components"),
     "k_means": ("k-means 聚类", "k-means clusters"),
+    "dp_sgd": ("联合训练 (DP-SGD)", "training (DP-SGD)"),
 }
 
 

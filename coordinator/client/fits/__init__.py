@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.client.fits import comparisons, curves, regressions, shapes
+from coordinator.client.fits import comparisons, curves, regressions, shapes, trainings
 from coordinator.client.fits.result import Estimate, Result
 from protocols.fits import (
     Anova,
@@ -23,6 +23,7 @@ from protocols.fits import (
     Pca,
     Poisson,
     Roc,
+    Training,
     TTest,
 )
 from protocols.secagg.ring import Integers
@@ -40,6 +41,7 @@ READINGS: dict[type[Fit], Callable[[Any, Floats, float], Result]] = {
     Roc: curves.roc,
     Pca: shapes.pca,
     KMeans: shapes.k_means,
+    Training: trainings.weights,
 }
 
 

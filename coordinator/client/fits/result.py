@@ -49,12 +49,15 @@ class Result:
     figures: dict[str, float] = field(default_factory=dict)
     is_log: bool = False
     is_drowned: bool = False
+    model: tuple[float, ...] = ()
+    """The trained weights, in the order of the study's model."""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "coefficients": [each.to_json() for each in self.estimates],
             "figures": self.figures,
             "is_drowned": self.is_drowned,
+            **({"model": list(self.model)} if self.model else {}),
         }
 
 

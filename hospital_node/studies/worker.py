@@ -1,0 +1,122 @@
+"""A study's process: started before a Ready, kept for its rounds, and told nothing but weights and the rows of its question.
+
+It runs the study and nothing else. What it gives back is taken for what it is, numbers of unknown worth: shape, type and length are
+judged, clipped and rounded on this side (`hospital_node.fits.bounded`). It dies with its pipe. Frames are a JSON line and raw
+bytes.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Timer
+from typing import IO
+
+import numpy as np
+
+from hospital_node.errors import GradientError, StudyFailed
+from hospital_node.fits.bounded import Floats
+from hospital_node.fits.rows import Rows
+from hospital_node.studies.installed import Installed
+from protocols.fits import Training
+
+PROGRAM = "hospital_node.studies.process"
+PATIENCE_S = 120.0
+
+
+@dataclass(slots=True)
+class Worker:
+    """One running study. Its calls are made one after another."""
+
+    process: "subprocess.Popen[bytes]"
+
+    @classmethod
+    def start(cls, study: Installed, spec: Training, command: tuple[str, ...] = (sys.executable, "-m", PROGRAM)) -> "Worker":
+        """The study with its model built. Raises StudyFailed where it cannot, or the model is not what the question says."""
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        worker = cls(process)
+        hello = {"target": study.target, "sha256": study.sha256, "features": len(spec.features), "weights": spec.weights}
+        try:
+            worker._send(hello)
+            worker._require_ok(worker._answer())
+        except StudyFailed:
+            worker.stop()
+            raise
+        return worker
+
+    def gradients(self, weights: Floats, rows: Rows, width: int) -> Iterator[Floats]:
+        """A row a (patient, block), some at a time, in order. Raises StudyFailed, GradientError."""
+        starts = np.append(rows.starts, len(rows.scaled)).astype("<i8")
+        head = {"weights": len(weights), "rows": len(rows.scaled), "columns": rows.scaled.shape[1], "blocks": len(rows.starts)}
+        self._send(head, weights.astype("<f8").tobytes(), np.ascontiguousarray(rows.scaled, "<f8").tobytes(), starts.tobytes())
+        done = 0
+        while done < len(rows.starts):
+            part = self._answer()
+            self._require_ok(part)
+            dtype, blocks = part.get("dtype"), part.get("blocks")
+            if dtype not in ("<f4", "<f8") or part.get("shape") != [width] or not isinstance(blocks, int):
+                raise GradientError(f"gradients: expected rows of {width} numbers of 4 or 8 bytes, got another shape or type")
+            if not 0 < blocks <= len(rows.starts) - done:
+                raise GradientError(f"gradients: expected {len(rows.starts)} rows, got another number")
+            raw = self._read(blocks * width * int(dtype[-1]))
+            done += blocks
+            yield np.frombuffer(raw, dtype).reshape(blocks, width)
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with suppress(OSError):  # what was not read any more
+                    pipe.close()
+
+    def _send(self, head: dict[str, object], *bodies: bytes) -> None:
+        pipe = self._pipe(self.process.stdin)
+        try:
+            pipe.write(json.dumps(head).encode() + b"\n")
+            for body in bodies:
+                pipe.write(body)
+            pipe.flush()
+        except OSError as error:
+            raise StudyFailed("study: its process has ended") from error
+
+    def _answer(self) -> dict[str, object]:
+        line = self._bounded(lambda pipe: pipe.readline())
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            raise StudyFailed("study: its process has ended") from None
+        if not isinstance(answer, dict):
+            raise StudyFailed("study: expected a frame, got something else")
+        return answer
+
+    def _read(self, size: int) -> bytes:
+        raw = self._bounded(lambda pipe: pipe.read(size))
+        if len(raw) != size:
+            raise StudyFailed("study: its process ended within an answer")
+        return raw
+
+    def _bounded(self, read: Callable[[IO[bytes]], bytes]) -> bytes:
+        """A process that says nothing for PATIENCE_S is killed, which ends the read."""
+        timer = Timer(PATIENCE_S, self.process.kill)
+        timer.start()
+        try:
+            return read(self._pipe(self.process.stdout))
+        finally:
+            timer.cancel()
+
+    def _require_ok(self, answer: dict[str, object]) -> None:
+        if (code := answer.get("error")) is not None:
+            raise StudyFailed(f"study: {str(code)[:120]}")
+
+    @staticmethod
+    def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+        if pipe is None:
+            raise StudyFailed("study: its process has no pipe")
+        return pipe
