@@ -5,8 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from audit_ledger.errors import (
+    BadSignature,
+    LedgerError,
+    NoQuorum,
+    RolledBack,
+    StaleCheckpoint,
+    TreeMismatch,
+    Unavailable,
+    UnknownLog,
+)
 from audit_ledger.follower import Follower
-from audit_ledger.gate import Gate
+from audit_ledger.gate import Gate, reason_of
 from audit_ledger.proof import TlogProof
 from protocols import statements as st
 from protocols.clock import stamp
@@ -90,7 +100,33 @@ def test_a_clock_behind_the_witness_is_refused(city: City) -> None:
     entry, proof = offered(city)
     gate = follow(city)
     assert codes(gate, entry, proof, city.now - CONTRACT.clock_tolerance_s) == set()
-    assert Reason.CLOCK in codes(gate, entry, proof, city.now - CONTRACT.clock_tolerance_s - 1)
+    late = codes(gate, entry, proof, city.now - CONTRACT.clock_tolerance_s - 1)
+    assert late == {Reason.CLOCK, Reason.NO_QUORUM, Reason.VALID_TOO_LONG}, "nothing dated in the future counts"
+
+
+def test_a_node_that_has_followed_no_checkpoint_since_its_start_answers_nothing(city: City) -> None:
+    entry, proof = offered(city)
+    restarted = Follower(city.trust)
+    restarted.restore(city.log.entries(0, city.log.size))
+    gate = Gate(restarted, H1)
+    assert codes(gate, entry, proof, city.now) == {Reason.STALE}
+    assert {each.reason for each in gate.standing(restarted.view.questions[st.parse(entry).hex_id], city.now)} == {Reason.STALE}
+
+
+TOLD = {
+    RolledBack: Reason.ROLLED_BACK,
+    TreeMismatch: Reason.INCONSISTENT,
+    Unavailable: Reason.INCONSISTENT,
+    UnknownLog: Reason.LOG_SIGNATURE,
+    NoQuorum: Reason.NO_QUORUM,
+    StaleCheckpoint: Reason.STALE,
+    BadSignature: Reason.PROOF_INVALID,
+}
+
+
+@pytest.mark.parametrize("error", TOLD)
+def test_each_fault_of_a_checkpoint_is_refused_under_its_own_code(error: type[LedgerError]) -> None:
+    assert reason_of(error("so")) == TOLD[error]
 
 
 def test_a_proof_beyond_what_was_followed_and_one_of_another_history_are_refused(city: City, tmp_path: Path) -> None:
