@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from privacy.sampler import draw
 from privacy.tables import skellam_table
 from protocols.union import BadCiphertext, Counter, blinded, zero_test
-from protocols.union.curve import CURVE, ORDER, Multiples, Point, base_multiple, sums, x_of_lifted, x_of_multiples
+from protocols.union.curve import CURVE, ORDER, Multiples, Point, base_multiple, negative, sums, x_of_lifted, x_of_multiples
 from protocols.union.zero_test import ENTRY_BYTES, WORDS
 
 NONE = np.array([0])
@@ -117,15 +117,31 @@ def _not_fresh(
     return [b"".join(x_of_multiples(k, pair)) for k, pair in zip(scalars, zip(hiding, less, strict=True), strict=True)]
 
 
-def test_a_number_that_a_hospital_put_in_is_not_recognised() -> None:
-    """A hospital knows its own random numbers: a bucket that only it filled must not come back as a multiple it can test."""
+def test_a_number_that_a_hospital_put_in_is_not_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hospital knows its random numbers: a bucket that it alone filled must not open to one of them. It does without a factor."""
     seeds, own = words(6), words(6)
     counter = Counter(os.urandom)
-    cell = blinded(counter.public, counter.encrypted(seeds + own), seeds, NONE, 0, os.urandom)[0]
+    encrypted = counter.encrypted(seeds + own)
+    assert _numbers_found(counter, blinded(counter.public, encrypted, seeds, NONE, 0, os.urandom)[0], own.tolist()) == 0
+    monkeypatch.setattr(zero_test, "x_of_multiples", lambda factor, points: [x.to_bytes(32) for x, _ in points])
+    assert _numbers_found(counter, blinded(counter.public, encrypted, seeds, NONE, 0, os.urandom)[0], own.tolist()) == 6
+
+
+def _numbers_found(counter: Counter, cell: bytes, numbers: Sequence[int]) -> int:
+    """Entries that open to a known number times the base, up to the signs that an x leaves open."""
     holder = ec.derive_private_key(counter.secret, CURVE)
-    opened = {x_of_lifted(holder, first) for first, _ in pairs(cell)} | {second for _, second in pairs(cell)}
-    known = {x for each in own.tolist() for x in x_of_multiples(each, [base_multiple(1)])}
-    assert not opened & known
+    # The sum is modulo 2^32 and the exponent is not: a difference that wrapped opens to the number less 2^32.
+    known = {base_multiple(each % ORDER)[0] for number in numbers for each in (number, number - 2**32)}
+    found = 0
+    for first, second in pairs(cell):
+        hiding, hidden = lifted(x_of_lifted(holder, first)), lifted(second)
+        found += any(x in known for x, _ in sums([hidden, hidden], [hiding, negative(hiding)]))
+    return found
+
+
+def lifted(x: bytes) -> Point:
+    numbers = ec.EllipticCurvePublicKey.from_encoded_point(CURVE, b"\2" + x).public_numbers()
+    return numbers.x, numbers.y
 
 
 @pytest.mark.statistical
