@@ -36,6 +36,15 @@ def test_the_coordinator_counts_what_is_not_zero(equal: int) -> None:
     assert counter.not_zero(cells) == [20 - equal + 3 + 2]
 
 
+@pytest.mark.parametrize("drawn", [-3, 0, 3])
+def test_a_cell_has_as_many_entries_whatever_was_drawn(drawn: int) -> None:
+    """Their number would tell the auditor's noise, and with it the exact count."""
+    counter, seeds = Counter(os.urandom), words(4)
+    [cell] = blinded(counter.public, counter.encrypted(seeds), seeds, np.array([drawn]), 3, os.urandom)
+    assert len(pairs(cell)) == 4 + 2 * 3
+    assert counter.not_zero([cell]) == [3 + drawn]
+
+
 def test_the_extreme_words_are_words_like_others() -> None:
     seeds = np.array([0, 2**32 - 1, 0, 2**32 - 1], dtype="<u4")
     masked = np.array([0, 2**32 - 1, 2**32 - 1, 0], dtype="<u4")
