@@ -39,7 +39,7 @@ from protocols.clock import unix
 from protocols.contract import CONTRACT, colluders
 from protocols.errors import BadSignature, MalformedBytes, ProtocolError
 from protocols.identity import Identity, Role
-from protocols.query import QueryError
+from protocols.query import QueryError, tables_named
 from protocols.secagg.agreement import require_certified
 from protocols.secagg.binding import Binding
 from protocols.secagg.masks import values_hash
@@ -203,7 +203,7 @@ class _Check:
     def _programme(self, placed: Placed, programme: Programme, query: Query) -> None:
         self._spoken(placed, Role.BUREAU)
         same = (placed.signed.hex_id, programme.by, programme.purpose) == (query.programme, query.by, query.purpose)
-        self._demand(same and query.spec.get("table") in programme.tables, placed.place, "is not a programme of this query")
+        self._demand(same and tables_named(query.spec) <= set(programme.tables), placed.place, "is not a programme of this query")
         self._demand(unix(programme.until) > unix(query.at), placed.place, "had ended before the query")
         is_within = Decimal(self.answer.price) <= Decimal(programme.max_price)
         self._demand(is_within, "price", f"the programme allows {programme.max_price} a query")

@@ -12,6 +12,7 @@ from audit_ledger.history import Digests, Roots
 from audit_ledger.tree import CompactRange
 from protocols.clock import unix
 from protocols.contract import CONTRACT
+from protocols.query import tables_named
 from protocols.query.footprint import PATIENTS_BLOCK
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding
@@ -136,7 +137,7 @@ class LedgerFacts:
             programme = self.programmes[target][1]
             if unix(programme.until) <= now:
                 yield "the programme has ended"
-            elif query.spec.get("table") not in programme.tables or approval[0] > facts.index:
+            elif not tables_named(query.spec) <= set(programme.tables) or approval[0] > facts.index:
                 yield "the programme covers other tables, or was approved after the query"
 
     def refusals_of_block(self, uri: str, block: str, now: int) -> list[Refusal]:

@@ -150,7 +150,7 @@ def _details(view: LedgerView, asked: Asked) -> dict[str, Any]:
 def is_willing(view: LedgerView, uri: str, asked: Asked, price: Decimal) -> bool:
     """Whether the hospital's stated policy allows purpose and table, and its account in the ledger the price on every block."""
     policy, account, purpose = view.policies.get(uri), view.accounts.get(uri), asked.query.purpose
-    if policy is None or purpose not in policy.purposes or asked.table not in policy.tables:
+    if policy is None or purpose not in policy.purposes or not asked.tables <= set(policy.tables):
         return False
     spent, limit = account.totals if account else {}, Decimal(policy.limits.get(purpose, "0"))
     return all(spent.get((purpose, block), Decimal(0)) + price <= limit for block in asked.blocks)

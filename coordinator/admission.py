@@ -121,7 +121,7 @@ def _audience(query: Query, asked: Asked, cost: Price, view: LedgerView) -> Iter
 
 def _is_willing(uri: str, query: Query, asked: Asked, cost: Price, view: LedgerView) -> bool:
     policy, account = view.policies.get(uri), view.accounts.get(uri)
-    if policy is None or query.purpose not in policy.purposes or asked.table not in policy.tables:
+    if policy is None or query.purpose not in policy.purposes or not asked.tables <= set(policy.tables):
         return False
     limit = Fraction(Decimal(policy.limits.get(query.purpose, "0")))
     spent = account.totals if account else {}

@@ -163,8 +163,8 @@ def spending(asked: Asked, binding: Binding) -> tuple[Spending, ...]:
 
 def _piece(piece: Piece, binding: Binding) -> ReleasedPiece:
     table = skellam_table(share_variance(piece.variance, binding.n, binding.c))
-    moved = Sensitivity(piece.l1, piece.l2_squared)
-    return ReleasedPiece(moved, piece.variance, piece.length * CONTRACT.attempts, table.distance, rate=piece.rate)
+    moved, whole = Sensitivity(piece.l1, piece.l2_squared), Sensitivity(*piece.whole) if piece.whole else None
+    return ReleasedPiece(moved, piece.variance, piece.length * CONTRACT.attempts, table.distance, whole, piece.rate)
 
 
 def _text(value: Fraction) -> str:

@@ -125,8 +125,8 @@ def policy_refusals(asked: Asked, policy: Policy) -> list[Refusal]:
     query, found = asked.query, []
     if query.purpose not in policy.purposes:
         found.append(Refusal(Reason.PURPOSE_NOT_PERMITTED, ", ".join(sorted(policy.purposes)), query.purpose))
-    if asked.table not in policy.tables:
-        found.append(Refusal(Reason.TABLE_NOT_PERMITTED, ", ".join(sorted(policy.tables)), asked.table))
+    if not asked.tables <= set(policy.tables):
+        found.append(Refusal(Reason.TABLE_NOT_PERMITTED, ", ".join(sorted(policy.tables)), ", ".join(sorted(asked.tables))))
     if query.floor < policy.floor:
         found.append(Refusal(Reason.FLOOR_TOO_LOW, str(policy.floor), str(query.floor)))
     if asked.dimension > policy.max_cells:

@@ -15,7 +15,7 @@ from protocols.errors import MalformedBytes
 from protocols.fit import FitSpec, is_fit
 from protocols.fits import Fit, Training, read
 from protocols.fits.shape import MAX_PATIENTS
-from protocols.query import Layout, Part, QuerySpec, footprint
+from protocols.query import Layout, QuerySpec, Segment, footprint, tables_named
 from protocols.statements import Query
 
 VARIANCE_STEPS = 16
@@ -26,7 +26,8 @@ _VARIANCE = re.compile(r"(0|[1-9][0-9]{0,17})\.[0-9]{4}")
 class Piece:
     """One stretch of the vector: its length, one patient's reach in it, its noise, and its largest honest entry at one hospital.
 
-    `rate` is the chance with which a (patient, block) takes part in a round of a training that samples.
+    `rate` is the chance with which a (patient, block) takes part in a round of a training that samples. `whole` is (L1, L2
+    squared) of a patient of all blocks, where it is less than the sum over them.
     """
 
     length: int
@@ -35,17 +36,23 @@ class Piece:
     variance: Fraction
     cell_max: int
     rate: Fraction = Fraction(1)
+    whole: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The parsed question. `table` is the name a policy permits or not."""
+    """The parsed question. `table` is its own; `tables` are all that a policy permits or not."""
 
     query: Query
     spec: QuerySpec | FitSpec | Fit
     table: str
     blocks: tuple[str, ...]
     pieces: tuple[Piece, ...]
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """With those that it looks for a patient's other rows in."""
+        return tables_named(self.query.spec)
 
     @property
     def dimension(self) -> int:
@@ -104,10 +111,7 @@ class Asked:
         if len(query.variances) != len(layout.segments):
             raise MalformedBytes(f"expected {len(layout.segments)} variances, one a segment, got {len(query.variances)}")
         pieces = tuple(
-            Piece(
-                segment.length, segment.l1, segment.l2_squared, variance_of(text), _cell_max(segment.part, segment.largest, blocks)
-            )
-            for segment, text in zip(layout.segments, query.variances, strict=True)
+            _piece(segment, variance_of(text), len(blocks)) for segment, text in zip(layout.segments, query.variances, strict=True)
         )
         return cls(query, spec, str(spec.table), blocks, pieces)
 
@@ -119,8 +123,11 @@ def _shape(spec: bytes) -> tuple[QuerySpec, Layout, tuple[str, ...]]:
     return parsed, Layout.of(parsed), footprint(parsed)
 
 
-def _cell_max(part: Part, largest: int, blocks: tuple[str, ...]) -> int:
-    return MAX_PATIENTS * (1 if part is Part.PERSONS else largest * len(blocks))
+def _piece(segment: Segment, variance: Fraction, blocks: int) -> Piece:
+    counted_once = segment.is_union or segment.is_whole
+    cell_max = MAX_PATIENTS * segment.largest * (1 if counted_once else blocks)
+    whole = segment.whole if segment.is_whole else None
+    return Piece(segment.length, segment.l1, segment.l2_squared, variance, cell_max, whole=whole)
 
 
 def variance_of(text: str) -> Fraction:

@@ -87,10 +87,20 @@ def columns_of(name: str, measure: Measure, parts: tuple[Stretch, ...]) -> tuple
 
 
 def measure_name(measure: Measure) -> str:
-    """`count`, `persons`, `sum_value`, `avg_age`, `stddev_value`, `quantiles_value`."""
+    """`count`, `persons`, `sum_value`, `avg_age`, `stddev_value`, `quantiles_value`; of a filter `count_where`."""
     if isinstance(measure, Count):
-        return "count"
-    return "persons" if isinstance(measure, Persons) else f"{measure.kind}_{measure.column}"
+        name = "count"
+    else:
+        name = "persons" if isinstance(measure, Persons) else f"{measure.kind}_{measure.column}"
+    return name if measure.filter is None else f"{name}_where"
+
+
+def percent_of(name: str, part: Stretch, whole: Stretch) -> Column:
+    """A share in percent with Fieller's interval: both counts are noisy. Judged by the part that it counts."""
+    parts, wholes = part.values.reshape(-1), whole.values.reshape(-1)
+    lower, upper = 100 * _ratio_ends(part, whole).T
+    shares = np.where(np.isnan(lower), np.nan, 100 * parts / np.where(wholes == 0, 1, wholes))
+    return _judged_column(name, shares, lower, upper, parts, math.sqrt(part.variance))
 
 
 def quantile_names(name: str, measure: Quantiles) -> tuple[str, ...]:
@@ -118,11 +128,16 @@ def _total_column(name: str, stretch: Stretch, scale: int, *, is_count: bool) ->
 
 def _mean_column(name: str, scale: int, total: Stretch, count: Stretch) -> Column:
     totals, counts = total.values.reshape(-1), count.values.reshape(-1)
-    variances = Fraction(total.variance), Fraction(count.variance)
-    ends = np.array([_mean_ends(float(t), variances[0], float(n), variances[1]) for t, n in zip(totals, counts, strict=True)])
-    lower, upper = ends[:, 0] / scale, ends[:, 1] / scale
+    lower, upper = _ratio_ends(total, count).T / scale
     means = np.where(np.isnan(lower), np.nan, totals / np.where(counts == 0, 1, counts) / scale)
     return _judged_column(name, means, lower, upper, counts, math.sqrt(count.variance))
+
+
+def _ratio_ends(total: Stretch, count: Stretch) -> Floats:
+    """Lower and upper end of each cell's ratio."""
+    totals, counts = total.values.reshape(-1), count.values.reshape(-1)
+    variances = Fraction(total.variance), Fraction(count.variance)
+    return np.array([_mean_ends(float(t), variances[0], float(n), variances[1]) for t, n in zip(totals, counts, strict=True)])
 
 
 def _mean_ends(total: float, total_variance: Fraction, count: float, count_variance: Fraction) -> tuple[float, float]:

@@ -54,6 +54,7 @@ Hospitals = Annotated[str, typer.Option("--hospitals", help="opt.hospitals")]
 Floor = Annotated[int | None, typer.Option("--floor", min=1, help="opt.floor")]
 Valid = Annotated[str | None, typer.Option("--valid", help="opt.valid")]
 Cells = Annotated[int | None, typer.Option("--cells-per-patient", min=1, help="opt.cells")]
+Bound = Annotated[str | None, typer.Option("--bound", help="opt.bound")]
 Clamp = Annotated[int | None, typer.Option("--clamp", min=1, help="opt.clamp")]
 OutFile = Annotated[Path | None, typer.Option("--out", help="opt.out")]
 ChartFile = Annotated[Path | None, typer.Option("--chart", help="opt.chart")]
@@ -182,12 +183,13 @@ def preview(
     hospitals: Hospitals = "",
     cells_per_patient: Cells = None,
     clamp: Clamp = None,
+    bound: Bound = None,
     home: HomeFolder = DEFAULT_HOME,
     lang: LangName = None,
     as_json: AsJson = False,
 ) -> None:
     session, noise = _session(ctx, lang), noise_of(sd, epsilon, price)
-    request = Request(read_question(question, cells_per_patient, clamp), noise, programme, purpose, names_of(hospitals))
+    request = Request(read_question(question, cells_per_patient, clamp, bound), noise, programme, purpose, names_of(hospitals))
     with session.connect(home) as city:
         plan = city.plan(request)
     if as_json:
@@ -229,6 +231,7 @@ def query(
     valid: Valid = None,
     cells_per_patient: Cells = None,
     clamp: Clamp = None,
+    bound: Bound = None,
     top: TopCells = None,
     chi_square: ChiSquare = False,
     population: PopulationFile = None,
@@ -239,7 +242,7 @@ def query(
     lang: LangName = None,
     as_json: AsJson = False,
 ) -> None:
-    session, spec = _session(ctx, lang), read_question(question, cells_per_patient, clamp)
+    session, spec = _session(ctx, lang), read_question(question, cells_per_patient, clamp, bound)
     require_files(out, chart_file)
     further = Further(top, chi_square, Population.read(population) if population else None)
     further.require(spec)

@@ -139,12 +139,15 @@ def stated(
 
 
 def _piece(segment: Segment, variance: Fraction) -> Piece:
-    return Piece(segment.length, segment.l1, segment.l2_squared, variance, cell_max=0)  # a price does not look at the largest entry
+    whole = segment.whole if segment.is_whole else None
+    # A price does not look at the largest entry.
+    return Piece(segment.length, segment.l1, segment.l2_squared, variance, cell_max=0, whole=whole)
 
 
 def _released(piece: Piece, share: Fraction) -> ReleasedPiece:
     moved, draws = Sensitivity(piece.l1, piece.l2_squared), piece.length * CONTRACT.attempts
-    return ReleasedPiece(moved, piece.variance, draws, skellam_table(share).distance)
+    whole = Sensitivity(*piece.whole) if piece.whole else None
+    return ReleasedPiece(moved, piece.variance, draws, skellam_table(share).distance, whole)
 
 
 def _unit(segment: Segment) -> int:

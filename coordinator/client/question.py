@@ -1,6 +1,6 @@
 """From what a person typed to the typed question: SQL on the command line, or a file of SQL, TOML or JSON.
 
-`--cells-per-patient` and `--clamp` then replace the bounds that the text states or leaves to their defaults.
+`--cells-per-patient`, `--clamp` and `--bound` then replace the bounds that the text states or leaves to their defaults.
 """
 
 from pathlib import Path
@@ -12,13 +12,15 @@ MAX_FILE_BYTES = 1_000_000
 _READERS = {".toml": parse_toml, ".json": parse_json, ".sql": parse_sql}
 
 
-def read_question(text: str, cells_per_patient: int | None = None, clamp: int | None = None) -> QuerySpec:
+def read_question(text: str, cells_per_patient: int | None = None, clamp: int | None = None, bound: str | None = None) -> QuerySpec:
     """The spec that `text`, or the file it names, means. Raises QueryError with every problem, or BadUsage for a bad file."""
     reader = _READERS.get(Path(text.strip()).suffix.lower())
     spec = reader(_file(Path(text.strip()))) if reader else parse_sql(text)
     fields = spec.to_json()
     if cells_per_patient is not None:
         fields["cells_per_patient"] = cells_per_patient
+    if bound is not None:
+        fields["bound"] = bound
     if clamp is not None:
         fields["measures"] = [{**each, "hi": clamp} if each["kind"] == "count" else each for each in fields["measures"]]
     return QuerySpec.from_fields(fields)

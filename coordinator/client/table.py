@@ -3,6 +3,7 @@
 Rules
 - Intervals cover the noise alone, at 95 %: exact Skellam quantiles from the total variance (normal ones above `EXACT_UP_TO`,
   where they agree to a part in a million), Fieller's for averages, `privacy.spread` and `privacy.quantile` for theirs.
+- A filtered count beside the same count of all rows is told as a percentage as well, with Fieller's interval.
 - Nothing is clamped, so sums of cells stay unbiased.
 - `collapsed` sums cells over the axes that are left out; variances add, so a total has its own, narrower interval than the
   sum of its parts' would be. Summed distinct patients count a patient once per cell, not once.
@@ -11,7 +12,7 @@ Rules
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -21,10 +22,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.client.column import Column, Stretch, columns_of, measure_name
+from coordinator.client.column import Column, Stretch, columns_of, measure_name, percent_of
 from privacy.consistency import Consistent, Level, consistent
 from protocols.query import Axis, Grid, Layout, QuerySpec, Segment
-from protocols.query.terms import Measure
+from protocols.query.terms import Count, Measure, Persons
 
 Axes = tuple[int, ...]
 
@@ -84,6 +85,18 @@ class Measured:
         return columns_of(self.name, self.measure, tuple(part.over((*kept, *self.bins)) for part in self.parts))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Share:
+    """A filtered count over the same count of all rows, of one answer and so under the same bound."""
+
+    name: str
+    part: Measured
+    whole: Measured
+
+    def columns(self, kept: Axes) -> tuple[Column, ...]:
+        return (percent_of(self.name, self.part.parts[0].over(kept), self.whole.parts[0].over(kept)),)
+
+
 @dataclass(frozen=True, eq=False)
 class AnswerTable:
     """All cells of an answer, row-major over `axes`; these are the `kept` ones among the axes of its leaves."""
@@ -91,6 +104,7 @@ class AnswerTable:
     leaves: tuple[Axis, ...]
     measured: tuple[Measured, ...]
     kept: Axes
+    shares: tuple[Share, ...] = ()
 
     @classmethod
     def of(cls, spec: QuerySpec, values: Sequence[int], total_variances: Sequence[Fraction]) -> "AnswerTable":
@@ -101,7 +115,7 @@ class AnswerTable:
             _measured(name, measure, [(each, part) for each, part in released if each.measure == measure], spec)
             for name, measure in zip(column_names(spec.measures), spec.measures, strict=True)
         ]
-        return cls(axes, tuple(measured), tuple(range(len(axes))))
+        return cls(axes, tuple(measured), tuple(range(len(axes))), tuple(_shares(measured)))
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -113,7 +127,8 @@ class AnswerTable:
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
-        return tuple(column for each in self.measured for column in each.columns(self.kept))
+        told: tuple[Measured | Share, ...] = (*self.measured, *self.shares)
+        return tuple(column for each in told for column in each.columns(self.kept))
 
     @property
     def time(self) -> Axis | None:
@@ -121,7 +136,7 @@ class AnswerTable:
 
     def collapsed(self, keys: Sequence[str]) -> "AnswerTable":
         """The table over these keys alone; every other axis is summed."""
-        return AnswerTable(self.leaves, self.measured, tuple(n for n in self.kept if self.leaves[n].key in keys))
+        return AnswerTable(self.leaves, self.measured, tuple(n for n in self.kept if self.leaves[n].key in keys), self.shares)
 
     def key_columns(self) -> dict[str, list[str]]:
         """The label of each cell on each axis."""
@@ -135,6 +150,15 @@ def column_names(measures: Sequence[Measure]) -> tuple[str, ...]:
     """The name of each measure, `measure_name` but for the second one of a name, which gets `_2`."""
     plain = [measure_name(measure) for measure in measures]
     return tuple(name if plain.index(name) == n else f"{name}_{plain[: n + 1].count(name)}" for n, name in enumerate(plain))
+
+
+def _shares(measured: list[Measured]) -> Iterator[Share]:
+    """One for each filtered count that stands beside the same count of all rows."""
+    wholes = {each.measure: each for each in measured if each.measure.filter is None}
+    for each in measured:
+        whole = wholes.get(each.measure.model_copy(update={"filter": None}))
+        if isinstance(each.measure, Count | Persons) and each.measure.filter is not None and whole is not None:
+            yield Share(each.name.replace("_where", "_percent"), each, whole)
 
 
 def _cells(segment: Segment, vector: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -36,6 +36,13 @@ class Tally:
     def where(self, kept: Booleans) -> Tally:
         return Tally(self.packing, self.keys[kept], self.rows[kept], self.present[kept], self.micro[kept])
 
+    def within(self, chosen: Tally) -> Tally:
+        """What of it lies in cells that were chosen."""
+        if not len(chosen.keys):
+            return self.where(np.zeros(len(self.keys), dtype=np.bool_))
+        place = np.minimum(np.searchsorted(chosen.keys, self.keys), len(chosen.keys) - 1)
+        return self.where(chosen.keys[place] == self.keys)
+
 
 def add_amounts(segment: Segment, tally: Tally, leaves: Grid, shared: Booleans | None, vector: Int64s) -> None:
     """Adds the patients of one piece to a segment. `shared`: the leaves that a patient can reach in several blocks, if any."""

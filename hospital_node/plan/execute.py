@@ -8,7 +8,8 @@ Rules
   depended on records would be a release (privacy pitfall 4).
 - Integers from end to end. A row's value enters in millionths, cut to +-`MAX_CLAMP`; totals are rounded half up at the
   query's scale and clamped per (patient, block, cell), after the choice of cells.
-- One choice of cells serves all measures and levels of a query. Persons are an OR over blocks, everything else a sum over blocks.
+- One choice of cells serves all measures, filters and levels of a query. Persons are an OR over blocks, everything else a sum
+  over blocks; where a patient is bounded over the whole query, that is one block.
 - DuckDB filters rows and cuts codes; grouping and bounding sort packed 64-bit keys in numpy (`packing`), faster than SQL.
 - A patient's rows are judged together, whatever piece of the table they come in; the pieces only keep memory small.
 """
@@ -28,12 +29,14 @@ from numpy.typing import NDArray
 
 from hospital_node.plan.amounts import Tally, add_amounts
 from hospital_node.plan.bounding import Booleans, BoundingKey, Groups, kept_cells
+from hospital_node.plan.cohort import Counted, counted, filters_of
 from hospital_node.plan.columns import RELATIONS
 from hospital_node.plan.compile import NO_VALUE, compile_plan
-from hospital_node.plan.packing import Int64s, PackedRows, Packing, above, cell_bits, runs
-from protocols.query import AgeBands, Axis, Grid, Layout, QuerySpec, footprint
+from hospital_node.plan.packing import Int64s, PackedRows, Packing, Rows, above, cell_bits, runs
+from protocols.query import AgeBands, Axis, Grid, Layout, QuerySpec
+from protocols.query.cohort import QUERY_BOUND
 from protocols.query.domains import MAX_AGE
-from protocols.query.terms import MAX_CLAMP, UNITS, AgeBandKey, BinKey
+from protocols.query.terms import MAX_CLAMP, UNITS, AgeBandKey, BinKey, Cohort
 
 _OUTSIDE = -1
 _LARGEST_ROW = MAX_CLAMP * UNITS
@@ -43,23 +46,26 @@ Column = NDArray[np.integer]
 
 
 def execute(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes) -> Int64s:
-    """The exact vector of a query, its patients bounded. Reads the footprint's rows once, with one statement."""
+    """The exact vector of a query, its patients bounded. Reads its rows once, with one statement, and so each window's."""
     layout = Layout.of(spec)
     shared = _shared_cells(spec, layout.grid)
     vector = np.zeros(layout.dimension, dtype=np.int64)
-    for tally in bounded_tallies(spec, connection, bounding_key):
+    for tallies in bounded_tallies(spec, connection, bounding_key):
         for segment in layout.segments:
-            add_amounts(segment, tally, layout.grid, shared, vector[segment.offset : segment.offset + segment.length])
+            part = vector[segment.offset : segment.offset + segment.length]
+            add_amounts(segment, tallies[segment.measure.filter], layout.grid, shared, part)
     return vector
 
 
-def bounded_tallies(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes) -> Iterator[Tally]:
-    """What each (patient, block, cell) that counts holds, whole patients at a time."""
+def bounded_tallies(
+    spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes
+) -> Iterator[dict[Cohort | None, Tally]]:
+    """What each (patient, block, cell) that counts holds, by the filter of a measure; whole patients at a time."""
     key, layout = BoundingKey(bounding_key), Layout.of(spec)
-    plan = compile_plan(spec)
-    rows = _packed(spec, layout.grid, connection.execute(plan.sql, plan.parameters).fetchnumpy())
-    for keys, micro in rows.pieces():
-        yield _bounded(_grouped(rows.packing, keys, micro), layout, key)
+    plan, filters = compile_plan(spec), filters_of(spec)
+    rows = _packed(spec, layout.grid, counted(spec, plan, connection.execute(plan.sql, plan.parameters).fetchnumpy(), connection))
+    for piece in rows.pieces():
+        yield _tallies(rows.packing, piece, filters, layout, key)
 
 
 def probe(spec: QuerySpec) -> Int64s:
@@ -78,12 +84,25 @@ def _empty_tables() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _packed(spec: QuerySpec, grid: Grid, columns: Mapping[str, Column]) -> PackedRows:
-    person = np.asarray(columns["person"], dtype=np.int64)
-    return PackedRows.of(person, _places(spec, grid, columns), columns.get("micro"), len(footprint(spec)), grid.size)
+def _packed(spec: QuerySpec, grid: Grid, rows: Counted) -> PackedRows:
+    person, blocks = np.asarray(rows.columns["person"], dtype=np.int64), int(_block_of_days(spec)[-1]) + 1
+    return PackedRows.of(person, _places(spec, grid, rows.columns), rows.columns.get("micro"), blocks, grid.size, rows.marks)
 
 
-def _grouped(packing: Packing, keys: Int64s, micro: Column | None) -> Tally:
+def _tallies(
+    packing: Packing, piece: Rows, filters: tuple[Cohort, ...], layout: Layout, key: BoundingKey
+) -> dict[Cohort | None, Tally]:
+    """What each filter lets through of the cells that are kept; which those are, all rows decide together."""
+    whole = _bounded(_grouped(packing, piece), layout, key)
+    tallies: dict[Cohort | None, Tally] = {None: whole}
+    for n, each in enumerate(filters):
+        marks = np.broadcast_to(np.uint8(0), len(piece.keys)) if piece.marks is None else piece.marks
+        tallies[each] = _grouped(packing, piece.at((marks >> np.uint8(n) & np.uint8(1)) == 1)).within(whole)
+    return tallies
+
+
+def _grouped(packing: Packing, piece: Rows) -> Tally:
+    keys, micro = piece.keys, piece.micro
     starts = runs(keys)
     rows = np.diff(starts, append=len(keys))
     if micro is None or not len(starts):
@@ -160,9 +179,13 @@ def _days(spec: QuerySpec) -> Int64s:
 
 
 def _block_of_days(spec: QuerySpec) -> Int64s:
-    """The block of each day of the period, counted from the first; one block where there is no period."""
+    """What a patient is bounded within, for each day of the period, counted from the first: a block, or the query as a whole."""
     if spec.period is None:
         return np.zeros(1, dtype=np.int64)
+    return np.zeros_like(_days(spec)) if spec.bound == QUERY_BOUND else _month_of_days(spec)
+
+
+def _month_of_days(spec: QuerySpec) -> Int64s:
     months = _days(spec).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     return months - months[:1]
 
@@ -170,7 +193,7 @@ def _block_of_days(spec: QuerySpec) -> Int64s:
 def _place_of_days(spec: QuerySpec, axis: Axis) -> Int64s:
     """The place of each day of the period among the labels of a key of time."""
     if axis.key == "month":
-        return _block_of_days(spec)
+        return _month_of_days(spec)
     # Day zero is a Thursday: three days on, and the numbers of weeks change on Mondays.
     weeks: Int64s = (_days(spec) + 3) // 7
     return weeks - weeks[:1]

@@ -51,43 +51,70 @@ class Packing:
 
 
 @dataclass(frozen=True, slots=True)
+class Rows:
+    """One number for each row and, where values or filters are asked, its value and the filters that it passes."""
+
+    keys: Int64s
+    micro: NDArray[np.integer] | None = None
+    marks: NDArray[np.uint8] | None = None
+
+    def at(self, chosen: slice | NDArray[np.integer] | NDArray[np.bool_]) -> Rows:
+        micro = None if self.micro is None else self.micro[chosen]
+        return Rows(self.keys[chosen], micro, None if self.marks is None else self.marks[chosen])
+
+    def in_order(self) -> Rows:
+        """Sorted by key; uses the rows up."""
+        if self.micro is None and self.marks is None:
+            self.keys.sort()
+            return self
+        return self.at(np.argsort(self.keys))
+
+
+@dataclass(frozen=True, slots=True)
 class PackedRows:
-    """One number for each row and, where values are asked, its value."""
+    """The rows of an answer, each with its patient, block and cell in one number."""
 
     packing: Packing
-    keys: Int64s
-    micro: NDArray[np.integer] | None
+    rows: Rows
     outside: int
 
     @classmethod
-    def of(cls, person_id: Int64s, place: Int64s, micro: NDArray[np.integer] | None, blocks: int, cells: int) -> PackedRows:
+    def of(
+        cls,
+        person_id: Int64s,
+        place: Int64s,
+        micro: NDArray[np.integer] | None,
+        blocks: int,
+        cells: int,
+        marks: NDArray[np.uint8] | None = None,
+    ) -> PackedRows:
         """`place` is each row's `block << cell_bits(cells) | cell`, and `cells` where a row lies in none."""
         block_bits, wide = (blocks - 1).bit_length(), cell_bits(cells)
         first, ids, keys = _numbered(person_id, _ROOM - block_bits - wide)
         keys <<= block_bits + wide
         keys |= place
-        return cls(Packing(block_bits, wide, first, ids), keys, micro, cells)
+        return cls(Packing(block_bits, wide, first, ids), Rows(keys, micro, marks), cells)
 
-    def pieces(self) -> Iterator[tuple[Int64s, NDArray[np.integer] | None]]:
+    def pieces(self) -> Iterator[Rows]:
         """The rows in order, a run of whole patients at a time. Uses the rows up."""
-        keys, micro = self.keys, self.micro
-        if len(keys) <= ROWS_IN_A_PIECE:
-            yield self._piece(keys, micro)
+        rows = self.rows
+        if len(rows.keys) <= ROWS_IN_A_PIECE:
+            yield self._piece(rows)
             return
-        if not _is_rising(self.packing.person(keys)):
-            keys, micro = _in_order(keys, micro)
+        if not _is_rising(self.packing.person(rows.keys)):
+            rows = rows.in_order()
         start, below_patient = 0, (1 << (self.packing.block_bits + self.packing.cell_bits)) - 1
-        while start < len(keys):
-            last = int(keys[min(start + ROWS_IN_A_PIECE, len(keys)) - 1])
+        while start < len(rows.keys):
+            last = int(rows.keys[min(start + ROWS_IN_A_PIECE, len(rows.keys)) - 1])
             # Patients rise along the rows, whatever the bits below them do: enough for a search by halves.
-            end = int(np.searchsorted(keys, last | below_patient, "right"))
-            yield self._piece(keys[start:end], None if micro is None else micro[start:end])
+            end = int(np.searchsorted(rows.keys, last | below_patient, "right"))
+            yield self._piece(rows.at(slice(start, end)))
             start = end
 
-    def _piece(self, keys: Int64s, micro: NDArray[np.integer] | None) -> tuple[Int64s, NDArray[np.integer] | None]:
-        keys, micro = _in_order(keys, micro)
-        inside = self.packing.cell(keys) != self.outside
-        return (keys, micro) if inside.all() else (keys[inside], None if micro is None else micro[inside])
+    def _piece(self, rows: Rows) -> Rows:
+        rows = rows.in_order()
+        inside = self.packing.cell(rows.keys) != self.outside
+        return rows if inside.all() else rows.at(inside)
 
 
 def cell_bits(cells: int) -> int:
@@ -117,14 +144,6 @@ def distinct(numbers: Int64s) -> Int64s:
     # Sorting beats the hash table of `np.unique` tenfold here.
     in_order = np.sort(numbers)
     return in_order[runs(in_order)]
-
-
-def _in_order(keys: Int64s, micro: NDArray[np.integer] | None) -> tuple[Int64s, NDArray[np.integer] | None]:
-    if micro is None:
-        keys.sort()
-        return keys, None
-    order = np.argsort(keys)
-    return keys[order], micro[order]
 
 
 def _is_rising(numbers: Int64s) -> bool:

@@ -37,10 +37,8 @@ def resident_places(
 
 
 def _persons_in_cells(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes) -> tuple[Int64s, Int64s]:
-    found = [
-        (tally.packing.person_id(tally.keys), tally.packing.cell(tally.keys))
-        for tally in bounded_tallies(spec, connection, bounding_key)
-    ]
+    tallies = (each[spec.measures[0].filter] for each in bounded_tallies(spec, connection, bounding_key))
+    found = [(tally.packing.person_id(tally.keys), tally.packing.cell(tally.keys)) for tally in tallies]
     nothing = np.array([], dtype=np.int64)
     return np.concatenate([nothing, *(each[0] for each in found)]), np.concatenate([nothing, *(each[1] for each in found)])
 

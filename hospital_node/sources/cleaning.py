@@ -36,19 +36,27 @@ _CLOSED: dict[str, str | bool | int | float | list[str]] = {
 _MEANT = ("sex", "district", "kind", "code", "age")
 
 
-def empty(reading: Reading) -> duckdb.DuckDBPyConnection:
-    """The same table without a row: a plan that reads anything else fails on it."""
-    relation, connection = RELATIONS[reading.table], duckdb.connect(":memory:", config=_CLOSED)
-    columns = ", ".join(f"{relation.column(name)} {relation.columns[name]}" for name in reading.columns)
-    connection.execute(f'CREATE TABLE "{relation.name}" ({columns})')
+def empty(*readings: Reading) -> duckdb.DuckDBPyConnection:
+    """The same tables without a row: a plan that reads anything else fails on it."""
+    connection = duckdb.connect(":memory:", config=_CLOSED)
+    for table, reading in {each.table: each for each in readings}.items():
+        relation = RELATIONS[table]
+        columns = ", ".join(f"{relation.column(name)} {relation.columns[name]}" for name in reading.columns)
+        connection.execute(f'CREATE TABLE "{relation.name}" ({columns})')
     return connection
 
 
-def cleaned(
-    found: pa.Table, reading: Reading, mapped: MappedTable, codes: CodeMap, today: date, secret: bytes
-) -> duckdb.DuckDBPyConnection:
-    """The question's rows as the table its plan reads."""
-    connection, relation = empty(reading), RELATIONS[reading.table]
+def clean(
+    connection: duckdb.DuckDBPyConnection,
+    found: pa.Table,
+    reading: Reading,
+    mapped: MappedTable,
+    codes: CodeMap,
+    today: date,
+    secret: bytes,
+) -> None:
+    """Adds a reading's rows to the table that a plan reads."""
+    relation = RELATIONS[reading.table]
     connection.register("found", _folded(found))
     for field in _MEANT:
         if field in found.column_names:
@@ -60,7 +68,6 @@ def cleaned(
     given = {"secret": sha256(b"kapok patient number v1\0" + secret).hexdigest(), "today": today}
     connection.execute(f'INSERT INTO "{relation.name}" SELECT {typed} FROM ({rows}) AS t({names}, copy)', given)  # noqa: S608
     connection.unregister("found")
-    return connection
 
 
 def _folded(found: pa.Table) -> pa.Table:
@@ -111,7 +118,7 @@ def _translate(connection: duckdb.DuckDBPyConnection, field: str, meaning: Meani
         {"word": pa.array(words, pa.string()), "means": pa.array([_as_text(meaning(word)) for word in words], pa.string())}
     )
     connection.register("words", means)
-    connection.execute(f"CREATE TABLE {field}_means AS SELECT word, try_cast(means AS {kind}) AS means FROM words")  # noqa: S608
+    connection.execute(f"CREATE OR REPLACE TABLE {field}_means AS SELECT word, try_cast(means AS {kind}) AS means FROM words")  # noqa: S608
     connection.unregister("words")
 
 

@@ -2,15 +2,16 @@
 
 Rules
 - Before a Ready the database is looked at (`checks`), at most every 30 s; what is wrong refuses the question, named by its code.
-- After a Ready its rows are read once, in one statement, into memory; every attempt answers from that one reading, since a
-  count runs once per question and process. A restarted process refuses what it had a Ready for (`holds`): the database may
-  have moved on.
+- After a Ready its rows are read once, in one statement for each table and stretch of months, into memory; every attempt answers
+  from that one reading, since a count runs once per question and process. A restarted process refuses what it had a Ready for
+  (`holds`): the database may have moved on.
 - A server that fails or is cut off after the Ready is a count that failed: zeros and noise, and a pause.
 - Tables without a mapping and trainings (which would read once a round) are refused by the probe.
 """
 
 import secrets
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from hospital_node.plan.compile import compile_plan
 from hospital_node.plans import TablePlan
 from hospital_node.records.codes import CodeMap
 from hospital_node.sources.checks import faults
-from hospital_node.sources.cleaning import cleaned, empty
+from hospital_node.sources.cleaning import clean, empty
 from hospital_node.sources.errors import SourceError
 from hospital_node.sources.mapping import MappedTable, Source, read_password
 from hospital_node.sources.servers import Server, open_server
@@ -32,7 +33,7 @@ from hospital_node.sources.statements import Reading, statement, whole
 from protocols.asked import Asked
 from protocols.fits import Fit
 from protocols.query import QuerySpec, Table
-from protocols.query.footprint import PATIENTS_BLOCK
+from protocols.query.domains import months_between
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.ring import Integers
 
@@ -83,16 +84,17 @@ class DatabasePlans:
         self._plan.require_input(asked, round_input)
 
     def probe(self, asked: Asked) -> None:
-        reading, _ = self._reading(asked)
-        with empty(reading) as records:
+        with empty(*(reading for reading, _ in self._readings(asked))) as records:
             self._plan.run(asked, records, bytes(32), b"")
 
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes) -> Integers:
-        reading, mapped = self._reading(asked)
+        readings, engine = self._readings(asked), self.source.database.engine
         with closing(self._open()) as server:
-            found = server.rows(statement(self.source.database.engine, mapped, reading))
+            found = [(reading, mapped, server.rows(statement(engine, mapped, reading))) for reading, mapped in readings]
         today = datetime.now(self.zone).date()
-        with cleaned(found, reading, mapped, self.codes, today, bounding_key) as records:
+        with empty(*(reading for reading, _ in readings)) as records:
+            for reading, mapped, rows in found:
+                clean(records, rows, reading, mapped, self.codes, today, bounding_key)
             return self._plan.run(asked, records, bounding_key, round_input)
 
     def rehearsed_s(self, table: Table) -> float:
@@ -103,25 +105,43 @@ class DatabasePlans:
             server.rows(statement(self.source.database.engine, self.source.tables[table], reading))
         return time.monotonic() - started
 
-    def _reading(self, asked: Asked) -> tuple[Reading, MappedTable]:
+    def _readings(self, asked: Asked) -> list[tuple[Reading, MappedTable]]:
+        """One for each stretch of months of each table that the plan reads."""
         spec = asked.spec
         if not isinstance(spec, QuerySpec):
             raise TypeError("a database answers table queries alone")
-        mapped = self.source.tables.get(spec.table)
-        if mapped is None:
-            raise LookupError("the table is not mapped")
-        relation, sql = RELATIONS[spec.table], compile_plan(spec).sql
-        return Reading(
-            spec.table, tuple(name for name in relation.columns if relation.column(name) in sql), days_of(asked.blocks)
-        ), mapped
+        readings = readings_of(spec)
+        if not all(reading.table in self.source.tables for reading in readings):
+            raise LookupError("a table is not mapped")
+        return [(reading, self.source.tables[reading.table]) for reading in readings]
 
     def _open(self, timeout_s: int | None = None) -> Server:
         return open_server(self.source.database, read_password(self.home, self.source.database), self.zone, timeout_s)
 
 
-def days_of(blocks: tuple[str, ...]) -> tuple[date, date] | None:
-    """The days of the months that pay, end excluded; None for the static block."""
-    if blocks == (PATIENTS_BLOCK,):
-        return None
-    year, month = map(int, blocks[-1].split("-"))
-    return date.fromisoformat(f"{blocks[0]}-01"), date(year + month // 12, month % 12 + 1, 1)
+def readings_of(spec: QuerySpec) -> list[Reading]:
+    """What a question reads of each table: its columns, and each stretch of months that pays."""
+    plan = compile_plan(spec)
+    named: dict[Table, set[str]] = defaultdict(set)
+    months: dict[Table, set[str]] = defaultdict(set)
+    for read, each in zip(spec.reads, (plan, *plan.windows), strict=True):
+        relation = RELATIONS[read.table]
+        named[read.table] |= {name for name in relation.columns if relation.column(name) in each.sql}
+        months[read.table] |= set(months_between(*read.days)) if read.days else set()
+    return [
+        Reading(table, tuple(name for name in RELATIONS[table].columns if name in names), days)
+        for table, names in named.items()
+        for days in stretches(months[table])
+    ]
+
+
+def stretches(months: set[str]) -> list[tuple[date, date] | None]:
+    """The days of months that follow one another, end excluded: all of them pay. None, once, where there are no months."""
+    if not months:
+        return [None]
+    found: list[tuple[date, date]] = []
+    for month in sorted(months):
+        start = date.fromisoformat(f"{month}-01")
+        end = (start + timedelta(days=31)).replace(day=1)
+        found = [*found[:-1], (found[-1][0], end)] if found and found[-1][1] == start else [*found, (start, end)]
+    return list(found)

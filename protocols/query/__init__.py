@@ -1,5 +1,6 @@
 """The query language: the typed spec is the truth, SQL and TOML are ways to write one (see README.md)."""
 
+from protocols.query.cohort import tables_named
 from protocols.query.domains import MAX_CELLS, AgeBands, Axis, Grid
 from protocols.query.errors import Problem, ProblemCode, QueryError
 from protocols.query.footprint import Layout, Part, Segment, footprint
@@ -28,4 +29,5 @@ __all__ = [
     "parse_json",
     "parse_sql",
     "parse_toml",
+    "tables_named",
 ]

@@ -31,6 +31,7 @@ class ProblemCode(StrEnum):
     AS_OF = "query.as_of"
     TOO_MANY_CELLS = "query.too_many_cells"
     NO_MEASURE = "query.no_measure"
+    LOOK_BACK = "query.look_back"
     KEYS_DIFFER = "query.keys_differ"
     BOUND_NOT_OFFERED = "query.bound_not_offered"
 

@@ -1,8 +1,9 @@
 """What a query reads and how far one patient can move its answer, from the query alone.
 
-Rules (privacy choice 2, block-local plans)
-- The footprint is every block whose rows the plan may read, also where no row matches: a month of the period, or
-  'static:patients'. Each footprint block pays.
+Rules (privacy choice 2)
+- The footprint is every block whose rows the plan may read, also where no row matches: a month of the period or of a window,
+  and 'static:patients'. Each footprint block pays.
+- The next five rules are those of a question that is bounded per (patient, block).
 - One patient's rows of one block touch at most k cells of a measure, each by a value in [lo, hi] with lo <= 0 <= hi; so
   removing them moves the vector by L1 <= max(|lo|, |hi|) * k and L2^2 <= max(|lo|, |hi|)^2 * k.
 - k is never more than the cells one block can reach (one month of a monthly table has one cell).
@@ -10,6 +11,13 @@ Rules (privacy choice 2, block-local plans)
   one block in one cell of the level, j = min(k, f) of them may coincide. The k clamped leaves then move it by L1 <= c * k and
   L2^2 <= c^2 * (q j^2 + r^2), where k = q j + r. Persons are an OR at each level instead: at most k cells by 1.
 - A quantile is a histogram: each kept cell is in one bin, so that bins add nothing to k.
+- Bounded over the whole query (`bound` "query"): k cells of a patient count, each total within [lo, hi] over all blocks. Removing
+  one block's rows may move a kept cell from one end to the other, or exchange a cell for another: with j of k cells kept, of
+  `length` entries, L1 <= j (hi - lo) + 2 (k - j) c and L2^2 <= j (hi - lo)^2 + 2 (k - j) c^2. Both are largest at an end of
+  max(0, 2k - length) <= j <= k: the bound of choice 2 where there are 2k entries, and less for a single number.
+- There, a level above is two sums of at most k leaves, before and after, up to `together` of them in one cell. With Q the
+  sum q j^2 + r^2, L2^2 <= 2 (hi^2 + lo^2) Q and L1 <= 2 k c; a level of one entry by k (hi - lo) (decision 0011).
+- A patient who is in no block at all is the step from nothing to k cells: the block-local rule, once and not per block.
 - Measures and levels stack: L1 and L2^2 of a query are the sums over its segments.
 """
 
@@ -19,6 +27,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from protocols.query.cohort import QUERY_BOUND
 from protocols.query.domains import Axis, Grid, months_between
 from protocols.query.spec import QuerySpec
 from protocols.query.terms import Average, Count, Measure, Persons, Quantiles, Spread, Sum
@@ -28,9 +37,9 @@ PATIENTS_BLOCK = "static:patients"
 
 def footprint(spec: QuerySpec) -> tuple[str, ...]:
     """The blocks that pay, in order; never empty."""
-    if spec.period is None:
-        return (PATIENTS_BLOCK,)
-    return months_between(spec.period.start, spec.period.end)
+    months = {month for read in spec.reads if read.days is not None for month in months_between(*read.days)}
+    static = () if spec.table.is_dated else (PATIENTS_BLOCK,)
+    return (*static, *sorted(months))
 
 
 class Part(StrEnum):
@@ -50,7 +59,8 @@ class Part(StrEnum):
 class Segment:
     """One grid of integers in the vector: a part of a measure at one level, an average being MEAN (scaled) over PRESENT.
 
-    `cells` of a (patient, block) count, and up to `together` of them fall into one cell of this level.
+    `cells` of a (patient, block) count, and up to `together` of them fall into one cell of this level. `is_whole`: of a patient
+    over the whole query, one block of whom may exchange one cell for another.
     """
 
     measure: Measure
@@ -62,6 +72,7 @@ class Segment:
     hi: int
     cells: int
     together: int = 1
+    is_whole: bool = False
 
     @property
     def length(self) -> int:
@@ -74,7 +85,7 @@ class Segment:
 
     @property
     def largest(self) -> int:
-        """The most that one (patient, block) adds to one entry, in absolute value."""
+        """The most that one (patient, block), or under `is_whole` one patient, adds to one entry, in absolute value."""
         return self.clamp * self.together
 
     @property
@@ -89,12 +100,31 @@ class Segment:
 
     @property
     def l1(self) -> int:
-        return self.clamp * self.cells
+        return self._of_a_change(1) if self.is_whole else self.whole[0]
 
     @property
     def l2_squared(self) -> int:
+        return self._of_a_change(2) if self.is_whole else self.whole[1]
+
+    @property
+    def whole(self) -> tuple[int, int]:
+        """(L1, L2 squared) of all that is counted of a (patient, block), or of a patient: from nothing to `cells` cells."""
+        return self.clamp * self.cells, self.clamp**2 * self._squares
+
+    @property
+    def _squares(self) -> int:
+        """The largest sum of squares of how many of the cells meet in each entry."""
         full, rest = divmod(self.cells, self.together)
-        return self.clamp**2 * (full * self.together**2 + rest**2)
+        return full * self.together**2 + rest**2
+
+    def _of_a_change(self, power: int) -> int:
+        span, clamp, k = int((self.hi - self.lo) ** power), int(self.clamp**power), self.cells
+        if self.together == 1:
+            ends = (max(0, 2 * k - self.length), k)
+            return max(kept * span + 2 * (k - kept) * clamp for kept in ends)
+        if self.length == 1:
+            return int(k**power) * span
+        return 2 * k * clamp if power == 1 else 2 * (self.hi**2 + self.lo**2) * self._squares
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +136,8 @@ class Layout:
 
     @classmethod
     def of(cls, spec: QuerySpec) -> Layout:
-        grid = spec.grid()
-        cells = min(spec.cells_per_patient, grid.reachable_per_block)
+        grid, is_whole = spec.grid(), spec.bound == QUERY_BOUND
+        cells = min(spec.cells_per_patient, grid.size if is_whole else grid.reachable_per_block)
         if not spec.table.is_dated:
             cells = 1  # one row per patient
         segments: list[Segment] = []
@@ -115,7 +145,7 @@ class Layout:
             for measure in spec.measures:
                 for part, lo, hi in _parts(measure):
                     offset = segments[-1].offset + segments[-1].length if segments else 0
-                    segments.append(_segment(measure, part, (lo, hi), level, grid, cells, offset))
+                    segments.append(_segment(measure, part, (lo, hi), level, grid, cells, offset, is_whole=is_whole))
         return cls(grid, tuple(segments))
 
     @property
@@ -124,7 +154,7 @@ class Layout:
 
     @property
     def cells_kept(self) -> int:
-        """How many cells the plan keeps of each (patient, block)."""
+        """How many cells the plan keeps of each (patient, block), or of each patient."""
         return self.segments[0].cells
 
     @property
@@ -142,14 +172,24 @@ class Layout:
 
 
 def _segment(
-    measure: Measure, part: Part, ends: tuple[int, int], level: tuple[str, ...], leaves: Grid, cells: int, offset: int
+    measure: Measure,
+    part: Part,
+    ends: tuple[int, int],
+    level: tuple[str, ...],
+    leaves: Grid,
+    cells: int,
+    offset: int,
+    *,
+    is_whole: bool,
 ) -> Segment:
     at_level = leaves.over(level)
-    merged = math.prod(axis.per_block for axis in leaves.axes if axis.key not in level)
+    gone = [axis for axis in leaves.axes if axis.key not in level]
+    merged = math.prod(len(axis.labels) if is_whole else axis.per_block for axis in gone)
     shown = Grid((*at_level.axes, bin_axis(measure))) if isinstance(measure, Quantiles) else at_level
     if part is Part.PERSONS:
-        return Segment(measure, part, level, shown, offset, *ends, min(cells, at_level.reachable_per_block))
-    return Segment(measure, part, level, shown, offset, *ends, cells, min(cells, merged))
+        reachable = at_level.size if is_whole else at_level.reachable_per_block
+        return Segment(measure, part, level, shown, offset, *ends, min(cells, reachable), is_whole=is_whole)
+    return Segment(measure, part, level, shown, offset, *ends, cells, min(cells, merged), is_whole)
 
 
 def bin_axis(measure: Quantiles) -> Axis:

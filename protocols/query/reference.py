@@ -90,6 +90,43 @@ EXAMPLES: tuple[Example, ...] = (
         "WHERE {quarter} GROUP BY district",
         "Paid together: every measure is a part of the vector.",
     ),
+    Example(
+        "Share: influenza-like illness of all visits",
+        "SELECT week, COUNT(*), COUNT(*) FILTER (WHERE HAS(diagnoses, icd10_prefix IN ('J09', 'J10', 'J11', 'R50', 'R05'), 0, 0)) "
+        "FROM visits WHERE {quarter} GROUP BY week",
+        "Both counts are noisy; the answer has the percentage too, with Fieller's interval. Rows of the same day are of the same "
+        "block, so that this is bounded per block.",
+    ),
+    Example(
+        "Share of patients",
+        "SELECT district, COUNT(DISTINCT person_id), COUNT(DISTINCT person_id) FILTER (WHERE age >= 60 OR sex = 'F') "
+        "FROM visits WHERE {quarter} GROUP BY district",
+        "OR and NOT stand between conditions of the row. A missing value meets no condition, so that its NOT holds.",
+    ),
+    Example(
+        "First-ever, within a look-back",
+        "SELECT month, COUNT(DISTINCT person_id) FROM diagnoses WHERE {quarter} AND icd10 LIKE 'J10%' AND FIRST_EVER(90) "
+        "GROUP BY month",
+        "No such diagnosis in the 90 days before. The months of the look-back pay as well, and a patient is bounded over the whole "
+        "query.",
+    ),
+    Example(
+        "Two conditions within days",
+        "SELECT age_band, COUNT(DISTINCT person_id) FROM diagnoses WHERE {quarter} AND icd10 LIKE 'J10%' "
+        "AND HAS(diagnoses, icd10 LIKE 'J18%', -3, 3) GROUP BY age_band",
+    ),
+    Example(
+        "New diagnosis after a visit",
+        "SELECT sex, COUNT(DISTINCT person_id) FROM diagnoses WHERE {quarter} AND icd10 LIKE 'J18%' AND FIRST_EVER(60) "
+        "AND HAS(visits, visit_class = 'AMB', -30, -1) GROUP BY sex",
+    ),
+    Example(
+        "Cohort",
+        "SELECT district, sex, COUNT(DISTINCT person_id) FROM patients "
+        "WHERE HAS(diagnoses, icd10 LIKE 'J1%', DATE '2025-01-01', DATE '2025-04-01') "
+        "AND NOT HAS(visits, age >= 60, DATE '2025-01-01', DATE '2025-02-01') GROUP BY district, sex",
+        "AND, OR and NOT of what a patient had in fixed windows; people as they stand in the register.",
+    ),
 )
 
 _INTRODUCTION = """# The kinds of question

@@ -6,7 +6,8 @@ Rules
   its footprint is not empty. A spec that breaks rules raises `QueryError` with all of them.
 - Dated tables need a period; `patients` has none, and states `as_of` exactly when an age is asked, since age needs a day.
 - `totals` are proper subsets of the keys, in their order, each once: further levels of the same answer, which stack.
-- The only bound is per (patient, block) (privacy choice 2); the whole-query bound is refused with its own code.
+- The bound is per (patient, block), or on request per patient over the whole query; a question that looks at rows of other days
+  has the second only (privacy choice 2), and takes it where none is stated.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from protocols.query.cohort import QUERY_BOUND, Read, cohort_problems, days_read, leaves
+from protocols.query.conditions import condition_problems
 from protocols.query.domains import (
     DISTRICTS,
     EARLIEST,
@@ -36,15 +39,16 @@ from protocols.query.domains import (
 )
 from protocols.query.errors import Problem, ProblemCode, QueryError, nearest_name
 from protocols.query.terms import (
-    CLOSED_LISTS,
     MAX_CLAMP,
+    MAX_CONDITIONS,
     UNITS,
     AgeBandKey,
-    AgeBetween,
     Average,
     BinKey,
+    Cohort,
     Condition,
-    HasPrefix,
+    Has,
+    Is,
     IsOneOf,
     Key,
     Measure,
@@ -56,7 +60,6 @@ from protocols.query.terms import (
     Sum,
     Table,
     Term,
-    ValueBound,
     covered_prefixes,
 )
 
@@ -71,7 +74,8 @@ class QuerySpec(Term):
     measures: tuple[Measure, ...] = Field(max_length=8)
     keys: tuple[Key, ...] = Field(default=(), max_length=6)
     totals: tuple[tuple[str, ...], ...] | None = Field(default=None, min_length=1, max_length=16)
-    where: tuple[Condition, ...] = Field(default=(), max_length=16)
+    where: tuple[Condition, ...] = Field(default=(), max_length=MAX_CONDITIONS)
+    cohort: Cohort | None = None
     period: Period | None = None
     as_of: date | None = None
     cells_per_patient: int = Field(default=4, ge=1, le=MAX_KEPT_CELLS)
@@ -107,7 +111,7 @@ class QuerySpec(Term):
     def from_fields(cls, data: object) -> QuerySpec:
         """Reads an encoding in which fields with a default may be absent, as a person writes it."""
         try:
-            return cls.model_validate_json(_text(data))
+            return cls.model_validate_json(_text(_with_bound(data)))
         except ValidationError as error:
             raise QueryError(_shape_problems(error)) from None
 
@@ -118,12 +122,42 @@ class QuerySpec(Term):
         return next((condition for condition in self.where if condition.column == column), None)
 
     @property
+    def cohorts(self) -> tuple[tuple[str, Cohort], ...]:
+        """That of all rows and those of the measures, each with its place in the spec."""
+        filters = ((f"measures.{n}.filter", measure.filter) for n, measure in enumerate(self.measures))
+        return tuple((path, each) for path, each in (("cohort", self.cohort), *filters) if each is not None)
+
+    @property
+    def windows(self) -> tuple[Has, ...]:
+        """What else a patient may have to have, each once."""
+        found = (leaf for _, cohort in self.cohorts for leaf in leaves(cohort))
+        return tuple(dict.fromkeys(leaf for leaf in found if isinstance(leaf, Has)))
+
+    @property
+    def is_block_local(self) -> bool:
+        """Whether each (patient, block, cell) is a function of one block's rows."""
+        return all(window.is_of_one_day for window in self.windows)
+
+    @property
+    def reads(self) -> tuple[Read, ...]:
+        """The rows that a plan may look at: its own first, then those of each window."""
+        own = None if self.period is None else (self.period.start, self.period.end)
+        return (Read(self.table, own), *(Read(window.table, days_read(window, self.period)) for window in self.windows))
+
+    @property
     def uses_age(self) -> bool:
         return (
             self.condition_on("age") is not None
+            or any(condition.column == "age" for condition in self._conditions_of_filters())
             or any(isinstance(key, AgeBandKey) for key in self.keys)
             or any(isinstance(each, OfColumn | BinKey) and each.column == "age" for each in (*self.measures, *self.keys))
         )
+
+    def _conditions_of_filters(self) -> Iterator[Condition]:
+        for _, cohort in self.cohorts:
+            for leaf in leaves(cohort):
+                if isinstance(leaf, Is):
+                    yield from leaf.where
 
     def _axis(self, key: Key) -> Axis:
         if isinstance(key, AgeBandKey):
@@ -160,6 +194,27 @@ def _text(data: object) -> str:
         ) from None
 
 
+def _with_bound(data: object) -> object:
+    """The bound that a question needs is taken where none is stated."""
+    if not isinstance(data, dict) or "bound" in data or not _looks_further(data):
+        return data
+    return data | {"bound": QUERY_BOUND}
+
+
+def _looks_further(part: object) -> bool:
+    """Whether a window of other days stands in it, before anything is known to be well formed."""
+    to_do = [part]
+    while to_do:
+        each = to_do.pop()
+        if isinstance(each, dict):
+            if each.get("kind") == "has" and each.get("days") != [0, 0]:
+                return True
+            to_do += each.values()
+        elif isinstance(each, list):
+            to_do += each
+    return False
+
+
 def _shape_problems(error: ValidationError) -> Iterator[Problem]:
     for found in error.errors(include_url=False, include_input=False):
         path = ".".join(map(str, found["loc"]))
@@ -186,7 +241,6 @@ _SHAPES = {
 def _names_exist(spec: QuerySpec) -> Iterator[Problem]:
     named = [
         *(("keys", n, key.key, spec.table.keys) for n, key in enumerate(spec.keys)),
-        *(("where", n, condition.column, spec.table.columns) for n, condition in enumerate(spec.where)),
         *(("keys", n, key.column, spec.table.sums) for n, key in enumerate(spec.keys) if isinstance(key, BinKey)),
         *(("measures", n, m.column, spec.table.sums) for n, m in enumerate(spec.measures) if isinstance(m, OfColumn)),
     ]
@@ -207,45 +261,10 @@ def _nothing_twice(spec: QuerySpec) -> Iterator[Problem]:
             yield Problem(ProblemCode.DUPLICATE, key.key, "grouped by twice", path=f"keys.{n}")
 
 
-def _conditions_in_order(spec: QuerySpec) -> Iterator[Problem]:
-    order = [condition_order(condition) for condition in spec.where]
-    for n, (earlier, later) in enumerate(itertools.pairwise(order), start=1):
-        name = spec.where[n].column
-        if earlier == later:
-            yield Problem(
-                ProblemCode.DUPLICATE, name, "more than one condition", "one list or one range per column", path=f"where.{n}"
-            )
-        elif earlier > later:
-            yield Problem(ProblemCode.OUT_OF_ORDER, name, "conditions are sorted by column", path=f"where.{n}")
-
-
-def condition_order(condition: Condition) -> tuple[str, bool]:
-    """The place of a condition in a spec; two conditions of one place say the same thing twice."""
-    return condition.column, isinstance(condition, ValueBound) and not condition.op.is_lower_bound
-
-
-def _conditions_can_hold(spec: QuerySpec) -> Iterator[Problem]:
-    for n, condition in enumerate(spec.where):
-        path = f"where.{n}"
-        if isinstance(condition, AgeBetween) and condition.low > condition.high:
-            yield Problem(ProblemCode.BAD_VALUE, "age", "the range is empty", "age BETWEEN 5 AND 14", path=path)
-        if isinstance(condition, IsOneOf) and condition.column in CLOSED_LISTS:
-            known = CLOSED_LISTS[condition.column]
-            for name in condition.values:
-                if name not in known:
-                    yield Problem(
-                        ProblemCode.BAD_VALUE, condition.column, "a name outside its list", nearest_name(name, known), path=path
-                    )
-        if isinstance(condition, HasPrefix) and covered_prefixes(condition.prefixes):
-            yield Problem(ProblemCode.OVERLAP, "icd10", "a prefix begins another", "only the shorter one", path=path)
-    bounds = [condition for condition in spec.where if isinstance(condition, ValueBound)]
-    if [bound.op.is_lower_bound for bound in bounds] == [True, False] and not _leaves_room(*bounds):
-        yield Problem(ProblemCode.BAD_VALUE, "value", "the range is empty", "value >= 3 AND value < 5", path="where")
-
-
-def _leaves_room(lower: ValueBound, upper: ValueBound) -> bool:
-    low, high = Decimal(lower.number), Decimal(upper.number)
-    return low < high or (low == high and lower.op.value + upper.op.value == ">=<=")
+def _conditions_are_sound(spec: QuerySpec) -> Iterator[Problem]:
+    yield from condition_problems(spec.where, spec.table, "where")
+    for path, cohort in spec.cohorts:
+        yield from cohort_problems(cohort, spec.table, path)
 
 
 def _prefix_key_is_a_partition(spec: QuerySpec) -> Iterator[Problem]:
@@ -320,12 +339,21 @@ def _period_is_stated(spec: QuerySpec) -> Iterator[Problem]:
         yield Problem(ProblemCode.PERIOD, "period", "no day lies in it, so the footprint is empty", nearest, path="period")
     elif spec.period.start < EARLIEST or spec.period.end > LATEST:
         yield Problem(ProblemCode.PERIOD, "period", f"outside {EARLIEST} to {LATEST}", nearest, path="period")
-    elif _months(spec.period) > MAX_MONTHS:
+    elif _months(spec.period.start, spec.period.end) > MAX_MONTHS:
         yield Problem(ProblemCode.PERIOD, "period", f"more than {MAX_MONTHS} months", nearest, path="period")
 
 
-def _months(period: Period) -> int:
-    return (period.end.year - period.start.year) * 12 + period.end.month - period.start.month + 1
+def _months(start: date, end: date) -> int:
+    return (end.year - start.year) * 12 + end.month - start.month + 1
+
+
+def _windows_are_near(spec: QuerySpec) -> Iterator[Problem]:
+    if any(True for rule in (_period_is_stated, _conditions_are_sound) for _ in rule(spec)):
+        return  # a window without ends has been named already
+    days = [read.days for read in spec.reads if read.days is not None]
+    if spec.windows and _months(min(start for start, _ in days), max(end for _, end in days)) > MAX_MONTHS:
+        rule = f"windows reach over more than {MAX_MONTHS} months"
+        yield Problem(ProblemCode.LOOK_BACK, "HAS", rule, "a shorter look-back", path=spec.cohorts[0][0])
 
 
 def _age_has_a_day(spec: QuerySpec) -> Iterator[Problem]:
@@ -339,10 +367,12 @@ def _age_has_a_day(spec: QuerySpec) -> Iterator[Problem]:
 
 
 def _bound_is_offered(spec: QuerySpec) -> Iterator[Problem]:
-    if spec.bound != "block":
-        yield Problem(
-            ProblemCode.BOUND_NOT_OFFERED, "bound", "only the bound per patient and block is offered", "block", path="bound"
-        )
+    if spec.bound not in {"block", QUERY_BOUND}:
+        nearest = nearest_name(spec.bound, ["block", QUERY_BOUND])
+        yield Problem(ProblemCode.BOUND_NOT_OFFERED, "bound", "unknown", nearest, path="bound")
+    elif spec.bound == "block" and not spec.is_block_local:
+        rule = "rows of other days are looked at, so a patient is bounded over the whole query"
+        yield Problem(ProblemCode.BOUND_NOT_OFFERED, "bound", rule, QUERY_BOUND, path="bound")
 
 
 def _grid_fits(spec: QuerySpec) -> Iterator[Problem]:
@@ -359,13 +389,13 @@ def _grid_fits(spec: QuerySpec) -> Iterator[Problem]:
 _RULES: tuple[Callable[[QuerySpec], Iterator[Problem]], ...] = (
     _names_exist,
     _nothing_twice,
-    _conditions_in_order,
-    _conditions_can_hold,
+    _conditions_are_sound,
     _prefix_key_is_a_partition,
     _clamps_are_bounds,
     _bins_rise,
     _totals_are_levels,
     _period_is_stated,
+    _windows_are_near,
     _age_has_a_day,
     _bound_is_offered,
     _grid_fits,

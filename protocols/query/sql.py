@@ -6,6 +6,7 @@ Rules
 - Keys: week (or iso_week), month, district, sex, age_band, age_band(five_years), icd10_prefix, BIN(value, 0, 5, 10). The keys of
   SELECT are those of GROUP BY; their order in SELECT is the order of the answer. The prefixes of the key icd10_prefix are those
   of WHERE. ROLLUP, CUBE and GROUPING SETS in GROUP BY ask for totals as well.
+- What asks for rows of other days is bounded per patient over the whole query, without being told to.
 - The reader accepts by list: a part of the syntax tree that no rule here names is refused, also one the parser learns later.
 - All problems are reported, those of the text and those of the spec it would have made.
 """
@@ -20,9 +21,10 @@ from sqlglot import exp
 from protocols.query.domains import AgeBands
 from protocols.query.errors import Problem, ProblemCode, QueryError, nearest_name
 from protocols.query.spec import QuerySpec
+from protocols.query.sql_literals import number_of
 from protocols.query.sql_measures import MeasureReader
 from protocols.query.sql_source import CLAUSES, EXAMPLE, Source, name_of
-from protocols.query.sql_where import WhereReader, number_of
+from protocols.query.sql_where import WhereReader
 from protocols.query.terms import Table, decimal_text
 
 _KEYS = {"week": "iso_week"} | {name: name for name in ("iso_week", "month", "district", "sex", "age_band", "icd10_prefix")}
@@ -30,16 +32,15 @@ _READ = {"expressions", "from_", "where", "group"}
 _LEVELS = (exp.Rollup, exp.Cube, exp.GroupingSets)
 
 
-def parse_sql(text: str, *, cells_per_patient: int = 4) -> QuerySpec:
+def parse_sql(text: str, *, cells_per_patient: int = 4, bound: str | None = None) -> QuerySpec:
     """The typed query that a SQL text means. Raises `QueryError` with every problem found."""
-    return _SelectReader(Source.read(text), cells_per_patient).spec()
+    return _SelectReader(Source.read(text), cells_per_patient, bound).spec()
 
 
 class _SelectReader:
-    def __init__(self, source: Source, cells_per_patient: int) -> None:
-        self._source, self._cells = source, cells_per_patient
+    def __init__(self, source: Source, cells_per_patient: int, bound: str | None) -> None:
+        self._source, self._cells, self._bound = source, cells_per_patient, bound
         self._problems: list[Problem] = []
-        self._measures_of_select = MeasureReader(source, self._problems)
         self._places: dict[str, tuple[int, int]] = {}
         self._keys: list[dict[str, Any]] = []
         self._measures: list[dict[str, Any]] = []
@@ -52,8 +53,9 @@ class _SelectReader:
         table = self._table(select.args.get("from_"))
         where = WhereReader(self._source, table)
         where.read(select.args.get("where"))
+        measures = MeasureReader(self._source, self._problems, WhereReader(self._source, table).cohort)
         for item in select.expressions:
-            self._item(item)
+            self._item(item, measures)
         self._group(select.args.get("group"))
         fields = self._fields(table, where)
         self._problems += where.problems
@@ -91,7 +93,7 @@ class _SelectReader:
         self._add(ProblemCode.UNKNOWN_NAME, f"table {node.name}", "unknown", nearest_name(node.name, list(Table)), place)
         return None
 
-    def _item(self, item: exp.Expr) -> None:
+    def _item(self, item: exp.Expr, measures: MeasureReader) -> None:
         node = item.unalias()
         if isinstance(node, exp.Column) or _is_key_function(node):
             key = self._key(node)
@@ -99,7 +101,7 @@ class _SelectReader:
                 self._places[f"keys.{len(self._keys)}"] = self._source.place(node)
                 self._keys.append(key)
             return
-        measure = self._measures_of_select.read(node)
+        measure = measures.read(node)
         if measure is None:
             self._has_refused_items = True
         else:
@@ -214,8 +216,15 @@ class _SelectReader:
             "where": where.conditions(has_prefix_key=prefix_key is not None),
             "cells_per_patient": self._cells,
         }
-        optional = {"period": where.period(), "as_of": where.as_of(), "totals": self._totals or None}
+        optional = {
+            "period": where.period(),
+            "as_of": where.as_of(),
+            "totals": self._totals or None,
+            "cohort": where.of_rows(),
+            "bound": self._bound,
+        }
         self._places |= {name: where.places.get(column, self._places.get(name, (1, 1))) for name, column in _ENDS}
+        self._places |= {name: place for name, place in where.places.items() if name.startswith("cohort.")}
         for n, condition in enumerate(fields["where"]):
             self._places[f"where.{n}"] = where.places.get(condition["column"], where.places.get("icd10_prefix", (1, 1)))
         return fields | {name: content for name, content in optional.items() if content is not None}

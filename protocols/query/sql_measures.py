@@ -3,6 +3,7 @@
 Rules
 - COUNT(*), CLAMP(COUNT(*), 0, 5), COUNT(DISTINCT person_id); COUNT(*) alone is clamped at 3 rows per (patient, month, cell).
 - SUM, AVG, VARIANCE, STDDEV, MEDIAN and QUANTILE of CLAMP(x, lo, hi); QUANTILE(CLAMP(...), 0.9) or a list [0.25, 0.5, 0.75].
+- Any of them may be followed by FILTER (WHERE ...): a cohort of its own (`sql_cohort`).
 - A fourth argument of CLAMP is the scale of SUM and AVG, the steps of VARIANCE and STDDEV, the bins of MEDIAN and QUANTILE.
 """
 
@@ -13,8 +14,9 @@ from typing import Any
 from sqlglot import exp
 
 from protocols.query.errors import Problem, ProblemCode
+from protocols.query.sql_cohort import CohortReader
+from protocols.query.sql_literals import number_of
 from protocols.query.sql_source import Source, name_of
-from protocols.query.sql_where import number_of
 from protocols.query.terms import UNITS, decimal_text
 
 DEFAULT_SCALE = {"value": 100, "age": 1}
@@ -35,11 +37,18 @@ _EXAMPLES = {"scale": 100, "steps": 16, "bins": 32}
 class MeasureReader:
     """Reads one item of SELECT at a time; what it cannot read is a problem with a place."""
 
-    def __init__(self, source: Source, problems: list[Problem]) -> None:
-        self._source, self._problems = source, problems
+    def __init__(self, source: Source, problems: list[Problem], cohort: CohortReader) -> None:
+        self._source, self._problems, self._cohort = source, problems, cohort
 
     def read(self, node: exp.Expr) -> dict[str, Any] | None:
         """The measure as a field of the spec; None, with a problem noted, for what is none."""
+        node = _with_filter_outside(node)
+        if not isinstance(node, exp.Filter):
+            return self._measure(node)
+        measure, rows = self._measure(node.this), self._cohort.read(node.expression.this)
+        return None if measure is None or rows is None else measure | {"filter": rows}
+
+    def _measure(self, node: exp.Expr) -> dict[str, Any] | None:
         if isinstance(node, exp.Count):
             return self._count(node)
         if (kind := _KINDS.get(type(node))) is not None:
@@ -129,3 +138,12 @@ class MeasureReader:
 
 def _is_clamp(node: exp.Expr) -> bool:
     return isinstance(node, exp.Anonymous) and node.name.upper() == "CLAMP"
+
+
+def _with_filter_outside(node: exp.Expr) -> exp.Expr:
+    """CLAMP(COUNT(*) FILTER (...), 0, 5), as SQL itself would have it, is the same as the filter after the clamp."""
+    if not _is_clamp(node) or not node.expressions or not isinstance(node.expressions[0], exp.Filter):
+        return node
+    inner = node.expressions[0]
+    clamp = exp.Anonymous(this="CLAMP", expressions=[inner.this, *node.expressions[1:]])
+    return exp.Filter(this=clamp, expression=inner.expression)

@@ -38,19 +38,19 @@ CLAUSES: dict[str, tuple[str, str]] = {
 
 _NAMES: dict[type[exp.Expr], tuple[str, str]] = {
     exp.Subquery: ("subquery", "one SELECT over one table"),
-    exp.Exists: ("EXISTS", "one SELECT over one table"),
+    exp.Exists: ("EXISTS", "HAS(diagnoses, icd10 LIKE 'J10%', -3, 3): a row within these days of this one"),
     exp.Window: ("window function", "ask per week and compute over the released answer"),
-    exp.Filter: ("FILTER", "put the condition into WHERE"),
-    exp.Case: ("CASE", "keys age_band and icd10_prefix, or two queries"),
-    exp.If: ("IF", "keys age_band and icd10_prefix, or two queries"),
+    exp.Filter: ("FILTER", "FILTER (WHERE ...) right after a measure"),
+    exp.Case: ("CASE", "keys age_band and icd10_prefix, or COUNT(*) FILTER (WHERE ...)"),
+    exp.If: ("IF", "keys age_band and icd10_prefix, or COUNT(*) FILTER (WHERE ...)"),
     exp.Cast: ("CAST", "the column itself: types are fixed"),
     exp.Distinct: ("DISTINCT", "COUNT(DISTINCT person_id)"),
     exp.Star: ("*", "the keys by name, and COUNT(*)"),
-    exp.Not: ("NOT", "the list or range of what is wanted"),
-    exp.NEQ: ("<>", "the list of what is wanted: sex IN ('F', 'M')"),
+    exp.Not: ("NOT", "NOT in WHERE or FILTER, around conditions of the row"),
+    exp.NEQ: ("<>", "NOT sex = 'F', or the list of what is wanted: sex IN ('F', 'M')"),
     exp.Is: ("IS", "nothing: rows without a value are not counted"),
     exp.ILike: ("ILIKE", "icd10 LIKE 'J10%'"),
-    exp.Or: ("OR", "OR only between prefixes of icd10: icd10 LIKE 'J10%' OR icd10 LIKE 'J11%'"),
+    exp.Or: ("OR", "conditions of a window are joined by AND; OR between two windows"),
     exp.Rollup: ("ROLLUP", "ROLLUP(...) once, around every key"),
     exp.Cube: ("CUBE", "CUBE(...) once, around every key"),
     exp.GroupingSets: ("GROUPING SETS", "GROUPING SETS ((...), ...) once, the set of all keys among them"),
@@ -113,12 +113,13 @@ class Source:
     def place(self, node: exp.Expr) -> tuple[int, int]:
         """Line and column of a node's first character; a node without a place of its own stands where its parts begin."""
         starts = [part.meta["start"] for part in node.walk() if "start" in part.meta]
-        keyword = name_of(node)[0].split()[0]
+        keyword = node.name.upper() if isinstance(node, exp.Anonymous) else name_of(node)[0].split()[0]
         if not starts and keyword not in {token.text.upper() for token in self.tokens} and node.parent is not None:
             return self.place(node.parent)
         start = min(starts, default=_keyword(self.tokens, keyword))
-        if isinstance(node, exp.Case | exp.Not | exp.Exists | exp.Subquery):
-            before = [token.start for token in self.tokens if token.start <= start and token.text.upper() in {keyword, "("}]
+        if isinstance(node, exp.Case | exp.Not | exp.Exists | exp.Subquery | exp.Anonymous):
+            opening = {keyword} if isinstance(node, exp.Anonymous) else {keyword, "("}
+            before = [token.start for token in self.tokens if token.start <= start and token.text.upper() in opening]
             start = before[-1] if before else start
         return _place(self.text, start)
 

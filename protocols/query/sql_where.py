@@ -1,7 +1,8 @@
 """WHERE in SQL: a conjunction of the typed conditions, a date range, or the day on which patients have their age.
 
 Rules
-- AND between conditions; OR only between prefixes of icd10.
+- AND between conditions, one a column; OR between prefixes of icd10 is one of them. Every other OR, NOT, HAS(...) and
+  FIRST_EVER(...) belongs to the cohort (`sql_cohort`).
 - `date` takes >=, >, <, <=, = and BETWEEN (both days inside); both ends are needed, each once.
 - `age` takes the same; `value` takes comparisons; `district`, `sex`, `visit_class` and `loinc` take = and IN.
 - `icd10` takes LIKE 'J10%', and `icd10_prefix` IN ('J10', 'J11') says the same of a list; a dot in a code is left out.
@@ -11,16 +12,16 @@ Rules
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import suppress
-from datetime import date, timedelta
-from decimal import Decimal, InvalidOperation
+from datetime import timedelta
 from typing import Any
 
 from sqlglot import exp
 
+from protocols.query.cohort import WINDOW
 from protocols.query.domains import DISTRICTS, MAX_AGE
 from protocols.query.errors import Problem, ProblemCode, nearest_name
+from protocols.query.sql_cohort import CohortReader, all_of, are_prefixes, first_ever, is_cohort, is_first_ever
+from protocols.query.sql_literals import conjuncts, day_of, flat, number_of
 from protocols.query.sql_source import Source, name_of
 from protocols.query.terms import Table, covered_prefixes, decimal_text
 
@@ -48,16 +49,20 @@ _DISTRICT_BY_NAME = {
 class WhereReader:
     """Reads the conjuncts of one WHERE; what it cannot read is a problem with a place, and reading goes on."""
 
-    def __init__(self, source: Source, table: Table | None) -> None:
+    def __init__(self, source: Source, table: Table | None, *, is_inside: bool = False) -> None:
         self.problems: list[Problem] = []
+        self.cohort = CohortReader(source, table, self.problems, self._plain)
         self.prefixes: tuple[str, ...] | None = None
         self.places: dict[str, tuple[int, int]] = {}
         self._source, self._table = source, table
         self._lists: dict[str, tuple[str, ...]] = {}
         self._ranges: dict[str, dict[str, Any]] = {}
+        self._is_inside = is_inside
+        self._of_rows: list[dict[str, Any]] = []
+        self._looks_back: list[tuple[int, tuple[int, int]]] = []
 
     def read(self, where: exp.Where | None) -> None:
-        for conjunct in _conjuncts(where.this if where else None):
+        for conjunct in conjuncts(where.this if where else None):
             self._conjunct(conjunct)
 
     def period(self) -> dict[str, str] | None:
@@ -87,6 +92,22 @@ class WhereReader:
             found.append({"column": "value", "op": op, "number": number})
         return sorted(found, key=lambda condition: (condition["column"], "<" in condition.get("op", "")))
 
+    def of_rows(self) -> dict[str, Any] | None:
+        """The cohort, once all plain conditions are known."""
+        conditions = self.conditions(has_prefix_key=False)
+        first = [first_ever(self._table, conditions, days) for days, _ in self._looks_back if self._table is not None]
+        places = [*self.cohort.places, *(place for _, place in self._looks_back)]
+        self.places |= {f"cohort.{n}": place for n, place in enumerate(places)}
+        return all_of([*self._of_rows, *first])
+
+    def _plain(self, nodes: list[exp.Expr], table: Table | None) -> list[dict[str, Any]]:
+        """Conditions inside of a cohort or a window, which have no period of their own."""
+        inside = WhereReader(self._source, table, is_inside=True)
+        for node in nodes:
+            inside._conjunct(node.unnest())
+        self.problems += inside.problems
+        return inside.conditions(has_prefix_key=False)
+
     def _add(self, code: ProblemCode, construct: str, rule: str, nearest: str, place: tuple[int, int]) -> None:
         self.problems.append(Problem(code, construct, rule, nearest, *place))
 
@@ -98,8 +119,10 @@ class WhereReader:
 
     def _conjunct(self, node: exp.Expr) -> None:
         node = node.unnest()
-        if isinstance(node, exp.Or):
-            self._alternatives(node)
+        if isinstance(node, exp.Or) and are_prefixes(node):
+            self._prefixes_of(node, [part for part in flat(node, exp.Or) if isinstance(part, exp.Like)])
+        elif is_cohort(node) and not self._is_inside:
+            self._cohort(node)
         elif isinstance(node, exp.Like):
             self._prefixes_of(node, [node])
         elif isinstance(node, exp.In):
@@ -118,6 +141,10 @@ class WhereReader:
                 self._refuse(node)
             return None
         name, place = node.name.lower(), self._source.place(node)
+        if self._is_inside and name in {"date", "as_of"}:
+            rule = "days stand in WHERE for all rows, and in the ends of a window"
+            self._add(ProblemCode.OUTSIDE_LANGUAGE, f"{name} inside", rule, WINDOW, place)
+            return None
         if node.table:
             self._add(ProblemCode.OUTSIDE_LANGUAGE, "qualified column", "one table needs no prefix", name, place)
             return None
@@ -135,12 +162,15 @@ class WhereReader:
     def _known(self) -> set[str]:
         return set(_FORMS) if self._table is None else _conditions_of(self._table)
 
-    def _alternatives(self, node: exp.Or) -> None:
-        parts = list(_flat(node, exp.Or))
-        if all(isinstance(part, exp.Like) for part in parts):
-            self._prefixes_of(node, [part for part in parts if isinstance(part, exp.Like)])
+    def _cohort(self, node: exp.Expr) -> None:
+        known = len(self.cohort.places)
+        if is_first_ever(node):
+            days = self.cohort.days_before(node)
+            self._looks_back += [] if days is None else [(days, self._source.place(node))]
+        elif (read := self.cohort.read(node)) is not None:
+            self._of_rows.append(read)
         else:
-            self._refuse(node)
+            del self.cohort.places[known:]
 
     def _prefixes_of(self, node: exp.Expr, likes: list[exp.Like]) -> None:
         found: list[str] = []
@@ -230,7 +260,7 @@ class WhereReader:
 
     def _bound(self, name: str, op: str, given: exp.Expr, node: exp.Expr) -> None:
         """Notes one end of a range; `date` ends are kept half open, ages closed, values as written."""
-        number: Any = _day(given) if name in {"date", "as_of"} else number_of(given)
+        number: Any = day_of(given) if name in {"date", "as_of"} else number_of(given)
         if number is None or (name == "age" and not (number % 1 == 0 and abs(number) < 1000)):
             kind = "a day" if name in {"date", "as_of"} else "a whole number" if name == "age" else "a number"
             self._add(ProblemCode.BAD_VALUE, name, f"{kind} was expected", _FORMS[name], self._source.place(node))
@@ -253,42 +283,3 @@ def _kept(name: str, op: str, number: Any) -> Any:
     if name == "age":
         return max(0, int(number) + {">": 1, "<": -1}.get(op, 0))
     return number + timedelta(days=1) if op in {">", "<="} else number
-
-
-def _conjuncts(node: exp.Expr | None) -> Iterator[exp.Expr]:
-    return _flat(node, exp.And) if node is not None else iter(())
-
-
-def _flat(node: exp.Expr, kind: type[exp.Expr]) -> Iterator[exp.Expr]:
-    """The parts of a chain of AND or OR from left to right, without recursion: a chain may be thousands long."""
-    left_to_do = [node]
-    while left_to_do:
-        part = left_to_do.pop().unnest()
-        if isinstance(part, kind):
-            left_to_do += [part.expression, part.this]
-        else:
-            yield part
-
-
-def _day(node: exp.Expr) -> date | None:
-    if isinstance(node, exp.Cast) and node.to.this is exp.DType.DATE:
-        node = node.this
-    if not isinstance(node, exp.Literal) or not node.is_string or not re.fullmatch(r"\d{4}-\d{2}-\d{2}", node.this):
-        return None
-    with suppress(ValueError):
-        day = date.fromisoformat(node.this)
-        return day if day < date.max else None
-    return None
-
-
-def number_of(node: exp.Expr) -> Decimal | None:
-    """The number that a literal writes, with its sign."""
-    sign = 1
-    if isinstance(node, exp.Neg):
-        sign, node = -1, node.this
-    if not isinstance(node, exp.Literal) or node.is_string:
-        return None
-    with suppress(InvalidOperation):
-        number = Decimal(node.this)
-        return sign * number if abs(number) < 10**12 else None
-    return None

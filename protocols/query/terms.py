@@ -1,4 +1,4 @@
-"""The words of the typed query: tables, measures, keys and conditions, each with the numbers that bound it.
+"""The words of the typed query: tables, conditions, cohorts, measures and keys, each with the numbers that bound it.
 
 Rules
 - Every bound of a measure is public and stands in the query: a clamp drawn from data would leak (privacy pitfall 6).
@@ -28,6 +28,8 @@ MAX_STEPS = 64
 MAX_BINS = 400
 MAX_EDGES = 200
 MAX_QUANTILE_POINTS = 9
+MAX_CONDITIONS = 16
+MAX_DAYS = 3_660
 UNITS = 1_000_000
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,11})(\.[0-9]{0,5}[1-9])?")
 
@@ -102,103 +104,6 @@ Names = Annotated[
 ]
 
 
-class Count(Term):
-    """Rows; each (patient, block, cell) adds at most `hi`."""
-
-    kind: Literal["count"] = "count"
-    hi: int = Field(default=3, ge=1, le=MAX_COUNT_CLAMP)
-
-
-class Persons(Term):
-    """Distinct patients of a hospital: each cell counts a patient once, however many blocks it spans."""
-
-    kind: Literal["count_distinct_person"] = "count_distinct_person"
-
-
-class _Clamped(Term):
-    column: Literal["value", "age"]
-    lo: DecimalText
-    hi: DecimalText
-    scale: int = Field(default=1, ge=1, le=UNITS)
-
-    @property
-    def scaled(self) -> tuple[Decimal, Decimal]:
-        return Decimal(self.lo) * self.scale, Decimal(self.hi) * self.scale
-
-
-class Sum(_Clamped):
-    """Total of a column; each (patient, block, cell) total is clamped to [lo, hi]."""
-
-    kind: Literal["sum"] = "sum"
-
-
-class Average(_Clamped):
-    """Mean of a column, as a sum over a count: each (patient, block, cell) enters once, with its rows' mean clamped to [lo, hi]."""
-
-    kind: Literal["avg"] = "avg"
-
-
-class Spread(Term):
-    """Variance or standard deviation of the means that `Average` adds up, each taken in whole steps from the middle of [lo, hi].
-
-    `steps` lie between the middle and an end: more of them tell narrower spreads, under noise that is as large in the
-    column's own unit.
-    """
-
-    kind: Literal["variance", "stddev"]
-    column: Literal["value", "age"]
-    lo: DecimalText
-    hi: DecimalText
-    steps: int = Field(default=16, ge=2, le=MAX_STEPS)
-
-
-class Quantiles(Term):
-    """Quantiles of the means that `Average` adds up, read from a released histogram of `bins` equal bins over [lo, hi]."""
-
-    kind: Literal["quantiles"] = "quantiles"
-    column: Literal["value", "age"]
-    lo: DecimalText
-    hi: DecimalText
-    points: Annotated[tuple[DecimalText, ...], Field(min_length=1, max_length=MAX_QUANTILE_POINTS)] = ("0.5",)
-    bins: int = Field(default=32, ge=2, le=MAX_BINS)
-
-
-Measure = Annotated[Count | Persons | Sum | Average | Spread | Quantiles, Field(discriminator="kind")]
-OfColumn = Sum | Average | Spread | Quantiles
-"""The measures of a number that stands on each row."""
-
-
-class PlainKey(Term):
-    key: Literal["iso_week", "month", "district", "sex"]
-
-
-class AgeBandKey(Term):
-    key: Literal["age_band"] = "age_band"
-    bands: AgeBands = AgeBands.SURVEILLANCE
-
-
-class PrefixKey(Term):
-    """Groups diagnoses by a public list of ICD-10 prefixes, none of which begins another."""
-
-    key: Literal["icd10_prefix"] = "icd10_prefix"
-    prefixes: Prefixes
-
-
-class BinKey(Term):
-    """Groups rows by a number between public edges, each bin with its lower edge and without its upper one: a histogram."""
-
-    key: Literal["bin"] = "bin"
-    column: Literal["value", "age"]
-    edges: Annotated[tuple[DecimalText, ...], Field(min_length=2, max_length=MAX_EDGES + 1)]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(f"[{low}, {high})" for low, high in pairwise(self.edges))
-
-
-Key = Annotated[PlainKey | AgeBandKey | PrefixKey | BinKey, Field(discriminator="key")]
-
-
 class HasPrefix(Term):
     column: Literal["icd10"] = "icd10"
     prefixes: Prefixes
@@ -243,6 +148,153 @@ class Period(Term):
 
     start: date = Field(alias="from")
     end: date = Field(alias="to")
+
+
+class Is(Term):
+    """Holds on a row that meets all of `where`. A row without a value meets no condition on it, so that its NOT holds."""
+
+    kind: Literal["is"] = "is"
+    where: Annotated[tuple[Condition, ...], Field(min_length=1, max_length=MAX_CONDITIONS)]
+
+
+class Has(Term):
+    """Holds on a row whose patient has a row of `table` that meets `where` within the window, both ends inside.
+
+    `days` are counted from the row's own date; `period` is fixed. One of the two is stated.
+    """
+
+    kind: Literal["has"] = "has"
+    table: Table
+    where: Annotated[tuple[Condition, ...], Field(max_length=MAX_CONDITIONS)] = ()
+    days: tuple[Annotated[int, Field(ge=-MAX_DAYS, le=MAX_DAYS)], Annotated[int, Field(ge=-MAX_DAYS, le=MAX_DAYS)]] | None = None
+    period: Period | None = None
+
+    @property
+    def is_of_one_day(self) -> bool:
+        """Whether only rows of the row's own day, and so of its own block, are looked at."""
+        return self.days == (0, 0)
+
+
+class AllOf(Term):
+    kind: Literal["all"] = "all"
+    of: Annotated[tuple[Cohort, ...], Field(min_length=2, max_length=MAX_CONDITIONS)]
+
+
+class AnyOf(Term):
+    kind: Literal["any"] = "any"
+    of: Annotated[tuple[Cohort, ...], Field(min_length=2, max_length=MAX_CONDITIONS)]
+
+
+class Not(Term):
+    kind: Literal["not"] = "not"
+    of: Cohort
+
+
+Cohort = Annotated[Is | Has | AllOf | AnyOf | Not, Field(discriminator="kind")]
+"""Which rows count, by the row itself and by what else its patient has."""
+
+
+class _Filtered(Term):
+    """A measure of those rows only that `filter` holds on."""
+
+    filter: Cohort | None = None
+
+
+class Count(_Filtered):
+    """Rows; each (patient, block, cell) adds at most `hi`."""
+
+    kind: Literal["count"] = "count"
+    hi: int = Field(default=3, ge=1, le=MAX_COUNT_CLAMP)
+
+
+class Persons(_Filtered):
+    """Distinct patients of a hospital: each cell counts a patient once, however many blocks it spans."""
+
+    kind: Literal["count_distinct_person"] = "count_distinct_person"
+
+
+class _Clamped(_Filtered):
+    column: Literal["value", "age"]
+    lo: DecimalText
+    hi: DecimalText
+    scale: int = Field(default=1, ge=1, le=UNITS)
+
+    @property
+    def scaled(self) -> tuple[Decimal, Decimal]:
+        return Decimal(self.lo) * self.scale, Decimal(self.hi) * self.scale
+
+
+class Sum(_Clamped):
+    """Total of a column; each (patient, block, cell) total is clamped to [lo, hi]."""
+
+    kind: Literal["sum"] = "sum"
+
+
+class Average(_Clamped):
+    """Mean of a column, as a sum over a count: each (patient, block, cell) enters once, with its rows' mean clamped to [lo, hi]."""
+
+    kind: Literal["avg"] = "avg"
+
+
+class Spread(_Filtered):
+    """Variance or standard deviation of the means that `Average` adds up, each taken in whole steps from the middle of [lo, hi].
+
+    `steps` lie between the middle and an end: more of them tell narrower spreads, under noise that is as large in the
+    column's own unit.
+    """
+
+    kind: Literal["variance", "stddev"]
+    column: Literal["value", "age"]
+    lo: DecimalText
+    hi: DecimalText
+    steps: int = Field(default=16, ge=2, le=MAX_STEPS)
+
+
+class Quantiles(_Filtered):
+    """Quantiles of the means that `Average` adds up, read from a released histogram of `bins` equal bins over [lo, hi]."""
+
+    kind: Literal["quantiles"] = "quantiles"
+    column: Literal["value", "age"]
+    lo: DecimalText
+    hi: DecimalText
+    points: Annotated[tuple[DecimalText, ...], Field(min_length=1, max_length=MAX_QUANTILE_POINTS)] = ("0.5",)
+    bins: int = Field(default=32, ge=2, le=MAX_BINS)
+
+
+Measure = Annotated[Count | Persons | Sum | Average | Spread | Quantiles, Field(discriminator="kind")]
+OfColumn = Sum | Average | Spread | Quantiles
+"""The measures of a number that stands on each row."""
+
+
+class PlainKey(Term):
+    key: Literal["iso_week", "month", "district", "sex"]
+
+
+class AgeBandKey(Term):
+    key: Literal["age_band"] = "age_band"
+    bands: AgeBands = AgeBands.SURVEILLANCE
+
+
+class PrefixKey(Term):
+    """Groups diagnoses by a public list of ICD-10 prefixes, none of which begins another."""
+
+    key: Literal["icd10_prefix"] = "icd10_prefix"
+    prefixes: Prefixes
+
+
+class BinKey(Term):
+    """Groups rows by a number between public edges, each bin with its lower edge and without its upper one: a histogram."""
+
+    key: Literal["bin"] = "bin"
+    column: Literal["value", "age"]
+    edges: Annotated[tuple[DecimalText, ...], Field(min_length=2, max_length=MAX_EDGES + 1)]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(f"[{low}, {high})" for low, high in pairwise(self.edges))
+
+
+Key = Annotated[PlainKey | AgeBandKey | PrefixKey | BinKey, Field(discriminator="key")]
 
 
 def covered_prefixes(prefixes: tuple[str, ...]) -> list[str]:

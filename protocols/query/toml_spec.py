@@ -67,11 +67,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _spec(read: Any) -> QuerySpec:
     if not isinstance(read, dict):
         raise QueryError([Problem(ProblemCode.SHAPE, "file", "an object was expected", '{"table": "visits"}')])
-    fields = {name: _named(name, content) for name, content in read.items()}
-    where = fields.get("where")
-    if isinstance(where, list):
-        fields["where"] = sorted(where, key=_condition_order)
-    return QuerySpec.from_fields(fields)
+    return QuerySpec.from_fields({name: _named(name, content) for name, content in read.items()})
 
 
 def _condition_order(condition: Any) -> tuple[str, bool]:
@@ -97,7 +93,8 @@ def _in_canonical_types(name: str, content: Any) -> Any:
     if isinstance(content, list) and name in {"prefixes", "values"} and all(isinstance(item, str) for item in content):
         return sorted(set(content))
     if isinstance(content, list):
-        return [_in_canonical_types("", item) for item in content]
+        items = [_in_canonical_types("", item) for item in content]
+        return sorted(items, key=_condition_order) if name == "where" else items
     if isinstance(content, Decimal):
         return decimal_text(content)
     if isinstance(content, date) and not isinstance(content, datetime):

@@ -5,26 +5,37 @@ Promise: every field of the spec shows in the words, so that two different queri
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from enum import StrEnum
 
-from protocols.query.domains import DISTRICTS, SEXES, VISIT_CLASSES
-from protocols.query.footprint import footprint
+from protocols.query.cohort import QUERY_BOUND
+from protocols.query.domains import DISTRICTS, SEXES, VISIT_CLASSES, month_label
+from protocols.query.footprint import PATIENTS_BLOCK, footprint
 from protocols.query.spec import QuerySpec
 from protocols.query.terms import (
     AgeBandKey,
     AgeBetween,
+    AllOf,
     BinKey,
+    Cohort,
     Condition,
     Count,
+    Has,
     HasPrefix,
+    Is,
     IsOneOf,
     Key,
     Measure,
+    Not,
     Persons,
     PrefixKey,
     Quantiles,
     Spread,
 )
+
+
+def _month_before(month: str) -> str:
+    return month_label(date.fromisoformat(f"{month}-01") - timedelta(days=1))
 
 
 class Language(StrEnum):
@@ -75,26 +86,41 @@ class _Words:
 
     def lines(self, spec: QuerySpec) -> list[str]:
         table = self._name(_TABLES[spec.table])
-        kept = spec.cells_per_patient
         blocks = footprint(spec)
         return [
             self._say(f"统计（{table}）：", f"Counted over {table}: ")
-            + "; ".join(self._measure(measure) for measure in spec.measures),
+            + "; ".join(self._measure(measure) + self._filter(measure) for measure in spec.measures),
             self._say("分组：", "By: ")
             + (self._list([self._key(key) for key in spec.keys]) or self._say("不分组", "nothing, one number")),
             *self._totals(spec),
-            self._say("条件：", "Where: ") + (self._conditions(spec) or self._say("全部", "all rows")),
+            self._say("条件：", "Where: ") + (self._conditions(spec.where) or self._say("全部", "all rows")),
+            *([self._say("且该行满足：", "And of the row: ") + self._cohort(spec.cohort)] if spec.cohort else []),
             self._time(spec),
-            self._say(
-                f"每位患者每区块最多计入 {kept} 个单元格，按密钥散列选取。",
-                f"Each patient counts in at most {kept} cells per block, chosen by a keyed hash.",
-            ),
-            self._say(
-                f"付费区块（{len(blocks)}）：{blocks[0]} 至 {blocks[-1]}",
-                f"Blocks that pay ({len(blocks)}): {blocks[0]} to {blocks[-1]}",
-            ),
-            self._say(f"查询格式版本 {spec.version}，限界单位：区块", f"Query format version {spec.version}, bounded per block"),
+            self._bound(spec),
+            self._say(f"付费区块（{len(blocks)}）：", f"Blocks that pay ({len(blocks)}): ") + self._list(self._runs(blocks)),
+            self._say(f"查询格式版本 {spec.version}", f"Query format version {spec.version}"),
         ]
+
+    def _bound(self, spec: QuerySpec) -> str:
+        kept = spec.cells_per_patient
+        if spec.bound == QUERY_BOUND:
+            return self._say(
+                f"每位患者在整个查询中最多计入 {kept} 个单元格，按密钥散列选取；其各单元格总量在整个查询内截断。",
+                f"Each patient counts in at most {kept} cells of the whole query, chosen by a keyed hash; totals are clamped over "
+                "the whole query.",
+            )
+        return self._say(
+            f"每位患者每区块最多计入 {kept} 个单元格，按密钥散列选取。",
+            f"Each patient counts in at most {kept} cells per block, chosen by a keyed hash.",
+        )
+
+    def _runs(self, blocks: tuple[str, ...]) -> list[str]:
+        """Months that follow one another, as first to last."""
+        runs: list[list[str]] = []
+        for block in blocks:
+            is_next = bool(runs) and block != PATIENTS_BLOCK and runs[-1][-1] == _month_before(block)
+            runs = [*runs[:-1], [*runs[-1], block]] if is_next else [*runs, [block]]
+        return [run[0] if len(run) == 1 else self._say(f"{run[0]} 至 {run[-1]}", f"{run[0]} to {run[-1]}") for run in runs]
 
     def _measure(self, measure: Measure) -> str:
         if isinstance(measure, Count):
@@ -147,8 +173,34 @@ class _Words:
         levels = ["(" + ", ".join(self._name(_COLUMNS[key]) for key in level) + ")" for level in spec.totals]
         return [self._say("另计各级合计：", "Totals as well by: ") + self._list(levels)]
 
-    def _conditions(self, spec: QuerySpec) -> str:
-        return self._say("；且 ", "; and ").join(self._condition(condition) for condition in spec.where)
+    def _filter(self, measure: Measure) -> str:
+        if measure.filter is None:
+            return ""
+        return self._say("，仅计满足以下条件的行：", ", only of rows with: ") + self._cohort(measure.filter)
+
+    def _cohort(self, cohort: Cohort) -> str:
+        """In brackets wherever there is more than one part."""
+        if isinstance(cohort, Is):
+            return f"[{self._conditions(cohort.where)}]"
+        if isinstance(cohort, Has):
+            return self._window(cohort)
+        if isinstance(cohort, Not):
+            return self._say("非 ", "not ") + self._cohort(cohort.of)
+        joined = self._say(" 且 ", " and ") if isinstance(cohort, AllOf) else self._say(" 或 ", " or ")
+        return f"({joined.join(map(self._cohort, cohort.of))})"
+
+    def _window(self, has: Has) -> str:
+        table, conditions = self._name(_TABLES[has.table]), self._conditions(has.where) or self._say("任意", "any")
+        if has.period is not None:
+            start, end = has.period.start, has.period.end
+            when = self._say(f"{start} 起、{end} 前", f"from {start}, before {end}")
+        else:
+            first, last = has.days or (0, 0)
+            when = self._say(f"该行日期起第 {first} 至 {last} 天", f"from day {first} to day {last} of this row's date")
+        return self._say(f"同一患者有{table}记录 [{conditions}]（{when}）", f"the patient has {table} [{conditions}] {when}")
+
+    def _conditions(self, where: tuple[Condition, ...]) -> str:
+        return self._say("；且 ", "; and ").join(self._condition(condition) for condition in where)
 
     def _condition(self, condition: Condition) -> str:
         name = self._name(_COLUMNS[condition.column])

@@ -42,6 +42,9 @@ AGE_MEAN = {"kind": "avg", "column": "age", "lo": "0", "hi": "80", "scale": 10}
 AGE_SPREAD = {"kind": "stddev", "column": "age", "lo": "0", "hi": "80", "steps": 8}
 AGE_QUARTILES = {"kind": "quantiles", "column": "age", "lo": "0", "hi": "100", "points": ["0.25", "0.5", "0.75"], "bins": 10}
 AGE_BINS = {"key": "bin", "column": "age", "edges": ["0", "18", "65", "151"]}
+WOMEN = {"kind": "is", "where": [{"column": "sex", "values": ["F"]}]}
+ADMITTED_BEFORE = {"kind": "has", "table": "visits", "where": [{"column": "visit_class", "values": ["IMP"]}], "days": [-30, -1]}
+SEEN_LATER = {"kind": "has", "table": "visits", "where": [], "days": [1, 14]}
 KEYS = [{"key": "district"}, {"key": "iso_week"}, {"key": "sex"}]
 
 
@@ -72,10 +75,24 @@ SHAPES: dict[str, dict[str, Any]] = {
     "totals": _table(
         {"kind": "count", "hi": 3}, {"kind": "count_distinct_person"}, AGE_QUARTILES, keys=KEYS[:2], totals=[["iso_week"], []]
     ),
+    "filters": _table(
+        {"kind": "count", "hi": 2}, {"kind": "count", "hi": 2, "filter": WOMEN}, {**AGE_SUM, "filter": WOMEN}, keys=KEYS[:2]
+    ),
+    "first ever": _table(
+        {"kind": "count_distinct_person"},
+        {"kind": "count", "hi": 3},
+        keys=KEYS[:2],
+        cohort={"kind": "not", "of": ADMITTED_BEFORE},
+        totals=[["iso_week"], []],
+    ),
+    "window in a filter": _table(
+        AGE_MEAN, {"kind": "count", "hi": 2, "filter": {"kind": "any", "of": [WOMEN, SEEN_LATER]}}, keys=KEYS[:2]
+    ),
+    "whole query": _table({"kind": "count", "hi": 3}, AGE_SPREAD, AGE_QUARTILES, keys=KEYS[:2], bound="query"),
     "one number": _table({"kind": "count", "hi": 2}, keys=(), cells=1),
     "fit": FIT,
 }
-KINDS = ("spread", "quantiles", "histogram", "totals")
+KINDS = ("spread", "quantiles", "histogram", "totals", "filters", "window in a filter", "whole query")
 WEIGHTS = encode_weights(np.array([-1.5, 2.0, 0.25, -0.5]))
 
 
@@ -241,7 +258,7 @@ FEW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck
 
 @pytest.mark.parametrize("shape", SHAPES)
 @FEW
-@given(rows=_visits, person=some.integers(0, 1), month=some.sampled_from([10, 11]))
+@given(rows=_visits, person=some.integers(0, 1), month=some.sampled_from([9, 10, 11, 12]))
 def test_one_patient_s_one_block_moves_the_contribution_by_no_more_than_is_charged(
     shown: Questions, shape: str, rows: list[Visit], person: int, month: int
 ) -> None:

@@ -88,6 +88,27 @@ def test_a_purpose_a_table_and_a_size_that_the_policy_does_not_list_are_refused_
     assert wanted <= set(reasons)
 
 
+LOOKS_INTO_MEASUREMENTS = {
+    **VISITS_BY_DISTRICT,
+    "cohort": {"kind": "not", "of": {"kind": "has", "table": "measurements", "where": [], "days": [-3, 0]}},
+    "bound": "query",
+}
+
+
+def test_a_window_over_a_table_needs_the_policy_and_the_programme_to_permit_that_table(shared: Nodes) -> None:
+    node = shared.first()
+    before = (node.home / "policy.toml").read_text()
+    assert shared.ask(LOOKS_INTO_MEASUREMENTS).reasons(node) == [Reason.NOT_APPROVED], "the programme covers visits and diagnoses"
+    try:
+        (node.home / "policy.toml").write_text(before.replace(', "measurements"', ""))
+        node.answering.adopt_policy(node.policy(), None)
+        reasons = shared.ask(LOOKS_INTO_MEASUREMENTS).reasons(node)
+    finally:
+        (node.home / "policy.toml").write_text(before)
+        node.answering.adopt_policy(node.policy(), None)
+    assert set(reasons) == {Reason.NOT_APPROVED, Reason.TABLE_NOT_PERMITTED}
+
+
 def test_an_unlogged_question_is_refused_even_with_a_proof_of_another(shared: Nodes) -> None:
     asking = shared.ask()
     reasons = asking.reasons(shared.first(), entry=shared.query())

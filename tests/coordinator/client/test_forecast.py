@@ -11,6 +11,7 @@ from scipy.stats import skellam
 
 from coordinator.client.errors import BadUsage
 from coordinator.client.forecast import ByEpsilon, ByPrice, BySd, forecast, usual_noise
+from privacy.intervals import Case
 from protocols.asked import Asked
 from protocols.query import Layout, parse_sql
 from tests.coordinator.client.support.answers import WEEKLY, query_of
@@ -106,3 +107,23 @@ def test_without_a_noise_the_preview_shows_what_prices_would_buy(bureau: Bureau,
     told = capsys.readouterr().out
     for words in ("其他价格可得的精度", "隐私损失", "剩余预算", "20.0%", "5 家医院，假定 1 家可能串通", "够用"):
         assert words in told
+
+
+def test_a_bound_over_the_whole_query_states_what_a_patient_of_all_blocks_pays_once():
+    whole = parse_sql(WEEKLY, bound="query")
+    local, cast = (forecast(spec, BySd(Fraction(30)), 6) for spec in (parse_sql(WEEKLY), whole))
+    # k = 4 cells of up to 3 rows: a block exchanges them, L2 squared = 4 * 2 * 9; all of them are 4 * 9, once and not 7 times.
+    assert cast.layout.sensitivities() == ((24, 72),)
+    epsilons = [{each.case: float(each.epsilon) for each in one.statements[:4]} for one in (local, cast)]
+    assert epsilons[1][Case.ONE_HOSPITAL] > epsilons[0][Case.ONE_HOSPITAL]
+    assert epsilons[1][Case.ALL_BLOCKS] == pytest.approx(epsilons[0][Case.ONE_HOSPITAL], rel=1e-6)
+    assert epsilons[1][Case.ALL_BLOCKS] < epsilons[0][Case.ALL_BLOCKS]
+
+
+def test_both_ends_of_the_wire_state_the_same_of_a_bound_over_the_whole_query():
+    spec = parse_sql(WEEKLY, bound="query")
+    asked = Asked.of(query_of(spec))
+    assert [(piece.l1, piece.l2_squared, piece.whole) for piece in asked.pieces] == [(24, 72, (12, 36))]
+    assert asked.tables == {"visits"}
+    seen = parse_sql(WEEKLY.replace("GROUP BY", "AND NOT HAS(diagnoses, icd10 LIKE 'J1%', -9, -1) GROUP BY"))
+    assert Asked.of(query_of(seen)).tables == {"visits", "diagnoses"}

@@ -19,12 +19,18 @@ from protocols.query import Grid, Layout, QuerySpec
 from protocols.query.terms import (
     AgeBandKey,
     AgeBetween,
+    AllOf,
+    AnyOf,
     Average,
     BinKey,
+    Cohort,
     Count,
+    Has,
     HasPrefix,
+    Is,
     IsOneOf,
     Measure,
+    Not,
     Persons,
     PrefixKey,
     Quantiles,
@@ -77,16 +83,64 @@ def the_most_popular(spec: QuerySpec, cells: CellsOf, person: int, block: str, _
 
 def answer(spec: QuerySpec, records: Records, key: bytes, choice: Choice = by_keyed_hash, *, is_clamped: bool = True) -> list[int]:
     cells: CellsOf = defaultdict(lambda: defaultdict(list))
-    for row in records.rows:
+    for row in records.of(None):
         cell = _cell(spec, row)
-        if row.person_id is not None and cell is not None and all(_holds(spec, condition, row) for condition in spec.where):
-            cells[row.person_id, row.block][cell].append(row)
+        if row.person_id is not None and cell is not None and _counts(spec, row, records):
+            cells[row.person_id, row.block if spec.bound == "block" else "all"][cell].append(row)
     vector: list[int] = []
     kept = {owner: choice(spec, cells, *owner, key) for owner in cells}
     for level in (tuple(key.key for key in spec.keys), *(spec.totals or ())):
         for measure in spec.measures:
-            vector += _at_level(spec, level, measure, cells, kept, is_clamped=is_clamped)
+            passing = _passing(spec, measure, cells, records)
+            chosen = {owner: [cell for cell in cells_ if passing[owner].get(cell)] for owner, cells_ in kept.items()}
+            vector += _at_level(spec, level, measure, passing, chosen, is_clamped=is_clamped)
     return vector
+
+
+def _counts(spec: QuerySpec, row: Row, records: Records) -> bool:
+    """Whether any measure counts the row."""
+    filters = [measure.filter for measure in spec.measures]
+    return (
+        all(_holds(spec, condition, row) for condition in spec.where)
+        and (spec.cohort is None or _is_in(spec, spec.cohort, row, records))
+        and any(each is None or _is_in(spec, each, row, records) for each in filters)
+    )
+
+
+def _passing(spec: QuerySpec, measure: Measure, cells: CellsOf, records: Records) -> CellsOf:
+    rows = measure.filter
+    if rows is None:
+        return cells
+    return {
+        owner: {cell: [row for row in held if _is_in(spec, rows, row, records)] for cell, held in by_cell.items()}
+        for owner, by_cell in cells.items()
+    }
+
+
+def _is_in(spec: QuerySpec, cohort: Cohort, row: Row, records: Records) -> bool:
+    if isinstance(cohort, Not):
+        return not _is_in(spec, cohort.of, row, records)
+    if isinstance(cohort, AllOf):
+        return all(_is_in(spec, part, row, records) for part in cohort.of)
+    if isinstance(cohort, AnyOf):
+        return any(_is_in(spec, part, row, records) for part in cohort.of)
+    if isinstance(cohort, Is):
+        return all(_holds(spec, condition, row) for condition in cohort.where)
+    return any(
+        other.person_id == row.person_id
+        and _is_within(cohort, row, other)
+        and all(_holds(spec, condition, other) for condition in cohort.where)
+        for other in records.of(cohort.table)
+    )
+
+
+def _is_within(has: Has, row: Row, other: Row) -> bool:
+    assert other.day is not None
+    if has.period is not None:
+        return has.period.start <= other.day < has.period.end
+    assert has.days is not None
+    assert row.day is not None
+    return has.days[0] <= (other.day - row.day).days <= has.days[1]
 
 
 def _at_level(
@@ -147,9 +201,10 @@ def _of_mean(measure: Spread | Quantiles, present: list[Fraction], *, is_clamped
 
 
 def _age(spec: QuerySpec, row: Row) -> int | None:
-    if spec.as_of is None:
+    if row.day is not None:
         age: int | None = row.columns.get("age")
         return age
+    assert spec.as_of is not None
     birth: date | None = row.columns["birth_date"]
     return None if birth is None else spec.as_of.year - birth.year - ((birth.month, birth.day) > (spec.as_of.month, spec.as_of.day))
 

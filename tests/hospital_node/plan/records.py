@@ -12,7 +12,7 @@ import duckdb
 from hypothesis import strategies as st
 
 from hospital_node.plan.columns import RELATIONS
-from protocols.query import Table
+from protocols.query import QuerySpec, Table
 from protocols.query.footprint import PATIENTS_BLOCK
 from tests.protocols.query.specs import FIRST_DAY
 
@@ -24,6 +24,8 @@ class Row:
     person_id: int | None
     day: date | None = None
     columns: dict[str, Any] = field(default_factory=dict)
+    table: Table | None = None
+    """None is the table that the query counts."""
 
     @property
     def block(self) -> str:
@@ -32,10 +34,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Records:
-    """One hospital's rows of the one table that a query reads."""
+    """One hospital's rows: of the table that a query counts, and of those it looks for a patient's other rows in."""
 
     table: Table
     rows: tuple[Row, ...]
+
+    def of(self, table: Table | None) -> tuple[Row, ...]:
+        """None is the counted one."""
+        return tuple(row for row in self.rows if (row.table or self.table) is (table or self.table))
 
     def without(self, person_id: int | None, block: str | None = None) -> Records:
         """The neighbour: one patient's rows of one block are gone (of all blocks, when none is named)."""
@@ -53,14 +59,17 @@ class Hospital:
         self.connection = duckdb.connect(config={"threads": 1})
         for relation in RELATIONS.values():
             self.connection.execute(relation.empty_copy)
+        self._filled: list[str] = []
 
     def hold(self, records: Records) -> duckdb.DuckDBPyConnection:
-        relation = RELATIONS[records.table]
-        self.connection.execute(f'DELETE FROM "{relation.name}"')
-        if records.rows:
-            values = [value for row in records.rows for value in _values(row, relation.date, relation.columns)]
-            marks = ", ".join([f"({', '.join('?' * len(relation.columns))})"] * len(records.rows))
-            self.connection.execute(f'INSERT INTO "{relation.name}" VALUES {marks}', values)
+        while self._filled:
+            self.connection.execute(f'DELETE FROM "{self._filled.pop()}"')
+        for table, relation in RELATIONS.items():
+            if rows := records.of(table):
+                self._filled.append(relation.name)
+                values = [value for row in rows for value in _values(row, relation.date, relation.columns)]
+                marks = ", ".join([f"({', '.join('?' * len(relation.columns))})"] * len(rows))
+                self.connection.execute(f'INSERT INTO "{relation.name}" VALUES {marks}', values)
         return self.connection
 
 
@@ -89,16 +98,23 @@ _BIRTHS = st.sampled_from(
 
 
 @st.composite
-def records(draw: st.DrawFn, table: Table) -> Records:
+def records(draw: st.DrawFn, spec: QuerySpec) -> Records:
+    """Of the tables that a query reads."""
+    table, windows = spec.table, dict.fromkeys(window.table for window in spec.windows)
+    others = tuple(row for other in windows if other is not table for row in draw(st.lists(_rows(other, other), max_size=12)))
     if table is Table.PATIENTS:
         people = draw(st.lists(st.sampled_from(PERSONS), unique=True, max_size=5))
         columns = {name: _EVENT[name] for name in ("sex", "district")} | {"birth_date": _BIRTHS}
-        return Records(table, tuple(Row(person, None, draw(st.fixed_dictionaries(columns))) for person in people))
+        return Records(table, (*(Row(person, None, draw(st.fixed_dictionaries(columns))) for person in people), *others))
+    return Records(table, (*draw(st.lists(_rows(table, None), max_size=40)), *others))
+
+
+def _rows(table: Table, named: Table | None) -> st.SearchStrategy[Row]:
     own = {name: _EVENT[name] for name in RELATIONS[table].columns if name in _EVENT}
-    row = st.builds(
+    return st.builds(
         Row,
         person_id=st.sampled_from([*PERSONS, 1, 1, 1, None]),
-        day=st.integers(-20, 130).map(lambda n: FIRST_DAY + timedelta(days=n)),
+        day=st.integers(-40, 130).map(lambda n: FIRST_DAY + timedelta(days=n)),
         columns=st.fixed_dictionaries(own),
+        table=st.just(named),
     )
-    return Records(table, tuple(draw(st.lists(row, max_size=40))))

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from hospital_node.plan import compile_plan, execute, probe
 from hospital_node.plan.columns import RELATIONS, Relation
-from protocols.query import Layout, QuerySpec, Table
+from protocols.query import Layout, QuerySpec, Table, footprint
+from protocols.query.domains import months_between
 from tests.hospital_node.plan.records import Hospital, Records, Row
 from tests.protocols.query.specs import specs
 
@@ -29,22 +30,27 @@ def test_every_spec_runs_on_empty_tables_and_gives_zeros_of_its_length(spec: Que
 @given(specs())
 def test_the_statement_holds_no_value_of_the_query(spec: QuerySpec) -> None:
     plan = compile_plan(spec)
-    assert "'" not in plan.sql
-    quoted = set(re.findall(r'"(\w+)"', plan.sql))
-    relation = RELATIONS[spec.table]
-    assert quoted <= set(relation.columns) | {relation.name}
-    assert plan.sql.count("SELECT") == plan.sql.count(" FROM ") == 1
+    tables = [read.table for read in spec.reads]
+    for table, statement in zip(tables, (plan, *plan.windows), strict=True):
+        assert "'" not in statement.sql
+        quoted = set(re.findall(r'"(\w+)"', statement.sql))
+        relation = RELATIONS[table]
+        assert quoted <= set(relation.columns) | {relation.name}
+        assert statement.sql.count("SELECT") == statement.sql.count(" FROM ") == 1
 
 
 @given(specs())
-def test_a_dated_plan_is_handed_the_rows_of_its_period_only(spec: QuerySpec) -> None:
+def test_each_statement_is_handed_the_rows_of_blocks_that_pay(spec: QuerySpec) -> None:
     plan = compile_plan(spec)
-    if spec.period is None:
-        assert not any(isinstance(value, date) for value in plan.parameters.values())
-        return
-    filtered = re.search(rf'WHERE .*"{RELATIONS[spec.table].date}" >= \$(p\d+) AND "\w+" < \$(p\d+)', plan.sql)
-    assert filtered is not None
-    assert [plan.parameters[name] for name in filtered.groups()] == [spec.period.start, spec.period.end]
+    for read, statement in zip(spec.reads, (plan, *plan.windows), strict=True):
+        if read.days is None:
+            assert not any(isinstance(value, date) for value in statement.parameters.values())
+            continue
+        filtered = re.search(rf'WHERE .*"{RELATIONS[read.table].date}" >= \$(p\d+) AND "\w+" < \$(p\d+)', statement.sql)
+        assert filtered is not None
+        assert tuple(statement.parameters[name] for name in filtered.groups()) == read.days
+        months = months_between(*read.days)
+        assert set(months) <= set(footprint(spec))
 
 
 def test_a_column_that_is_not_listed_cannot_be_named() -> None:

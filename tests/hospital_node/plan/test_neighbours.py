@@ -29,18 +29,23 @@ class SensitivityExceededError(AssertionError):
 
 
 def check_neighbours(
-    plan: Plan, spec: QuerySpec, everyone: Records, fewer: Records, blocks: int = 1, stated: Layout | None = None
+    plan: Plan, spec: QuerySpec, everyone: Records, fewer: Records, blocks: int | None = 1, stated: Layout | None = None
 ) -> None:
-    """A patient of several blocks moves the vector by the sum over blocks: the triangle inequality, squared for L2."""
+    """A patient of several blocks moves the vector by the sum over blocks: the triangle inequality, squared for L2.
+
+    `blocks` None is a patient of all of them, which a bound over the whole query states by itself.
+    """
     layout = stated or Layout.of(spec)
     distance = [abs(a - b) for a, b in zip(map(int, plan(spec, everyone)), map(int, plan(spec, fewer)), strict=True)]
     if len(distance) != layout.dimension:
         raise SensitivityExceededError(f"{len(distance)} entries, the layout has {layout.dimension}")
-    for segment, (l1, l2_squared) in zip(layout.segments, layout.sensitivities(), strict=True):
+    for segment, of_a_block in zip(layout.segments, layout.sensitivities(), strict=True):
+        l1, l2_squared = of_a_block if blocks else segment.whole
         moved = distance[segment.offset : segment.offset + segment.length]
-        if sum(moved) > blocks * l1 or sum(move**2 for move in moved) > blocks**2 * l2_squared:
+        if sum(moved) > (blocks or 1) * l1 or sum(move**2 for move in moved) > (blocks or 1) ** 2 * l2_squared:
             raise SensitivityExceededError(f"{segment.part}: moved by {moved}, stated {l1} and {l2_squared}")
-        if max(moved) > blocks * layout.max_per_patient_block:
+        most = (segment.hi - segment.lo) * segment.together if segment.is_whole else layout.max_per_patient_block
+        if max(moved) > (blocks or 1) * most:
             raise SensitivityExceededError(f"{segment.part}: one entry moved by {max(moved)}")
 
 
@@ -56,7 +61,7 @@ def by_the_plan(spec: QuerySpec, held: Records) -> Iterable[int]:
 @given(st.data())
 def test_one_patient_block_moves_the_vector_by_no_more_than_stated(data: st.DataObject) -> None:
     spec = data.draw(specs())
-    everyone = data.draw(records(spec.table))
+    everyone = data.draw(records(spec))
     owners = sorted({(row.person_id or 0, row.block) for row in everyone.rows}) or [(1, "2026-01")]
     person, block = data.draw(st.sampled_from(owners))
     check_neighbours(by_the_plan, spec, everyone, everyone.without(person, block))
@@ -66,17 +71,18 @@ def test_one_patient_block_moves_the_vector_by_no_more_than_stated(data: st.Data
 @given(st.data())
 def test_a_patient_of_several_blocks_moves_it_by_no_more_than_their_sum(data: st.DataObject) -> None:
     spec = data.draw(specs())
-    everyone = data.draw(records(spec.table))
+    everyone = data.draw(records(spec))
     person = data.draw(st.sampled_from([1, 2, -9]))
     paying = everyone.blocks_of(person) & set(footprint(spec))
-    check_neighbours(by_the_plan, spec, everyone, everyone.without(person), blocks=len(paying))
+    blocks = len(paying) if spec.bound == "block" else None
+    check_neighbours(by_the_plan, spec, everyone, everyone.without(person), blocks=blocks)
 
 
 @SLOW_DATABASE
 @given(st.data())
 def test_the_plan_answers_as_the_reference_does(data: st.DataObject) -> None:
     spec = data.draw(specs())
-    held = data.draw(records(spec.table))
+    held = data.draw(records(spec))
     assert list(by_the_plan(spec, held)) == oracle.answer(spec, held, KEY)
 
 
@@ -149,6 +155,28 @@ def test_the_checker_catches_a_total_priced_as_one_of_its_cells() -> None:
     as_cells = replace(layout, segments=tuple(replace(segment, together=1) for segment in layout.segments))
     with pytest.raises(SensitivityExceededError, match="rows: moved by"):
         check_neighbours(by_the_plan, spec, everyone, fewer, stated=as_cells)
+
+
+def first_seen(k: int) -> QuerySpec:
+    """Visits of a week and district before which the patient had none for 40 days."""
+    before = {"kind": "has", "table": "visits", "where": [], "days": [-40, -1]}
+    fields = weekly({"kind": "count", "hi": 3}, k=k, end="2026-03-01").to_json()
+    return QuerySpec.from_fields(fields | {"cohort": {"kind": "not", "of": before}, "bound": "query"})
+
+
+def test_the_checker_catches_a_look_back_priced_as_if_it_were_of_one_block() -> None:
+    # First seen in January or, with January gone, in February: one cell goes and another one comes.
+    everyone, spec = Records(Table.VISITS, visits(1, [8, 32], times=3)), first_seen(k=1)
+    fewer, layout = everyone.without(1, "2026-01"), Layout.of(first_seen(k=1))
+    check_neighbours(by_the_plan, spec, everyone, fewer)
+    assert [(segment.l1, segment.l2_squared) for segment in layout.segments] == [(6, 18)]
+    local = replace(layout, segments=tuple(replace(segment, is_whole=False) for segment in layout.segments))
+    with pytest.raises(SensitivityExceededError, match="rows: moved by"):
+        check_neighbours(by_the_plan, spec, everyone, fewer, stated=local)
+
+
+def test_a_look_back_pays_in_the_months_it_reaches() -> None:
+    assert footprint(first_seen(k=1)) == ("2025-11", "2025-12", "2026-01", "2026-02")
 
 
 def test_the_checker_catches_a_plan_of_another_length() -> None:

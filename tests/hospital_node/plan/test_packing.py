@@ -55,7 +55,7 @@ def test_a_piece_holds_whole_patients_in_order_and_nobody_twice(monkeypatch: pyt
     monkeypatch.setattr(packing, "ROWS_IN_A_PIECE", 10)
     people = np.sort(np.random.default_rng(4).integers(-3, 9, 200))
     rows = PackedRows.of(people, np.arange(200) % 5, None, blocks=1, cells=4)
-    pieces = [keys.copy() for keys, _ in rows.pieces()]
+    pieces = [piece.keys.copy() for piece in rows.pieces()]
     seen = [set(rows.packing.person_id(keys).tolist()) for keys in pieces]
     assert len(pieces) > 5
     assert sum(map(len, seen)) == len(set().union(*seen))
@@ -67,10 +67,10 @@ def test_the_ends_of_64_bits_are_told_apart_and_come_back() -> None:
     ends = np.array([2**63 - 1, -(2**63), 0, -1])
     place = np.full(4, 239 << cell_bits(1_000_000) | 999_999)
     rows = PackedRows.of(ends, place, None, blocks=240, cells=1_000_000)
-    (keys, _), *more = rows.pieces()
+    piece, *more = rows.pieces()
     assert not more
-    assert rows.packing.person_id(keys).tolist() == sorted(ends.tolist())
-    assert set(rows.packing.cell(keys).tolist()) == {999_999}
+    assert rows.packing.person_id(piece.keys).tolist() == sorted(ends.tolist())
+    assert set(rows.packing.cell(piece.keys).tolist()) == {999_999}
 
 
 def test_runs_and_their_excess() -> None:

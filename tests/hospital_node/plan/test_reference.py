@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from hospital_node.plan import execute
-from protocols.query import Table
+from protocols.query import QuerySpec, Table
 from protocols.query.reference import EXAMPLES, Example
 from tests.hospital_node.plan import oracle
 from tests.hospital_node.plan.records import Hospital, Records, Row
@@ -15,32 +15,35 @@ KEY = b"the key of one period of a node!"
 DISTRICTS = ("440103", "440106", "440118")
 
 
-def held(table: Table) -> Records:
-    """Forty patients: a row each for `patients`, else ten over four months."""
+def held(spec: QuerySpec) -> Records:
+    """Forty patients of each table that is read: a row each for `patients`, else ten, three days apart."""
+    tables = dict.fromkeys(read.table for read in spec.reads)
+    return Records(spec.table, tuple(row for table in tables for row in rows_of(table)))
+
+
+def rows_of(table: Table) -> tuple[Row, ...]:
     if table is Table.PATIENTS:
         people = ({"birth_date": date(1950 + n, 3, 1), "sex": "FM"[n % 2], "district": DISTRICTS[n % 3]} for n in range(40))
-        return Records(table, tuple(Row(n, None, columns) for n, columns in enumerate(people)))
+        return tuple(Row(n, None, columns, table) for n, columns in enumerate(people))
     own = {
         Table.VISITS: lambda n: {"visit_class": "AMB"},
-        Table.DIAGNOSES: lambda n: {"icd10": ("J101", "J18", "J110", "A00")[n % 4]},
+        Table.DIAGNOSES: lambda n: {"icd10": ("J101", "J18", "J110", "A00")[(n + n // 40) % 4]},
         Table.MEASUREMENTS: lambda n: {"loinc": "2345-7", "value": Decimal(n % 170) / 10},
     }[table]
-    return Records(
-        table,
-        tuple(
-            Row(
-                n % 40,
-                date(2025, 1, 1) + timedelta(days=n * 7 % 110),
-                {"district": DISTRICTS[n * 3 % 7 % 3], "sex": "FM"[n % 2], "age": n * 5 % 101, **own(n)},
-            )
-            for n in range(400)
-        ),
+    return tuple(
+        Row(
+            n % 40,
+            date(2025, 1, 1) + timedelta(days=n % 40 * 2 + n // 40 * 3),
+            {"district": DISTRICTS[n * 3 % 7 % 3], "sex": "FM"[n % 2], "age": n * 5 % 101, **own(n)},
+            table,
+        )
+        for n in range(400)
     )
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
 def test_an_example_runs_and_answers_as_the_reference_does(example: Example) -> None:
-    records = held(example.spec.table)
+    records = held(example.spec)
     vector = execute(example.spec, Hospital().hold(records), KEY)
     assert vector.any()
     assert vector.tolist() == oracle.answer(example.spec, records, KEY)

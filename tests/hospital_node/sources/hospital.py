@@ -149,11 +149,17 @@ def expected(table: Table, rows: list[Found]) -> Records:
     return Records(
         table,
         tuple(
-            Row(number(row.person), date.fromisoformat(row.day) if row.day else None, row.columns or {})
+            Row(number(row.person), date.fromisoformat(row.day) if row.day else None, row.columns or {}, table)
             for row in rows
             if row.person is not None
         ),
     )
+
+
+def everything(spec: QuerySpec) -> Records:
+    """What a plan has to find in all tables that it reads."""
+    tables = dict.fromkeys(read.table for read in spec.reads)
+    return Records(spec.table, tuple(row for table in tables for row in expected(table, ALL[table][1]).rows))
 
 
 def inserts(rows: list[Found]) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, timedelta
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,11 +19,12 @@ from hospital_node.plan import execute
 from hospital_node.plan.columns import RELATIONS
 from hospital_node.records.codes import CodeMap
 from hospital_node.sources import mysql
-from hospital_node.sources.cleaning import cleaned
+from hospital_node.sources.cleaning import clean, empty
 from hospital_node.sources.mapping import MappedTable, example_source
-from hospital_node.sources.plans import days_of
+from hospital_node.sources.plans import readings_of, stretches
 from hospital_node.sources.statements import Reading
 from protocols.query import Layout, QuerySpec, Table, footprint
+from protocols.query.footprint import PATIENTS_BLOCK
 from tests.protocols.query.specs import specs
 
 KEY, TODAY = b"the key of one period of a node!", date(2027, 1, 1)
@@ -66,21 +69,33 @@ def grouped(rows: Iterable[Raw], reading: Reading) -> pa.Table:
     return pa.table(columns | {"n": pa.array([len(found - {None}) for found in ids.values()], pa.int64())})
 
 
-def answer(spec: QuerySpec, rows: Iterable[Raw]) -> list[int]:
-    reading = Reading(spec.table, tuple(RELATIONS[spec.table].columns), days_of(footprint(spec)))
-    with cleaned(grouped(rows, reading), reading, MAPPED[spec.table], CODES, TODAY, KEY) as records:
+Held = dict[Table, list[Raw]]
+
+
+def answer(spec: QuerySpec, held: Held) -> list[int]:
+    readings = readings_of(spec)
+    with empty(*readings) as records:
+        for reading in readings:
+            clean(records, grouped(held[reading.table], reading), reading, MAPPED[reading.table], CODES, TODAY, KEY)
         return list(map(int, execute(spec, records, KEY)))
+
+
+@contextmanager
+def cleaned(found: pa.Table, reading: Reading, key: bytes = KEY) -> Iterator[duckdb.DuckDBPyConnection]:
+    with empty(reading) as records:
+        clean(records, found, reading, MAPPED[reading.table], CODES, TODAY, key)
+        yield records
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_whatever_a_server_holds_one_patient_block_moves_the_answer_by_no_more_than_stated(data: st.DataObject) -> None:
     spec = data.draw(specs())
-    rows = data.draw(raws(spec.table))
+    held = {table: data.draw(raws(table)) for table in {read.table for read in spec.reads}}
     person = data.draw(st.sampled_from([{"A", "Ａ"}, {"a"}, {"7"}]))
     month = data.draw(st.sampled_from(footprint(spec)))
-    fewer = [row for row in rows if row["person"] not in person or (row["date"] and f"{row['date']:%Y-%m}" != month)]
-    distance = [abs(a - b) for a, b in zip(answer(spec, rows), answer(spec, fewer), strict=True)]
+    fewer = {table: [row for row in rows if row["person"] not in person or _block(row) != month] for table, rows in held.items()}
+    distance = [abs(a - b) for a, b in zip(answer(spec, held), answer(spec, fewer), strict=True)]
     layout = Layout.of(spec)
     for segment, (l1, l2_squared) in zip(layout.segments, layout.sensitivities(), strict=True):
         moved = distance[segment.offset : segment.offset + segment.length]
@@ -88,10 +103,14 @@ def test_whatever_a_server_holds_one_patient_block_moves_the_answer_by_no_more_t
         assert sum(step**2 for step in moved) <= l2_squared
 
 
+def _block(row: Raw) -> str:
+    return f"{row['date']:%Y-%m}" if row["date"] else PATIENTS_BLOCK
+
+
 def table(**changes: Any) -> list[tuple[Any, ...]]:
     row = dict.fromkeys(FIELDS) | {"person": "A", "date": date(2026, 3, 1), "id": "1"} | changes
     reading = Reading(Table.VISITS, tuple(RELATIONS[Table.VISITS].columns), (date(2026, 3, 1), date(2026, 4, 1)))
-    with cleaned(grouped([row], reading), reading, MAPPED[Table.VISITS], CODES, TODAY, KEY) as records:
+    with cleaned(grouped([row], reading), reading) as records:
         found: list[tuple[Any, ...]] = records.execute(
             "SELECT person_id, visit_class, district, sex, age FROM visit_occurrence"
         ).fetchall()
@@ -103,7 +122,7 @@ def test_a_birth_outside_of_the_calendar_is_no_date_and_does_not_raise(days: int
     reading = Reading(Table.VISITS, tuple(RELATIONS[Table.VISITS].columns), (date(2026, 3, 1), date(2026, 4, 1)))
     found = grouped([dict.fromkeys(FIELDS) | {"person": "A", "date": date(2026, 3, 1), "id": "1", "age": "35"}], reading)
     found = found.set_column(FIELDS.index("birth_date"), "birth_date", pa.array([days], pa.int32()).cast(pa.date32()))
-    with cleaned(found, reading, MAPPED[Table.VISITS], CODES, TODAY, KEY) as records:
+    with cleaned(found, reading) as records:
         assert records.execute("SELECT age FROM visit_occurrence").fetchall() == [(35,)]
 
 
@@ -117,7 +136,7 @@ def test_one_patient_has_one_number_in_every_question_and_another_under_another_
     rows = [dict.fromkeys(FIELDS) | {"person": name, "date": date(2026, 3, 1), "id": "1"} for name in PEOPLE]
 
     def numbers(key: bytes) -> set[int]:
-        with cleaned(grouped(rows, reading), reading, MAPPED[Table.VISITS], CODES, TODAY, key) as records:
+        with cleaned(grouped(rows, reading), reading, key) as records:
             return {one for (one,) in records.execute("SELECT person_id FROM visit_occurrence").fetchall()}
 
     assert table()[0][0] in numbers(KEY)
@@ -149,11 +168,12 @@ def test_a_row_that_cannot_be_is_dropped(changes: dict[str, Any]) -> None:
 def test_the_future_is_dropped() -> None:
     reading = Reading(Table.VISITS, ("person_id", "visit_date"), (date(2026, 12, 1), date(2027, 2, 1)))
     rows = [dict.fromkeys(FIELDS) | {"person": "A", "date": TODAY + timedelta(days=n), "id": str(n)} for n in (-1, 0, 1)]
-    with cleaned(grouped(rows, reading), reading, MAPPED[Table.VISITS], CODES, TODAY, KEY) as records:
+    with cleaned(grouped(rows, reading), reading) as records:
         assert records.execute("SELECT max(visit_date), count(*) FROM visit_occurrence").fetchone() == (TODAY, 2)
 
 
 def test_the_days_of_the_blocks_that_pay() -> None:
-    assert days_of(("2025-12",)) == (date(2025, 12, 1), date(2026, 1, 1))
-    assert days_of(("2025-11", "2025-12", "2026-01")) == (date(2025, 11, 1), date(2026, 2, 1))
-    assert days_of(("static:patients",)) is None
+    assert stretches({"2025-12"}) == [(date(2025, 12, 1), date(2026, 1, 1))]
+    assert stretches({"2026-01", "2025-11", "2025-12"}) == [(date(2025, 11, 1), date(2026, 2, 1))]
+    assert stretches({"2024-02", "2026-01"}) == [(date(2024, 2, 1), date(2024, 3, 1)), (date(2026, 1, 1), date(2026, 2, 1))]
+    assert stretches(set()) == [None]

@@ -22,6 +22,9 @@ def specs(draw: st.DrawFn) -> QuerySpec:
     keys = draw(_keys(table))
     where = draw(_conditions(table, prefix_key=any(key["key"] == "icd10_prefix" for key in keys)))
     measures = draw(_measures(table))
+    for measure in measures:
+        if draw(st.integers(0, 3)) == 0:
+            measure["filter"] = draw(cohorts(table))
     fields: dict[str, Any] = {
         "table": table,
         "measures": measures,
@@ -29,6 +32,10 @@ def specs(draw: st.DrawFn) -> QuerySpec:
         "where": where,
         "cells_per_patient": draw(st.integers(1, 5)),
     }
+    if draw(st.integers(0, 2)) == 0:
+        fields["cohort"] = draw(cohorts(table))
+    if draw(st.integers(0, 4)) == 0:
+        fields["bound"] = "query"
     if keys and draw(st.booleans()):
         fields["totals"] = draw(_totals([key["key"] for key in keys]))
     if table != "patients":
@@ -47,7 +54,48 @@ def _totals(keys: list[str]) -> st.SearchStrategy[list[list[str]]]:
 
 def _asks_age(fields: dict[str, Any]) -> bool:
     named = [*(m.get("column") for m in [*fields["measures"], *fields["keys"]]), *(c["column"] for c in fields["where"])]
+    filters = [fields.get("cohort"), *(measure.get("filter") for measure in fields["measures"])]
+    named += [condition["column"] for each in filters for leaf in leaves_of(each) for condition in leaf["where"]]
     return "age" in named or any(key["key"] == "age_band" for key in fields["keys"])
+
+
+def leaves_of(cohort: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """Conditions on the row itself."""
+    if cohort is None or cohort["kind"] == "has":
+        return []
+    if cohort["kind"] == "is":
+        return [cohort]
+    parts = [cohort["of"]] if cohort["kind"] == "not" else cohort["of"]
+    return [leaf for part in parts for leaf in leaves_of(part)]
+
+
+def cohorts(table: str) -> st.SearchStrategy[dict[str, Any]]:
+    leaf = st.one_of(_is(table), _has(dated=table != "patients"), _has(dated=table != "patients"))
+    return st.recursive(
+        leaf,
+        lambda inner: st.one_of(
+            st.fixed_dictionaries({"kind": st.just("not"), "of": inner}),
+            st.fixed_dictionaries({"kind": st.sampled_from(["all", "any"]), "of": st.lists(inner, min_size=2, max_size=3)}),
+        ),
+        max_leaves=3,
+    )
+
+
+@st.composite
+def _is(draw: st.DrawFn, table: str) -> dict[str, Any]:
+    where = draw(_conditions(table, prefix_key=False).filter(bool))
+    return {"kind": "is", "where": where}
+
+
+@st.composite
+def _has(draw: st.DrawFn, *, dated: bool) -> dict[str, Any]:
+    table = draw(st.sampled_from(["visits", "diagnoses", "measurements"]))
+    window: dict[str, Any] = {"kind": "has", "table": table, "where": draw(_conditions(table, prefix_key=False))}
+    if dated and draw(st.booleans()):
+        first = draw(st.sampled_from([-40, -3, -1, 0, 0, 2]))
+        return window | {"days": [first, first + draw(st.sampled_from([0, 0, 3, 39]))]}
+    start = FIRST_DAY + timedelta(days=draw(st.integers(-20, 90)))
+    return window | {"period": {"from": str(start), "to": str(start + timedelta(days=draw(st.integers(1, 60))))}}
 
 
 def _keys(table: str) -> st.SearchStrategy[list[dict[str, Any]]]:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.sensitivity import block_local
-from protocols.query import AgeBands, Axis, Grid, Layout, QuerySpec, footprint
+from privacy.sensitivity import block_local, whole_query
+from protocols.query import AgeBands, Axis, Grid, Layout, Part, QuerySpec, Segment, footprint
 from protocols.query.domains import (
     DISTRICTS,
     month_label,
@@ -134,9 +134,42 @@ def test_segments_lie_side_by_side_and_fill_the_vector(spec: QuerySpec) -> None:
 
 
 @given(specs())
-def test_both_statements_of_the_block_local_rule_agree(spec: QuerySpec) -> None:
+def test_both_statements_of_each_rule_agree(spec: QuerySpec) -> None:
+    """Choice 2, in `privacy` and here. Where a grid has fewer than 2k cells, the query's own bound is less."""
     for segment in Layout.of(spec).segments:
         if segment.together > 1:
             continue
-        stated = block_local(segment.cells, segment.lo, segment.hi)
-        assert (stated.l1, stated.l2_squared) == (segment.l1, segment.l2_squared)
+        local = block_local(segment.cells, segment.lo, segment.hi)
+        assert (local.l1, local.l2_squared) == segment.whole
+        stated = whole_query(segment.cells, segment.lo, segment.hi, segment.clamp) if segment.is_whole else local
+        if segment.is_whole and segment.length < 2 * segment.cells:
+            assert segment.l1 <= stated.l1
+            assert segment.l2_squared <= stated.l2_squared
+        else:
+            assert (stated.l1, stated.l2_squared) == (segment.l1, segment.l2_squared)
+
+
+@given(
+    lo=st.integers(-3, 0),
+    hi=st.integers(1, 3),
+    level=st.integers(1, 3),
+    leaves=st.integers(1, 3),
+    kept=st.tuples(*[st.lists(st.tuples(st.integers(0, 8), st.integers(-3, 3)), max_size=4, unique_by=lambda one: one[0])] * 2),
+    k=st.integers(1, 4),
+)
+def test_a_level_of_the_whole_query_moves_by_no_more_than_stated(
+    lo: int, hi: int, level: int, leaves: int, kept: tuple[list[tuple[int, int]], list[tuple[int, int]]], k: int
+) -> None:
+    """Any two choices of k leaves with any totals, added up over the second of two keys: the proof of decision 0011 by trial."""
+    grid = Grid((Axis("district", tuple("abc"[:level]), level), Axis("sex", tuple("FMO"[:leaves]), leaves)))
+    fields = {"table": "visits", "measures": [{"kind": "sum", "column": "age", "lo": str(lo), "hi": str(hi)}], "bound": "query"}
+    spec = QuerySpec.from_fields(fields | {"period": {"from": "2026-01-01", "to": "2026-03-01"}})
+    segment = Segment(
+        spec.measures[0], Part.TOTAL, ("district",), grid.over(("district",)), 0, lo, hi, min(k, grid.size), min(k, leaves), True
+    )
+    moved = [0] * level
+    for sign, chosen in zip((1, -1), kept, strict=True):
+        for leaf, total in [one for one in chosen if one[0] < grid.size][: segment.cells]:
+            moved[leaf // leaves] += sign * max(lo, min(total, hi))
+    assert sum(map(abs, moved)) <= segment.l1
+    assert sum(each**2 for each in moved) <= segment.l2_squared

@@ -121,7 +121,7 @@ def test_a_changed_encoding_is_another_spec_or_an_error(spec: QuerySpec, data: s
         ({"period": {"from": "1899-12-31", "to": "1900-02-01"}}, "query.period"),
         ({"period": {"from": "2000-01-01", "to": "2025-01-01"}}, "query.period"),
         ({"as_of": "2025-01-01"}, "query.as_of"),
-        ({"bound": "query"}, "query.bound_not_offered"),
+        ({"bound": "patient"}, "query.bound_not_offered"),
     ],
 )
 def test_a_broken_rule_is_named(change: dict[str, Any], code: str) -> None:
@@ -136,7 +136,7 @@ def test_a_field_left_out_is_refused_on_the_wire_and_filled_for_a_person() -> No
 
 def test_all_broken_rules_are_told_at_once() -> None:
     broken = WEEKLY | {
-        "bound": "query",
+        "bound": "patient",
         "measures": [SUM | {"lo": "3", "hi": "1"}],
         "period": {"from": "2026-01-01", "to": "2025-01-01"},
     }
