@@ -25,7 +25,24 @@ import numpy.typing as npt
 from hospital_node.plan import execute
 from hospital_node.records.schema import open_read_only
 from protocols.query import Axis, Layout, Part, QuerySpec, Segment, Table
-from protocols.query.terms import AgeBandKey, AgeBetween, Average, BinKey, Condition, HasPrefix, IsOneOf, Quantiles, Spread, Sum
+from protocols.query.terms import (
+    AgeBandKey,
+    AgeBetween,
+    AllOf,
+    AnyOf,
+    Average,
+    BinKey,
+    Cohort,
+    Condition,
+    Has,
+    HasPrefix,
+    Is,
+    IsOneOf,
+    Not,
+    Quantiles,
+    Spread,
+    Sum,
+)
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
@@ -73,15 +90,17 @@ def exact_answer(spec: QuerySpec, records_folders: Iterable[Path]) -> ExactAnswe
     """
     if spec.totals or any(isinstance(each, Spread | Quantiles | BinKey) for each in (*spec.measures, *spec.keys)):
         raise ValueError("no exact answer is written for totals, bins, spreads and quantiles")
-    layout, cells, hospitals = Layout.of(spec), _Cells(), 0
-    select, parameters = _select(spec)
+    layout, hospitals = Layout.of(spec), 0
+    cells = {measure.filter: _Cells() for measure in spec.measures}
     for folder in records_folders:
         hospitals += 1
         with open_read_only(folder) as connection:
-            cells.add(layout, connection.execute(select, parameters).fetchall())
+            for filter_, of_filter in cells.items():
+                select, parameters = _select(spec, filter_)
+                of_filter.add(layout, connection.execute(select, parameters).fetchall())
     vector = np.zeros(layout.dimension, dtype=np.int64)
     for segment in layout.segments:
-        for cell, found in cells.items():
+        for cell, found in cells[segment.measure.filter].items():
             vector[segment.offset + cell] = _amount(segment, found)
     return ExactAnswer(layout, vector, hospitals)
 
@@ -131,16 +150,20 @@ def _amount(segment: Segment, cell: _Cell) -> int:
     return int((cell.total * segment.measure.scale + Decimal("0.5")).to_integral_value(ROUND_FLOOR))
 
 
-def _select(spec: QuerySpec) -> tuple[str, dict[str, Any]]:
-    """One row a cell with its labels, rows, persons, rows with a value and total; values of the query are parameters."""
+def _select(spec: QuerySpec, filter_: Cohort | None) -> tuple[str, dict[str, Any]]:
+    """Of the rows that pass a measure's filter, one row a cell with its labels, rows, persons, rows with a value and total.
+
+    Values of the query are parameters.
+    """
     parameters: dict[str, Any] = {}
     labels = [f"({_label(spec, axis, parameters)})" for axis in spec.grid().axes]
     added = next((measure.column for measure in spec.measures if isinstance(measure, Sum | Average)), None)
     number = "NULL::BIGINT" if added is None else _age(spec) if added == "age" else "value"
     columns = ", ".join([*labels, "count(*)", "count(DISTINCT person_id)", f"count({number})", f"sum({number})"])
-    conditions = " AND ".join(["person_id IS NOT NULL", *_conditions(spec, parameters)])
+    cohorts = [_cohort(spec, each, parameters) for each in (spec.cohort, filter_) if each is not None]
+    conditions = " AND ".join(["person_id IS NOT NULL", *_conditions(spec, parameters), *cohorts])
     grouping = f" GROUP BY {', '.join(map(str, range(1, len(labels) + 1)))}" if labels else ""
-    return f"SELECT {columns} FROM {_SOURCES[spec.table].table} WHERE {conditions}{grouping}", parameters
+    return f"SELECT {columns} FROM {_SOURCES[spec.table].table} AS counted WHERE {conditions}{grouping}", parameters
 
 
 def _bind(parameters: dict[str, Any], value: object) -> str:
@@ -175,6 +198,31 @@ def _conditions(spec: QuerySpec, parameters: dict[str, Any]) -> Iterator[str]:
         yield f"{date} < {_bind(parameters, spec.period.end)}"
     for condition in spec.where:
         yield _condition(spec, condition, parameters)
+
+
+def _cohort(spec: QuerySpec, cohort: Cohort, parameters: dict[str, Any]) -> str:
+    """True or false, and never NULL."""
+    if isinstance(cohort, Not):
+        return f"(NOT {_cohort(spec, cohort.of, parameters)})"
+    if isinstance(cohort, AllOf | AnyOf):
+        joined = " AND " if isinstance(cohort, AllOf) else " OR "
+        return f"({joined.join(_cohort(spec, part, parameters) for part in cohort.of)})"
+    if isinstance(cohort, Is):
+        return f"coalesce({' AND '.join(_condition(spec, each, parameters) for each in cohort.where)}, false)"
+    return _exists(spec, cohort, parameters)
+
+
+def _exists(spec: QuerySpec, has: Has, parameters: dict[str, Any]) -> str:
+    source, own = _SOURCES[has.table], f"counted.{_SOURCES[spec.table].date}"
+    if has.period is not None:
+        first, end = (_bind(parameters, day) for day in (has.period.start, has.period.end))
+        window = f"{source.date} >= {first} AND {source.date} < {end}"
+    else:
+        assert has.days is not None
+        window = f"{source.date} - {own} BETWEEN {has.days[0]} AND {has.days[1]}"
+    dated = spec.model_copy(update={"as_of": None})  # events carry their own age
+    conditions = " AND ".join([window, *(_condition(dated, each, parameters) for each in has.where)])
+    return f"EXISTS (SELECT 1 FROM {source.table} AS other WHERE other.person_id = counted.person_id AND {conditions})"
 
 
 def _condition(spec: QuerySpec, condition: Condition, parameters: dict[str, Any]) -> str:

@@ -12,12 +12,10 @@ Rules
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Callable, Iterator
 from datetime import date
-from decimal import Decimal
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
@@ -38,12 +36,10 @@ from protocols.query.domains import (
     weeks_between,
 )
 from protocols.query.errors import Problem, ProblemCode, QueryError, nearest_name
+from protocols.query.ranges import range_problems
 from protocols.query.terms import (
-    MAX_CLAMP,
     MAX_CONDITIONS,
-    UNITS,
     AgeBandKey,
-    Average,
     BinKey,
     Cohort,
     Condition,
@@ -56,8 +52,6 @@ from protocols.query.terms import (
     Period,
     PrefixKey,
     Quantiles,
-    Spread,
-    Sum,
     Table,
     Term,
     covered_prefixes,
@@ -279,41 +273,8 @@ def _prefix_key_is_a_partition(spec: QuerySpec) -> Iterator[Problem]:
                 yield Problem(ProblemCode.DUPLICATE, "icd10", "a condition beside the key icd10_prefix", nearest, path="where")
 
 
-def _clamps_are_bounds(spec: QuerySpec) -> Iterator[Problem]:
-    for n, measure in enumerate(spec.measures):
-        if isinstance(measure, Spread | Quantiles):
-            yield from _range_is_one(measure, f"measures.{n}")
-        if not isinstance(measure, Sum | Average):
-            continue
-        (lo, hi), path = measure.scaled, f"measures.{n}"
-        if not lo <= 0 <= hi or lo == hi:
-            yield Problem(ProblemCode.CLAMPS, measure.kind, "clamps need lo <= 0 <= hi, lo < hi", "CLAMP(value, 0, 300)", path=path)
-        elif lo != int(lo) or hi != int(hi) or UNITS % measure.scale:
-            nearest = "scale 1, 10, 100, 1000 ... with whole lo * scale and hi * scale"
-            yield Problem(ProblemCode.CLAMPS, measure.kind, "the scale does not fit", nearest, path=path)
-        elif max(-lo, hi) > MAX_CLAMP:
-            yield Problem(ProblemCode.CLAMPS, measure.kind, f"a clamp times its scale is over {MAX_CLAMP}", path=path)
-
-
-def _range_is_one(measure: Spread | Quantiles, path: str) -> Iterator[Problem]:
-    lo, hi = Decimal(measure.lo), Decimal(measure.hi)
-    if not lo < hi:
-        yield Problem(ProblemCode.CLAMPS, measure.kind, "clamps need lo < hi", "CLAMP(value, 0, 30)", path=path)
-    elif max(-lo, hi) > MAX_CLAMP:
-        yield Problem(ProblemCode.CLAMPS, measure.kind, f"a clamp is over {MAX_CLAMP}", path=path)
-    points = [Decimal(point) for point in measure.points] if isinstance(measure, Quantiles) else []
-    if points != sorted(set(points)) or not all(0 < point < 1 for point in points):
-        yield Problem(ProblemCode.BAD_VALUE, "points", "rising, between 0 and 1", "0.25, 0.5, 0.75", path=path)
-
-
-def _bins_rise(spec: QuerySpec) -> Iterator[Problem]:
-    for n, key in enumerate(spec.keys):
-        if isinstance(key, BinKey):
-            edges = [Decimal(edge) for edge in key.edges]
-            if any(low >= high for low, high in itertools.pairwise(edges)):
-                yield Problem(ProblemCode.BAD_VALUE, "bin", "edges must rise", "BIN(value, 0, 5, 10, 20)", path=f"keys.{n}")
-            elif max(-edges[0], edges[-1]) > MAX_CLAMP:
-                yield Problem(ProblemCode.BAD_VALUE, "bin", f"an edge is over {MAX_CLAMP}", path=f"keys.{n}")
+def _ranges_are_bounds(spec: QuerySpec) -> Iterator[Problem]:
+    yield from range_problems(spec.measures, spec.keys)
 
 
 def _totals_are_levels(spec: QuerySpec) -> Iterator[Problem]:
@@ -391,8 +352,7 @@ _RULES: tuple[Callable[[QuerySpec], Iterator[Problem]], ...] = (
     _nothing_twice,
     _conditions_are_sound,
     _prefix_key_is_a_partition,
-    _clamps_are_bounds,
-    _bins_rise,
+    _ranges_are_bounds,
     _totals_are_levels,
     _period_is_stated,
     _windows_are_near,

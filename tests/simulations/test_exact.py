@@ -152,3 +152,30 @@ def test_json_names_the_axes_and_holds_every_cell(folders: list[Path]) -> None:
     assert told["axes"] == [{"key": "district", "labels": [district.adcode for district in DISTRICTS]}]
     assert told["segments"][0]["measure"] == "count"
     assert len(told["segments"][0]["values"]) == 11
+
+
+FLU = [{"column": "icd10", "prefixes": ["J09", "J10", "J11"]}]
+COHORTS: dict[str, dict[str, Any]] = {
+    "influenza of the same day": {"kind": "has", "table": "diagnoses", "where": FLU, "days": [0, 0]},
+    "no visit in the 60 days before": {"kind": "not", "of": {"kind": "has", "table": "visits", "where": [], "days": [-60, -1]}},
+    "old, or with influenza in winter": {
+        "kind": "any",
+        "of": [
+            {"kind": "is", "where": [{"column": "age", "low": 70, "high": 150}]},
+            {"kind": "has", "table": "diagnoses", "where": FLU, "period": {"from": "2025-01-01", "to": "2025-03-01"}},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("name", COHORTS)
+def test_the_plan_counts_a_cohort_as_a_correlated_subquery_does(folders: list[Path], name: str) -> None:
+    """A month of one cell and clamps that nobody reaches: bounding takes nothing away, so both ways must agree to the row."""
+    measures = [COUNT, {**COUNT, "filter": COHORTS[name]}, PERSONS]
+    period = {"from": "2025-03-01", "to": "2025-04-01"}
+    whole = _spec("visits", measures, keys=[{"key": "sex"}], period=period)
+    within = _spec("visits", [COUNT, PERSONS], keys=[{"key": "sex"}], period=period, cohort=COHORTS[name])
+    for spec in (whole, within):
+        exact, bounded = exact_answer(spec, folders), bounded_exact(spec, _keys(folders))
+        assert exact.vector.tolist() == bounded.vector.tolist()
+        assert exact.vector.any()

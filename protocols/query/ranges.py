@@ -1,0 +1,52 @@
+"""Rules of the numbers that bound a measure or a histogram: clamps stand the right way round, edges and points rise."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from decimal import Decimal
+
+from protocols.query.errors import Problem, ProblemCode
+from protocols.query.terms import MAX_CLAMP, UNITS, Average, BinKey, Key, Measure, Quantiles, Spread, Sum
+
+
+def range_problems(measures: tuple[Measure, ...], keys: tuple[Key, ...]) -> Iterator[Problem]:
+    yield from _clamps_are_bounds(measures)
+    yield from _bins_rise(keys)
+
+
+def _clamps_are_bounds(measures: tuple[Measure, ...]) -> Iterator[Problem]:
+    for n, measure in enumerate(measures):
+        if isinstance(measure, Spread | Quantiles):
+            yield from _range_is_one(measure, f"measures.{n}")
+        if not isinstance(measure, Sum | Average):
+            continue
+        (lo, hi), path = measure.scaled, f"measures.{n}"
+        if not lo <= 0 <= hi or lo == hi:
+            yield Problem(ProblemCode.CLAMPS, measure.kind, "clamps need lo <= 0 <= hi, lo < hi", "CLAMP(value, 0, 300)", path=path)
+        elif lo != int(lo) or hi != int(hi) or UNITS % measure.scale:
+            nearest = "scale 1, 10, 100, 1000 ... with whole lo * scale and hi * scale"
+            yield Problem(ProblemCode.CLAMPS, measure.kind, "the scale does not fit", nearest, path=path)
+        elif max(-lo, hi) > MAX_CLAMP:
+            yield Problem(ProblemCode.CLAMPS, measure.kind, f"a clamp times its scale is over {MAX_CLAMP}", path=path)
+
+
+def _range_is_one(measure: Spread | Quantiles, path: str) -> Iterator[Problem]:
+    lo, hi = Decimal(measure.lo), Decimal(measure.hi)
+    if not lo < hi:
+        yield Problem(ProblemCode.CLAMPS, measure.kind, "clamps need lo < hi", "CLAMP(value, 0, 30)", path=path)
+    elif max(-lo, hi) > MAX_CLAMP:
+        yield Problem(ProblemCode.CLAMPS, measure.kind, f"a clamp is over {MAX_CLAMP}", path=path)
+    points = [Decimal(point) for point in measure.points] if isinstance(measure, Quantiles) else []
+    if points != sorted(set(points)) or not all(0 < point < 1 for point in points):
+        yield Problem(ProblemCode.BAD_VALUE, "points", "rising, between 0 and 1", "0.25, 0.5, 0.75", path=path)
+
+
+def _bins_rise(keys: tuple[Key, ...]) -> Iterator[Problem]:
+    for n, key in enumerate(keys):
+        if isinstance(key, BinKey):
+            edges = [Decimal(edge) for edge in key.edges]
+            if any(low >= high for low, high in itertools.pairwise(edges)):
+                yield Problem(ProblemCode.BAD_VALUE, "bin", "edges must rise", "BIN(value, 0, 5, 10, 20)", path=f"keys.{n}")
+            elif max(-edges[0], edges[-1]) > MAX_CLAMP:
+                yield Problem(ProblemCode.BAD_VALUE, "bin", f"an edge is over {MAX_CLAMP}", path=f"keys.{n}")
