@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from simulations.bench import accuracy, audit, count, import_fhir, latency, log_door, residents, secagg
+from simulations.bench import accuracy, audit, count, import_fhir, latency, learning, log_door, residents, secagg
 from simulations.bench.rows import Row, load
 
 Tell = Callable[[str], None]
@@ -26,6 +26,7 @@ GROUPS: dict[str, Callable[[bool, Tell], Sequence[Row]]] = {
     "residents": lambda is_quick, _: residents.rows(is_quick),
     "import": lambda _, __: [Row.of_json(row) for row in import_fhir.rows()],
     "latency": latency.rows,
+    "learning": lambda is_quick, _: learning.rows(is_quick),
     "log": log_door.rows,
     "audit": audit.rows,
 }
