@@ -27,8 +27,8 @@ AHEAD = 6
 """Jobs that the other process has or is given."""
 HELD = 24
 """Jobs whose results may wait here for their turn."""
-WORTH_A_PROCESS = 4096
-"""Entries below which a second process costs more than it gives."""
+WORTH_A_PROCESS, HASHES_WORTH_A_PROCESS = 4096, 200_000
+"""Entries below which a second process costs more than it gives: it starts as long as some signatures take, or very many hashes."""
 Progress = Callable[[int, int], None]
 """Told (done, of) after every bundle."""
 
@@ -124,7 +124,8 @@ def bundles(wanted: Wanted, keys: Callable[[], Keys], processes: int) -> Iterato
     def job(at: int) -> Wanted:
         return replace(wanted, first=at, last=min(at + step, last), keys=keys())
 
-    if processes < 2 or wanted.size - wanted.start < WORTH_A_PROCESS:
+    worth = HASHES_WORTH_A_PROCESS if wanted.hashes_only else WORTH_A_PROCESS
+    if processes < 2 or wanted.size - wanted.start < worth:
         for at in jobs:
             yield from read_bundles(replace(job(at), is_local=True))
         return

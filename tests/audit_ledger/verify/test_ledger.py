@@ -58,6 +58,7 @@ def test_a_tampered_byte_in_any_file_is_evidence(copied: OnDisk, name: str, plac
 @pytest.fixture
 def two_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replay, "WORTH_A_PROCESS", 0)
+    monkeypatch.setattr(replay, "HASHES_WORTH_A_PROCESS", 0)
 
 
 @pytest.mark.usefixtures("two_processes")
