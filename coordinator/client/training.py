@@ -165,7 +165,7 @@ def fitted(raw: bytes, asked_id: str, city: City) -> Fitted:
 def _result(spec: FitSpec | Fit, bundle: Bundle) -> Result:
     if isinstance(spec, FitSpec):
         return Result(_coefficients(spec, bundle), is_log=True)
-    return read_result(spec, np.array(bundle.values, np.int64), Fraction(bundle.total_variances[0]))
+    return read_result(spec, np.array(bundle.values, np.int64), Fraction(bundle.total_variances[0]), len(bundle.coverage.answered))
 
 
 def _reason(code: str, expected: str, got: str = "") -> Reasoned:

@@ -16,6 +16,7 @@ from protocols.fits import (
     Logistic,
     MannWhitney,
     Means,
+    MetaAnalysis,
     NegativeBinomial,
     Pca,
     Poisson,
@@ -50,6 +51,12 @@ def negative_binomial(spec: NegativeBinomial, rows: Rows, weights: Floats) -> Fl
 def means(spec: Means, rows: Rows, _: Floats) -> Floats:
     outcome, groups = rows.scaled[:, :1], rows.scaled[:, 1:]
     return np.concatenate([groups, groups * outcome, groups * outcome**2], axis=1)
+
+
+def in_groups(spec: MetaAnalysis, rows: Rows) -> Floats:
+    """Membership in either group, and the outcome there."""
+    outcome, groups = rows.scaled[:, :1], rows.scaled[:, 1:]
+    return np.concatenate([groups, groups * outcome], axis=1)
 
 
 def bins(spec: MannWhitney, rows: Rows, _: Floats) -> Floats:

@@ -24,6 +24,7 @@ from protocols.fits import (
     Linear,
     Logistic,
     MannWhitney,
+    MetaAnalysis,
     NegativeBinomial,
     Pca,
     Poisson,
@@ -58,11 +59,28 @@ CONTRIBUTIONS: dict[type[Fit], Contributions] = {
 def fit_sums(spec: Fit, records: duckdb.DuckDBPyConnection, numbers: Floats) -> Integers:
     """The exact vector of one round at this input."""
     rows, total = rows_of(spec, records), np.zeros(spec.width, np.int64)
+    if isinstance(spec, MetaAnalysis):
+        return hospital_sums(spec, rows)
     for first, last in _parts(rows, spec.width):
         part = rows.between(first, last)
         made = CONTRIBUTIONS[type(spec)](spec, part, numbers)
         total += bounded(spec, np.add.reduceat(made, part.starts, axis=0)).sum(axis=0)
     return total
+
+
+def hospital_sums(spec: MetaAnalysis, rows: Rows) -> Integers:
+    """What this hospital's own difference adds; its reach is proved in `protocols.fits.meta`, for patients who count one each."""
+    if not len(rows.starts):
+        return np.zeros(spec.width, np.int64)
+    patients = np.diff(np.r_[rows.starts, len(rows.own)])[:, None]
+    shares = np.add.reduceat(of.in_groups(spec, rows), rows.starts, axis=0) / patients
+    first, second, of_first, of_second = shares.sum(axis=0)
+    if not (first > 0 and second > 0):
+        return np.zeros(spec.width, np.int64)  # without one of the groups there is no difference, and no weight
+    weight = first * second / (first + second)
+    weighted = (second * of_first - first * of_second) / (first + second)
+    whole: Integers = np.rint(np.array([weight, weighted / 2, weighted**2 / weight / 12]) * spec.scale).astype(np.int64)
+    return whole
 
 
 def bounded(spec: Fit, contributions: Floats) -> Integers:

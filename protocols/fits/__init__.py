@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from protocols.errors import MalformedBytes
 from protocols.fits.comparison import Anova, Compared, Groups, MannWhitney, Means, TTest
+from protocols.fits.meta import MetaAnalysis
 from protocols.fits.multivariate import KMeans, Pca
 from protocols.fits.regression import Count, Linear, Logistic, NegativeBinomial, Newton, Poisson
 from protocols.fits.scoring import Roc
@@ -27,6 +28,7 @@ KINDS: dict[str, type[Fit]] = {
     "roc": Roc,
     "pca": Pca,
     "k_means": KMeans,
+    "meta_analysis": MetaAnalysis,
 }
 """Statistics, whose contributions this program computes itself; a training's model comes from a study."""
 
@@ -54,6 +56,6 @@ def _kind(data: dict[str, Any]) -> type[Fit]:
 
 __all__ = [
     "INTERCEPT", "KINDS", "Anova", "Category", "Compared", "Count", "Cox", "Fit", "Floats", "Groups", "KMeans", "KaplanMeier",
-    "Linear", "Logistic", "MannWhitney", "Means", "NegativeBinomial", "Newton", "Numeric", "Pca", "Poisson", "Roc", "Span", "TTest",
-    "Training", "Variable", "of_fields", "own_units", "read", "symmetric", "triangle",
+    "Linear", "Logistic", "MannWhitney", "Means", "MetaAnalysis", "NegativeBinomial", "Newton", "Numeric", "Pca", "Poisson", "Roc",
+    "Span", "TTest", "Training", "Variable", "of_fields", "own_units", "read", "symmetric", "triangle",
 ]  # fmt: skip

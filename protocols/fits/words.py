@@ -27,6 +27,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "mann_whitney": ("Mann-Whitney 检验", "Mann-Whitney test"),
     "roc": ("ROC 与校准", "ROC and calibration"),
     "pca": ("主成分分析", "principal components"),
+    "meta_analysis": ("荟萃分析", "meta-analysis"),
     "k_means": ("k-means 聚类", "k-means clusters"),
     "dp_sgd": ("联合训练 (DP-SGD)", "training (DP-SGD)"),
 }

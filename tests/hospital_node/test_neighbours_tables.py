@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from audit_ledger.findings import Rule
-from hospital_node.fits.rows import rows_of
-from hospital_node.fits.sums import CONTRIBUTIONS
+from hospital_node.fits.rows import Rows, rows_of
+from hospital_node.fits.sums import CONTRIBUTIONS, hospital_sums
 from hospital_node.plans import FitPlan, Plan
 from hospital_node.policy import default_policy
 from hospital_node.records.schema import DDL
@@ -28,7 +28,7 @@ from hospital_node.tables.schema import TableSchema
 from protocols import statements as st
 from protocols.asked import Asked
 from protocols.clock import stamp
-from protocols.fits import KINDS, Fit, read
+from protocols.fits import KINDS, Fit, MetaAnalysis, read
 from protocols.secagg.ring import Integers
 from tests.hospital_node.support.nodes import Nodes
 from tests.hospital_node.test_neighbours import SensitivityExceededError, Shown, check
@@ -69,6 +69,7 @@ OF: dict[str, dict[str, Any]] = {
     "cox": {"time": MONTHS, "event": DEAD, "edges": EDGES, "features": [AGE], "row_clip": None},
     "roc": {"outcome": DEAD, "features": [AGE, ARM_A], "weights": ["-2", "0.04", "0.5"], "bins": 10},
     "pca": {"columns": [AGE, VISITS, MONTHS]},
+    "meta_analysis": {"outcome": AGE, "groups": TWO_ARMS, "within_sd": "15"},
     "k_means": {"columns": [AGE, MONTHS], "clusters": 3},
 }
 DAYS = {"from": "2026-10-01", "to": "2026-12-01"}
@@ -195,9 +196,8 @@ def test_one_patient_s_one_block_moves_the_contribution_by_no_more_than_is_charg
     check(question.asked, question.vector(rows), question.vector(_without(shape, rows, person, month)))
 
 
-BUSY: list[Row] = [(0, date(2026, 10, 3), 90.0, 9.0, 0.5, 60.0, "no", "a")] * 60 + [
-    (1, date(2026, 10, 3), 10.0, 1.0, 5.0, 3.0, "yes", "b")
-]
+OTHERS: list[Row] = [(n, date(2026, 10, 3), 10.0, 1.0, 5.0, 3.0, "yes", "b") for n in range(1, 40)]
+BUSY: list[Row] = [(0, date(2026, 10, 3), 90.0, 9.0, 0.5, 60.0, "no", "a")] * 60 + OTHERS
 
 
 class Unclipped(FitPlan):
@@ -207,6 +207,8 @@ class Unclipped(FitPlan):
         spec = asked.spec
         assert isinstance(spec, Fit)
         rows = rows_of(spec, records)
+        if isinstance(spec, MetaAnalysis):
+            return hospital_sums(spec, Rows(rows.scaled, rows.own, np.arange(len(rows.own))))  # each row a patient
         made = CONTRIBUTIONS[type(spec)](spec, rows, spec.decode(round_input))
         return np.asarray(np.rint(made.sum(axis=0) * spec.scale), np.int64)
 
@@ -235,7 +237,7 @@ EXTREME: list[Row] = [
 def test_no_single_row_is_shortened_but_by_a_stated_clip(tmp_path: Path, kind: str) -> None:
     """A bound on one row's length that were too small would bias every answer in silence."""
     spec = read(SHAPES[kind])
-    if getattr(spec, "row_clip", None) is not None or kind == "cox":  # a hazard has no bound of its own
+    if getattr(spec, "row_clip", None) is not None or kind in {"cox", "meta_analysis"}:  # a hazard has no bound of its own
         return
     _writer("cohort")(tmp_path, EXTREME)
     with duckdb.connect(tmp_path / "g00000001.duckdb") as records:

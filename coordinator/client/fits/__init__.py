@@ -19,6 +19,7 @@ from protocols.fits import (
     Linear,
     Logistic,
     MannWhitney,
+    MetaAnalysis,
     NegativeBinomial,
     Pca,
     Poisson,
@@ -37,6 +38,7 @@ READINGS: dict[type[Fit], Callable[[Any, Floats, float], Result]] = {
     TTest: comparisons.means,
     Anova: comparisons.means,
     MannWhitney: comparisons.mann_whitney,
+    MetaAnalysis: comparisons.meta_analysis,
     KaplanMeier: curves.kaplan_meier,
     Roc: curves.roc,
     Pca: shapes.pca,
@@ -45,10 +47,11 @@ READINGS: dict[type[Fit], Callable[[Any, Floats, float], Result]] = {
 }
 
 
-def read_result(spec: Fit, released: Integers, total_variance: Fraction) -> Result:
-    """`total_variance` is the noise of one released integer: all members' shares together."""
+def read_result(spec: Fit, released: Integers, total_variance: Fraction, hospitals: int = 0) -> Result:
+    """`total_variance` is the noise of one released integer: all members' shares together; `hospitals` are those who answered."""
     sd = math.sqrt(total_variance) / spec.scale
-    return READINGS[type(spec)](spec, np.asarray(released, np.float64), sd)
+    result = READINGS[type(spec)](spec, np.asarray(released, np.float64), sd)
+    return comparisons.heterogeneity(result, hospitals) if isinstance(spec, MetaAnalysis) else result
 
 
 __all__ = ["READINGS", "Estimate", "Result", "read_result"]

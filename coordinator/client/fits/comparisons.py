@@ -1,12 +1,13 @@
 """Groups compared: means with their noise in the variance of each, ranks from histograms."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
-from coordinator.client.fits.result import Estimate, Result, by_noise, stated
-from coordinator.client.fits.tails import fisher, normal, student
-from protocols.fits import Floats, MannWhitney, Means, TTest
+from coordinator.client.fits.result import Estimate, Result, by_noise, stated, tested
+from coordinator.client.fits.tails import chi_square, fisher, normal, student
+from protocols.fits import Floats, MannWhitney, Means, MetaAnalysis, TTest
 
 
 def means(spec: Means, values: Floats, sd: float) -> Result:
@@ -49,6 +50,28 @@ def _anova(centre: Floats, spread: Floats, noise: Floats, rows: Floats) -> Teste
     overall = (weights * centre).sum() / weights.sum()
     f = float((weights * (centre - overall) ** 2).sum() / (groups - 1))
     return (), {"F": f, "df": groups - 1.0, "df_within": freedom, "p": fisher(f, groups - 1, freedom)}
+
+
+def meta_analysis(spec: MetaAnalysis, values: Floats, sd: float) -> Result:
+    """The fixed effect over hospitals, Cochran's Q and I^2 at the public spread within them; Q's noise stands beside it."""
+    weights, weighted, squared = values / spec.scale * (1, 2, 12)
+    weights = max(weights, 1e-9)
+    half, within = spec.outcome.half, (float(spec.within_sd) / spec.outcome.half) ** 2
+    effect = weighted / weights
+    variance = within / weights + sd**2 * (4 + effect**2) / weights**2
+    q = (squared - weighted**2 / weights) / within
+    q_noise = sd * math.sqrt(144 + 16 * effect**2 + effect**4) / within
+    told = {"Q": q, "Q noise sd": q_noise, "weight": weights}
+    return Result((tested("difference", half * effect, half**2 * variance),), told, is_drowned=bool(sd and weights < 10 * sd))
+
+
+def heterogeneity(result: Result, hospitals: int) -> Result:
+    """I^2 and the p of Q over this many hospitals; where Q has noise, by the normal distribution, the noise in its variance."""
+    q, noise, freedom = result.figures["Q"], result.figures["Q noise sd"], max(hospitals - 1, 1)
+    z = (q - freedom) / math.sqrt(2 * freedom + noise**2)
+    p = normal(z) / 2 if z > 0 else 1 - normal(z) / 2
+    told = {"hospitals": float(hospitals), "I squared": max(0.0, 1 - freedom / q) if q > 0 else 0.0}
+    return replace(result, figures={**result.figures, **told, "p": chi_square(q, freedom) if noise == 0 else p})
 
 
 def mann_whitney(spec: MannWhitney, values: Floats, sd: float) -> Result:
