@@ -5,6 +5,8 @@ from typing import Any
 
 from audit_ledger.errors import Malformed
 
+PRIVATE = "private"
+
 
 class NotAnAnswer(Malformed):
     """The file is no answer bundle of this version."""
@@ -25,6 +27,7 @@ class AnswerReport:
     """Verified if `problems` is empty. `not_shown` is what only the ledger itself, or its operator, can show."""
 
     query: str = ""
+    mode: str = PRIVATE
     size: int = 0
     problems: list[Problem] = field(default_factory=list)
     not_shown: list[str] = field(default_factory=list)
@@ -37,6 +40,8 @@ class AnswerReport:
         return {
             "verdict": "verified" if self.is_verified else "evidence",
             "query": self.query,
+            "mode": self.mode,
+            "private": self.mode == PRIVATE,
             "size": self.size,
             "problems": [{"place": each.place, "what": each.what} for each in self.problems],
             "not_shown": self.not_shown,

@@ -9,6 +9,8 @@
    hold; one receipt of each member under this very binding.
 5. The release is of this binding; its hash is that of the values; its lists are the coverage's; price, variances and
    sizes are those of the Readys and the binding.
+6. The mode: an exact answer keeps every rule of its statement, is of the whole audience, and states neither price nor epsilon; the
+   policies of its hospitals, and which exact answers came before it, stand in the ledger alone.
 
 What a bundle cannot show is named: that nothing was revoked, that no second history exists between its checkpoints, and figures
 that nobody signed.
@@ -24,10 +26,11 @@ from typing import TypeVar
 import numpy as np
 from pydantic import ValidationError
 
-from audit_ledger.answer_report import AnswerReport, NotAnAnswer, Problem
+from audit_ledger.answer_report import PRIVATE, AnswerReport, NotAnAnswer, Problem
 from audit_ledger.authority import AdmittedKey, Authority
 from audit_ledger.bundle_before import Placed, admit_keys, end_before, read_before
 from audit_ledger.errors import LedgerError
+from audit_ledger.exact import FREE
 from audit_ledger.periods import carry_keys
 from audit_ledger.policy import TrustFile
 from audit_ledger.proof import TlogProof
@@ -38,6 +41,7 @@ from protocols.canonical import unb64
 from protocols.clock import unix
 from protocols.contract import CONTRACT, colluders
 from protocols.errors import BadSignature, MalformedBytes, ProtocolError
+from protocols.exact import EXACT, is_exact, statement_refusals
 from protocols.identity import Identity, Role
 from protocols.query import QueryError, tables_named
 from protocols.secagg.agreement import require_certified
@@ -102,6 +106,7 @@ class _Check:
             self._receipts(*query, receipts, binding, answered, (opening[0].index, release[0].index))
             self._release(*query, *release, binding, answered)
             self._figures(binding, query[1])
+            self._mode(query[1], binding)
             if vectors is not None:
                 self._rederive(vectors, opening, receipts, release)
         self.report.size = max(self.roots, default=0)
@@ -331,6 +336,19 @@ class _Check:
         fits = len(answer.half_widths) == len(totals) and all(map(_is_half_width, answer.half_widths, totals))
         self._demand(fits, "half_widths", "do not fit the variances")
 
+    def _mode(self, query: Query, binding: Binding) -> None:
+        """Exact: all its rules, and nowhere a privacy that it has not. Private: nowhere the silence of exact mode."""
+        answer, is_free = self.answer, is_exact(query.spec)
+        self.report.mode = EXACT if is_free else PRIVATE
+        for no in statement_refusals(query):
+            self._demand(False, "query", f"{no.reason}: expected {no.expected}, got {no.got}")
+        self._demand((answer.price == FREE) == is_free, "price", "is charged exactly where the answer is private")
+        self._demand(not (is_free and answer.spending), "spending", "states an epsilon of an answer that is not private")
+        self._demand(not (is_free and any(answer.half_widths)), "half_widths", "state noise in an exact answer")
+        if is_free:
+            self._demand(binding.counting == query.audience, "opening", "is not of the whole audience, as exact mode demands")
+            self._demand(answer.coverage.answered == query.audience, "coverage", "is not the whole audience")
+
     def _weights(self, query: Query) -> int:
         """A training releases its final weights before its last round's vector."""
         try:
@@ -353,6 +371,8 @@ class _Check:
     def _not_shown(self) -> None:
         say = self.report.not_shown.append
         say("that no key, approval or programme was revoked in between, no hold stood and no other rule: verify the ledger itself")
+        if self.report.mode == EXACT:
+            say("that each hospital's policy permits exact mode, and which exact answers came before: verify the ledger itself")
         say("half_widths beyond a plausibility check, spending and coverage.incomplete: no statement of the bundle signs them")
         if len(self.roots) > 1:
             say(f"that its checkpoints of sizes {', '.join(map(str, sorted(self.roots)))} are of one history")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from audit_ledger import exact_words
 from audit_ledger.desk import Desk, KeyRequest, open_desk
 from audit_ledger.party.home import Home
 from audit_ledger.screen import USAGE, HomeOption, JsonOption, ReasonOption, W, command, err, fail, out, print_json, say
@@ -82,6 +83,9 @@ def approve(
         Path | None,
         typer.Option("--out", help=say("Do not log it: a file for the next approver.", "不入账，写成文件交下一位批准人")),
     ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help=say("I know that this answer will not be private.", "我知道此答案不具有隐私保护"))
+    ] = False,
 ) -> None:
     """Approve one query, or a programme and the queries under it. / 批准一个问题或一个方案。"""
     with open_desk(Home(home)) as desk:
@@ -90,7 +94,7 @@ def approve(
         else:
             envelope = desk.countersign(countersign.read_bytes())
         entry = envelope.encode()
-        _require_approvers(desk, entry, output is not None)
+        _require_approvers(desk, entry, output is not None, exact)
         if output is None:
             _logged(desk.append(entry))
             return
@@ -98,14 +102,16 @@ def approve(
         out.print(say(f"signed; give {output} to the next approver", f"已签名；请将 {output} 交给下一位批准人"))
 
 
-def _require_approvers(desk: Desk, entry: bytes, is_for_another: bool) -> None:
-    """Shows what the signature is for, and stops where the ledger would refuse it for want of approvers."""
+def _require_approvers(desk: Desk, entry: bytes, is_for_another: bool, knows_exact: bool) -> None:
+    """Shows what the signature is for; stops at an exact question that is not named as one, and for want of approvers."""
     signed, view = parse(entry), desk.view()
     approval = signed.statement
-    found = find(view, approval.target, LANGUAGE) if isinstance(approval, Approval) else None
+    found = find(view, approval.target, LANGUAGE, desk.now) if isinstance(approval, Approval) else None
     if found is None:
         fail(USAGE, say("no query or programme of this id is logged", "账本中没有此编号的问题或方案"))
     _show_item(found, to_stderr=True)
+    if found.is_exact and not knows_exact:
+        fail(USAGE, say("an exact question is approved with --exact alone", "精确模式的问题须加 --exact 才能批准"))
     signers = view.authority.approvers(signed)
     if not is_for_another and signers < found.approvers:
         wanted = found.approvers
@@ -244,6 +250,8 @@ def _show_item(each: Waiting, to_stderr: bool = False) -> None:
     purpose = say(*PURPOSES.get(each.purpose, (each.purpose, each.purpose)))
     screen.print(f"{kinds[each.kind]}  {each.id}", style="bold", markup=False)
     screen.print(f"  {purpose}  {each.by}  {each.at}", markup=False)
+    if each.is_exact:
+        screen.print(f"  {exact_words.warning(say)}", style="bold red", markup=False)
     for line in lines(each, say):
         screen.print(f"  {line}", markup=False)
 

@@ -62,6 +62,18 @@ class Account:
     totals_two: dict[tuple[str, str], Decimal] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ExactOpened:
+    """An exact answer that was opened: over which table and blocks, of whom, and when. Kept for good, over logs too."""
+
+    index: int
+    query: str
+    month: str
+    table: str
+    blocks: frozenset[str]
+    audience: frozenset[str]
+
+
 @dataclass(slots=True)
 class LedgerFacts:
     """`size` entries have been applied; `roots` has their tree.
@@ -87,6 +99,7 @@ class LedgerFacts:
     rules: list[int] = field(default_factory=list)
     emergencies: dict[str, int] = field(default_factory=dict)
     reviews: dict[str, tuple[int, Review]] = field(default_factory=dict)
+    exact: list[ExactOpened] = field(default_factory=list)
     is_held: bool = False
     close: Close | None = None
 

@@ -31,6 +31,7 @@ class Rule(StrEnum):
     REGISTRATION = "registration.block"
     BREAK_GLASS = "query.break_glass"
     OUTBREAK = "opening.outbreak"
+    EXACT = "query.exact"
     SEQUENCE = "ready.sequence"
     TOTALS = "ready.totals"
     OVERSPENT = "ready.overspent"

@@ -7,7 +7,7 @@
 3. No rollback: the proof's checkpoint is not smaller than, and not different from, what was followed before.
 4. Bytes: the followed ledger holds this statement as a valid query of an admitted asker (absence cannot be proved by inclusion,
    so the whole tail has been followed up to the proof's checkpoint).
-5. Audience: the query names this hospital, this log, and is still valid.
+5. Audience: the query names this hospital, this log, and is still valid; it keeps the rules of its mode (`protocols.exact`).
 6. Unanswered: no release or earlier answer under another window.
 7. Approvals, and their revocations up to the followed checkpoint; for an emergency its asker's right, the day's number and the
    reviews that are due; no hold by the auditor.
@@ -25,6 +25,7 @@ from audit_ledger.view import QuestionFacts
 from protocols.clock import stamp, unix
 from protocols.contract import CONTRACT
 from protocols.errors import ProtocolError
+from protocols.exact import statement_refusals
 from protocols.refusal import Reason, Refusal
 from protocols.statements import Query, Signed, parse
 
@@ -84,6 +85,7 @@ class Gate:
             yield Refusal(Reason.NOT_IN_AUDIENCE, "this hospital in the audience", "absent", self.me)
         if unix(query.at) > now + CONTRACT.clock_tolerance_s or unix(query.valid_until) > now + CONTRACT.valid_days * 86_400:
             yield Refusal(Reason.VALID_TOO_LONG, f"dated by now, valid for {CONTRACT.valid_days} days at most", query.valid_until)
+        yield from statement_refusals(query)
         if query.floor < CONTRACT.floor:
             yield Refusal(Reason.FLOOR_TOO_LOW, str(CONTRACT.floor), str(query.floor))
         facts = self.follower.view.questions.get(signed.hex_id)

@@ -3,11 +3,11 @@
 1. The gate again, at the newest followed checkpoint: approvals and their revocations, hold, freshness, no release yet.
 2. Window: neither this clock nor the newest witness time has reached `not_after`; tolerance never extends it. The query is valid.
 3. Sets: every member is in the audience and has the Ready, agreement key and rounds of the verified ledger, by a hospital that
-   is admitted now as it was then; n and c are those of K; K holds the floor.
+   is admitted now as it was then; n and c are those of K; K holds the floor. In exact mode both are the whole audience.
 4. Signatures: exactly one per member over the same u, by its active identity key: a `receipt` for a plain query, a round
    signature inside a segment.
 5. Seeds: each opens with the sealing key its Ready names, under (u, member) or under the segment's context.
-Which earlier openings stand against it is in `opener_core` (one set per query and round) and `member_sets` (differencing).
+Which earlier openings stand against it is in `opener_core` (one set per query and round), `member_sets` and `exact` (differencing).
 
 Source: spec of the masks, protocol step 6.
 """
@@ -22,9 +22,11 @@ from protocols.canonical import framed, number, unb64
 from protocols.clock import unix
 from protocols.contract import CONTRACT, colluders
 from protocols.errors import BadSignature, ProtocolError
+from protocols.exact import is_exact
 from protocols.identity import verifies
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding, Member
+from protocols.secagg.member import fixed_set_refusals
 from protocols.secagg.sealing import SealingKey, query_context, round_message, round_seed, segment_context
 from protocols.statements import Receipt, Statement, parse
 
@@ -111,6 +113,8 @@ def _shape(request: OpenRequest, binding: Binding, facts: QuestionFacts, view: L
 
 def _sets(binding: Binding, facts: QuestionFacts) -> Iterator[Refusal]:
     counting, floor = len(binding.counting), max(facts.query.floor, CONTRACT.floor)
+    if is_exact(facts.query.spec):
+        yield from fixed_set_refusals(binding, facts.query.audience)
     if counting < floor:
         yield Refusal(Reason.TOO_FEW_MEMBERS, str(floor), str(counting))
     if (binding.n, binding.c) != (counting, colluders(counting)):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from audit_ledger import exact
 from audit_ledger.before import PastLog
 from audit_ledger.errors import LedgerError
 from audit_ledger.facts import DAY_S
@@ -26,10 +27,12 @@ from audit_ledger.opener import OpenRequest, open_seeds, refusals, window_refusa
 from audit_ledger.opener_keys import SealingKeys
 from audit_ledger.opener_store import Opened, OpenerStore
 from audit_ledger.policy import TrustFile
+from audit_ledger.view import QuestionFacts
 from protocols.canonical import b64
 from protocols.clock import stamp, unix
 from protocols.contract import CONTRACT
 from protocols.errors import MalformedBytes
+from protocols.exact import is_exact
 from protocols.identity import Signer
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding
@@ -125,7 +128,7 @@ class OpenerCore:
             return _refused(found)
         if binding.round == request.first_round:
             members = frozenset(each.uri for each in binding.members)
-            found += differing_refusals(self.gate.follower.view, facts, members, now)
+            found += [*differing_refusals(self.gate.follower.view, facts, members, now), *self._exact(facts, now)]
         seeds, unopened = open_seeds(request, binding, facts, self.keys.find)
         if found or unopened:
             return _refused([*found, *unopened])
@@ -164,6 +167,15 @@ class OpenerCore:
         opened = (bound | view.emergencies_of_the_day(now)) - {binding.query.hex()}
         if len(opened) >= cap:
             yield Refusal(Reason.OUTBREAK_CAP, f"{cap} outbreak queries in 24 hours", str(len(opened)))
+
+    def _exact(self, facts: QuestionFacts, now: int) -> Iterator[Refusal]:
+        """Exact mode beside earlier exact answers, and beside sets whose openings are still on their way into the ledger."""
+        view = self.gate.follower.view
+        if not is_exact(facts.query.spec):
+            return
+        yield from exact.differing_refusals(view, facts, now)
+        questions = ((each.hex(), view.questions.get(each.hex())) for each in self.store.bound_since(now - CONTRACT.window_s))
+        yield from exact.on_its_way(facts, [exact.Bound(id_, other) for id_, other in questions if other and not other.openings])
 
     def _bind(self, request: OpenRequest, binding: Binding, seeds: list[bytes], now: int) -> Reply:
         total = seed_stream_sum(seeds, binding.dimension, binding.ring, binding.value)

@@ -12,7 +12,8 @@ next log does not know the question any more).
 
 Then nobody has to be told by hand: the trust in the next log is the old one with the close's key and the new entry 0; witnesses and
 quorum stay. `carried` is what the next log begins with: keys, policies, data sets, programmes and their approvals, rules, holds,
-and every hospital's sequence and totals, so that a new year is no new budget. Open questions end with their log.
+what exact answers were opened, and every hospital's sequence and totals, so that a new year is no new budget. Open questions end
+with their log.
 """
 
 from collections.abc import Iterator
@@ -114,6 +115,7 @@ def carried(old: "LedgerView", entry0: bytes) -> "LedgerView":
         uri: Account(account.sequence, dict(account.totals), dict(account.totals_two)) for uri, account in old.accounts.items()
     }
     new.rule, new.is_held = old.rule, old.is_held
+    new.exact = [replace(each, index=CARRIED) for each in old.exact]
     new.emergencies = dict(old.emergencies)  # they count towards the day's number still
     new.reviews = {id_: (CARRIED, review) for id_, (_, review) in old.reviews.items() if id_ in old.emergencies}
     return new

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 
+from audit_ledger import exact
 from audit_ledger.facts import LedgerFacts, QuestionFacts
 from audit_ledger.findings import Finding, Rule
 from protocols.asked import VARIANCE_STEPS
@@ -43,6 +44,7 @@ def opening_findings(ledger: LedgerFacts, index: int, opening: Opening) -> Itera
     if facts.query.purpose == "outbreak":
         for each in ledger.refusals_of_emergency(opening.query, facts.query.by, unix(opening.at)):
             yield Finding(index, Rule.OUTBREAK, f"{each.reason}: expected {each.expected}, got {each.got}")
+    yield from exact.opening_findings(ledger, index, facts, opening, binding)
     if ledger.is_held:
         yield Finding(index, Rule.HELD, "opened while the auditor held the opener")
 
@@ -91,6 +93,7 @@ def release_findings(ledger: LedgerFacts, index: int, release: Release) -> Itera
         return
     if facts.release is not None:
         yield Finding(index, Rule.RELEASE_TWICE, f"ended at entry {facts.release[0]}")
+    yield from exact.release_findings(index, facts, release)
     if release.status != "released":
         return
     opened = facts.openings.get(release.round)

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from audit_ledger.bundle import AnswerReport
+from audit_ledger.answer_report import PRIVATE, AnswerReport
 from audit_ledger.monitor import Round
 from audit_ledger.verify import LedgerReport, spelled_age
 from audit_ledger.words import words
@@ -130,6 +130,8 @@ def end_answer(report: AnswerReport, as_json: bool) -> NoReturn:
         print_json(report.to_json())
     else:
         out.print(f"{say('query', '问题')} {report.query}  {say('under a tree of', '所在账本条数')} {report.size}")
+        if report.mode != PRIVATE:
+            out.print(say("EXACT MODE: this answer is NOT private", "精确模式：此答案不具有隐私保护"), style="bold red")
         for each in report.problems:
             out.print(f"✗ {each.place}: {each.what}", style="red", markup=False)
         for line in report.not_shown:

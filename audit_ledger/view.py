@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from audit_ledger import exact
 from audit_ledger.authority import role_of
 from audit_ledger.facts import Account, LedgerFacts, QuestionFacts
 from audit_ledger.findings import Finding, Rule
@@ -23,6 +24,7 @@ from audit_ledger.tree import leaf_hash
 from protocols.clock import unix
 from protocols.contract import CONTRACT
 from protocols.errors import MalformedBytes
+from protocols.exact import is_exact
 from protocols.identity import Role
 from protocols.secagg.member import LoggedReady
 from protocols.statements import (
@@ -166,9 +168,14 @@ class LedgerView(LedgerFacts):
                 yield from receipt_findings(self, index, receipt)
             case Release() as release:
                 yield from release_findings(self, index, release)
-            case Refused(query=query_id) | Incident(query=query_id) | Model(query=query_id):
-                if query_id not in self.questions:
-                    yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged query")
+            case Refused() | Incident() | Model() as said:
+                yield from self._said(index, said)
+
+    def _said(self, index: int, said: Refused | Incident | Model) -> Iterator[Finding]:
+        if said.query not in self.questions:
+            yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged query")
+        elif isinstance(said, Model):
+            yield from exact.model_findings(index, self.questions[said.query], said)
 
     def _registration(self, index: int, statement: Statement) -> Iterator[Finding]:
         if isinstance(statement, Registration):
@@ -203,6 +210,7 @@ class LedgerView(LedgerFacts):
             yield Finding(index, Rule.AUDIENCE, "admitted hospitals, sorted, each once")
         if not 0 < unix(query.valid_until) - unix(query.at) <= CONTRACT.valid_days * 86_400:
             yield Finding(index, Rule.VALIDITY, f"valid for at most {CONTRACT.valid_days} days")
+        yield from exact.query_findings(index, query)
         if query.programme is not None:
             programme = self.programmes.get(query.programme)
             if programme is None or (programme[1].by, programme[1].purpose) != (query.by, query.purpose):
@@ -259,6 +267,8 @@ class LedgerView(LedgerFacts):
                 binding = bound(opening.preimage)[0]
                 if self.questions[opening.query].query.purpose == "outbreak":
                     self.emergencies.setdefault(opening.query, unix(opening.at))
+                if is_exact(self.questions[opening.query].query.spec):
+                    self.exact.append(exact.opened(index, opening.query, self.questions[opening.query], opening.at))
                 for round_ in range(opening.first_round, opening.last_round + 1):
                     self.questions[opening.query].openings[round_] = (index, binding, opening)
             case Receipt() as receipt:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from audit_ledger import cost
+from audit_ledger import cost, exact_words
 from audit_ledger.view import LedgerView, QuestionFacts
 from protocols.asked import Asked
 from protocols.clock import stamp, unix
 from protocols.contract import CONTRACT
 from protocols.errors import ProtocolError
+from protocols.exact import EXACT
 from protocols.fits.words import fit_in_words
 from protocols.identity import Identity, Role
 from protocols.query import QueryError, QuerySpec
@@ -40,6 +41,10 @@ class Waiting:
     words: str = ""
     details: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def is_exact(self) -> bool:
+        return self.details.get("mode") == EXACT
+
     def to_json(self) -> dict[str, Any]:
         names = ("kind", "id", "by", "at", "purpose", "title", "approvers", "due", "is_overdue", "words")
         return {**{name: getattr(self, name) for name in names}, **self.details}
@@ -58,18 +63,18 @@ def waiting(view: LedgerView, now: int, language: Language = Language.EN) -> lis
         for id_, (index, each) in view.registrations.items()
         if id_ not in view.reviews and view.refusals_of_block(each.by, each.block or "", now)
     ]
-    queries = [(facts.index, of_query(view, facts, language)) for facts in view.questions.values() if _waits(view, facts, now)]
+    queries = [(facts.index, of_query(view, facts, language, now)) for facts in view.questions.values() if _waits(view, facts, now)]
     asked = [each for _, each in sorted([*programmes, *tables, *queries], key=lambda pair: pair[0])]
     return [*sorted(due, key=lambda each: each.due), *asked]
 
 
-def find(view: LedgerView, id_: str, language: Language) -> Waiting | None:
+def find(view: LedgerView, id_: str, language: Language, now: int) -> Waiting | None:
     """The programme or query of this id, decided or not."""
     if id_ in view.programmes:
         return _programme(view, id_, view.programmes[id_][1])
     if id_ in view.registrations:
         return _registration(view, id_, view.registrations[id_][1])
-    return of_query(view, view.questions[id_], language) if id_ in view.questions else None
+    return of_query(view, view.questions[id_], language, now) if id_ in view.questions else None
 
 
 def _waits(view: LedgerView, facts: QuestionFacts, now: int) -> bool:
@@ -96,7 +101,7 @@ def _declared(column: DeclaredColumn) -> str:
     return f"{column.name}: {column.low} – {column.high} {column.unit}".rstrip()
 
 
-def of_query(view: LedgerView, facts: QuestionFacts, language: Language) -> Waiting:
+def of_query(view: LedgerView, facts: QuestionFacts, language: Language, now: int) -> Waiting:
     query = facts.query
     title, approvers = str(query.spec.get("table", "")), view.approvers(query.purpose)
     head = (facts.id.hex(), query.by, query.at, query.purpose, title)
@@ -105,11 +110,12 @@ def of_query(view: LedgerView, facts: QuestionFacts, language: Language) -> Wait
     except (ProtocolError, QueryError):
         # Admission lets none in; a lying coordinator's would be refused by every hospital.
         return Waiting("query", *head, approvers=approvers, details={"audience": list(query.audience)})
-    return Waiting("query", *head, approvers=approvers, words=_words(asked, language), details=_details(view, asked))
+    details = exact_words.details(view, asked, now) if asked.is_exact else _details(view, asked)
+    return Waiting("query", *head, approvers=approvers, words=_words(asked, language), details=details)
 
 
 def _emergency(view: LedgerView, id_: str, now: int, language: Language) -> Waiting:
-    asked, due = of_query(view, view.questions[id_], language), view.review_due(id_)
+    asked, due = of_query(view, view.questions[id_], language, now), view.review_due(id_)
     head = (asked.id, asked.by, asked.at, asked.purpose, asked.title)
     return Waiting(
         "review",
@@ -170,7 +176,9 @@ def lines(each: Waiting, say: Say) -> list[str]:
             say(f"table {more['table']}; block {more['block']}", f"数据表 {more['table']}；区块 {more['block']}"),
             *more["columns"],
         ]
-    if "price" in more:
+    if each.is_exact:
+        told += exact_words.lines(more, say)
+    elif "price" in more:
         told += _cost(more, say)
     elif "audience" in more:
         told.append(say("its spec is none of this version: reject it", "查询内容不符合本版本：应予拒绝"))

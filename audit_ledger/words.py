@@ -64,6 +64,7 @@ _RULES: dict[Rule, tuple[str, str]] = {
         "opens for an emergency above the day's number, or with a review overdue",
         "应急开启超过当日次数，或有逾期未复核",
     ),
+    Rule.EXACT: ("breaks a rule of exact mode, or mixes it with private answers", "违反精确模式的规则，或与隐私答案混用"),
     Rule.SEQUENCE: ("does not continue its hospital's sequence", "与该医院的序号不连续"),
     Rule.TOTALS: ("does not continue its hospital's running totals", "与该医院的累计消耗不衔接"),
     Rule.OVERSPENT: ("spends more than the policy allows", "消耗超过政策上限"),

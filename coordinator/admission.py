@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
+from audit_ledger.exact import permits
 from audit_ledger.findings import Rule
 from audit_ledger.view import LedgerView
 from privacy.errors import PrivacyError
-from privacy.pricing import Price, price
+from privacy.pricing import NOTHING, Price, price
 from protocols.asked import Asked
 from protocols.clock import unix
 from protocols.contract import CONTRACT
 from protocols.errors import ProtocolError
+from protocols.exact import statement_refusals
 from protocols.query import QueryError
 from protocols.refusal import Reason, Refusal
 from protocols.statements import Query, Signed, parse
@@ -30,6 +32,7 @@ _REASONS = {
     Rule.BREAK_GLASS: Reason.BREAK_GLASS,
     Rule.VALIDITY: Reason.VALID_TOO_LONG,
     Rule.DUPLICATE: Reason.ALREADY_ANSWERED,
+    Rule.EXACT: Reason.EXACT_STATEMENT,
 }
 
 
@@ -47,7 +50,12 @@ def admitted_of(entry: bytes) -> Admitted:
     signed = parse(entry)
     assert isinstance(signed.statement, Query)
     asked = Asked.of(signed.statement)
-    return Admitted(signed, asked, price(CONTRACT.order, asked.pieces, signed.statement.rounds))
+    return Admitted(signed, asked, price_of(asked))
+
+
+def price_of(asked: Asked) -> Price:
+    """What every hospital charges. Raises PrivacyError where there is no price."""
+    return NOTHING if asked.is_exact else price(CONTRACT.order, asked.pieces, asked.query.rounds)
 
 
 def admit(entry: bytes, asker: str, view: LedgerView, now: int) -> Admitted | list[Refusal]:
@@ -61,17 +69,18 @@ def admit(entry: bytes, asker: str, view: LedgerView, now: int) -> Admitted | li
         return [Refusal(Reason.MALFORMED, "a query statement", query.kind)]
     try:
         asked = Asked.of(query)
-        cost = price(CONTRACT.order, asked.pieces, query.rounds)
+        cost = price_of(asked)
     except (QueryError, ProtocolError) as error:
         return [Refusal(Reason.MALFORMED, "a query of the language", str(error))]
     except PrivacyError as error:
         return [Refusal(Reason.UNPRICEABLE, "a price", str(error))]
     refusals = [
         *_ledger(signed, view),
+        *statement_refusals(query),
         *_asker(query, asker, now),
         *_programme(query, cost, view),
         *_emergency(signed, query, view, now),
-        *_audience(query, asked, cost, view),
+        *(_every_one(query, asked, view) if asked.is_exact else _audience(query, asked, cost, view)),
     ]
     return refusals or Admitted(signed, asked, cost)
 
@@ -117,6 +126,14 @@ def _audience(query: Query, asked: Asked, cost: Price, view: LedgerView) -> Iter
         unwilling = ", ".join(sorted(set(query.audience) - set(willing)))
         wanted = f"{query.floor} hospitals whose policy and budget allow it"
         yield Refusal(Reason.BUDGET_EXHAUSTED, wanted, str(len(willing)), unwilling)
+
+
+def _every_one(query: Query, asked: Asked, view: LedgerView) -> Iterator[Refusal]:
+    """Exact mode has no answer without each of them: whoever states no such policy is named before anybody is asked."""
+    for uri in query.audience:
+        policy = view.policies.get(uri)
+        if policy is None or query.purpose not in policy.purposes or not permits(view, uri, asked.table):
+            yield Refusal(Reason.EXACT_NOT_PERMITTED, "a policy that states it", asked.table, uri)
 
 
 def _is_willing(uri: str, query: Query, asked: Asked, cost: Price, view: LedgerView) -> bool:

@@ -4,6 +4,7 @@ Pure. Hospitals and the auditor check the same things for themselves.
 """
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from audit_ledger.view import LedgerView
@@ -42,7 +43,7 @@ class Turn:
 
 
 def bind(question: Question, view: LedgerView, turn: Turn, gone: set[str]) -> Attempt:
-    """The binding of a turn over all whose Readys are logged, less `gone`. Raises Ended if too few are left."""
+    """The binding of a turn over all whose Readys are logged, less `gone`. Raises Ended if too few are left; in exact mode, any."""
     facts = view.questions[question.id.hex()]
     ready = {uri: logged.identity for uri, logged in facts.readys.items() if uri not in gone and uri in question.readys}
     peers = {uri: frozenset(policy.peers) for uri, policy in view.policies.items()}
@@ -51,6 +52,8 @@ def bind(question: Question, view: LedgerView, turn: Turn, gone: set[str]) -> At
         got = f"{len(sets.counting)} of {len(question.readys)} ready"
         too_few = Refusal(Reason.TOO_FEW_MEMBERS, f"{question.query.floor} that accept each other", got)
         raise Ended("failed", [too_few, *question.why_balked()])
+    if question.admitted.asked.is_exact and sets.counting != question.query.audience:
+        raise Ended("failed", [*fixed_set(question, sets.counting), *question.why_balked()])
     asked, n = question.admitted.asked, len(sets.counting)
     members = tuple(Member(uri, facts.readys[uri].agreement, facts.readys[uri].id) for uri in sets.members)
     binding = Binding(
@@ -70,6 +73,12 @@ def bind(question: Question, view: LedgerView, turn: Turn, gone: set[str]) -> At
         counting=sets.counting,
     )
     return Attempt(binding, sets.members, sets.left_out)
+
+
+def fixed_set(question: Question, there: Collection[str]) -> list[Refusal]:
+    """Exact mode: who is missing from the whole audience."""
+    missing = sorted(set(question.query.audience) - set(there))
+    return [Refusal(Reason.NOT_THE_FIXED_SET, "every hospital of the audience, in exact mode", "missing", uri) for uri in missing]
 
 
 def contribution_refusals(made: Contributed, binding: Binding, asked: Asked, view: LedgerView) -> list[Refusal]:

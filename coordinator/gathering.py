@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from coordinator.attempt import Attempt, Turn, bind, contribution_refusals
+from coordinator.attempt import Attempt, Turn, bind, contribution_refusals, fixed_set
 from coordinator.ledger import CityLedger
 from coordinator.members import Member, Members, chunks
 from coordinator.opening import Auditor
@@ -121,10 +121,10 @@ class Gathering:
             if len(question.readys) + len(question.refused) == len(question.query.audience):
                 break
             settled = None if is_waiting else settled or max(now + self._timing.straggler_s, self._all_back)
-            if settled is not None and now >= settled and len(question.readys) >= question.query.floor:
+            if settled is not None and now >= settled and len(question.readys) >= question.fewest:
                 break
             await self._news(question)
-        if len(question.readys) < question.query.floor:
+        if len(question.readys) < question.fewest:
             raise Ended("failed", _too_few(question))
 
     def _offer_to_all(self, question: Question, offered: set[Member]) -> bool:
@@ -163,18 +163,27 @@ class Gathering:
         last = await asyncio.to_thread(self._register.last_attempt, question.id, number)
         if last is not None and (complete := await self._stored(question, number, *last)) is not None:
             return complete
-        first = last[0] + 1 if last else 1
+        first, lost = last[0] + 1 if last else 1, set[str]()
         for attempt in range(first, CONTRACT.attempts + 1):
             self.require_open(question, question.not_after)
             turn = Turn(number, attempt, question.not_after, input_)
             bound = bind(question, self._ledger.view, turn, question.gone)
             await asyncio.to_thread(self._register.set_attempt, question.id, number, attempt, bound.binding.encode())
-            if not (lost := await self._attempt(question, bound, input_)):
+            lost = await self._attempt(question, bound, input_)
+            if not lost:
                 made = question.made[(number, attempt)]
                 return Complete(bound.binding, [made[uri] for uri in bound.uris])
-            question.gone |= lost
+            self._leave_out(question, lost)
         exhausted = Refusal(Reason.ATTEMPTS_EXHAUSTED, f"{CONTRACT.attempts} attempts", "none complete")
-        raise Ended("failed", [exhausted, *question.why_balked()])
+        gone = fixed_set(question, set(question.query.audience) - lost) if question.admitted.asked.is_exact else []
+        raise Ended("failed", [exhausted, *gone, *question.why_balked()])
+
+    def _leave_out(self, question: Question, lost: set[str]) -> None:
+        """From the next attempt. In exact mode nobody is: who vanished may come back, who refused ends the question."""
+        if not question.admitted.asked.is_exact:
+            question.gone |= lost
+        elif balked := question.why_balked():
+            raise Ended("failed", [*fixed_set(question, set(question.query.audience) - lost), *balked])
 
     async def _leave_out_the_gone(self, question: Question, number: int) -> None:
         """Inside a segment the member set only shrinks, also over a restart."""
@@ -282,7 +291,9 @@ def _member_frames(bound: Attempt, input_: bytes) -> list[link_pb2.CoordinatorFr
 
 
 def _too_few(question: Question) -> list[Refusal]:
-    reasons = [Refusal(Reason.TOO_FEW_MEMBERS, f"{question.query.floor} ready", str(len(question.readys)))]
+    reasons = [Refusal(Reason.TOO_FEW_MEMBERS, f"{question.fewest} ready", str(len(question.readys)))]
+    if question.admitted.asked.is_exact:
+        reasons += fixed_set(question, question.readys)
     for uri, envelope in sorted(question.refused.items()):
         statement: Any = parse(envelope).statement
         reasons += [Refusal(reason_of(each.code), each.expected, each.got, uri) for each in statement.reasons]

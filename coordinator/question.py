@@ -81,6 +81,11 @@ class Question:
     def query(self) -> Query:
         return self.admitted.asked.query
 
+    @property
+    def fewest(self) -> int:
+        """How many hospitals an answer needs: the floor, and in exact mode every one of the audience."""
+        return len(self.query.audience) if self.admitted.asked.is_exact else self.query.floor
+
     def why_balked(self) -> list[Refusal]:
         """Every reason with which hospitals refused a member set so far."""
         return [each for balked in self.balked.values() for refusals in balked.values() for each in refusals]

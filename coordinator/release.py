@@ -28,6 +28,7 @@ from privacy.tables import skellam_table
 from protocols.answer import Answer, Before, Coverage, Proven, Spending
 from protocols.asked import Asked, Piece, variance_text
 from protocols.contract import CONTRACT
+from protocols.exact import NOT_PRIVATE
 from protocols.identity import Identity, Role
 from protocols.secagg.binding import Binding
 from protocols.secagg.masks import unmask, values_hash, vector_hash
@@ -91,8 +92,8 @@ def end_statement(view: LedgerView, question: Question, state: str, by: str, at:
 
 
 def model_statement(view: LedgerView, question: Question, binding: Binding, values: Integers, by: str, at: str) -> Model:
-    """The model card of a fit: its hash, its rounds and what it cost a patient of one hospital."""
-    first = spending(question.admitted.asked, binding)[0]
+    """The model card of a fit: its hash, its rounds and what it cost a patient of one hospital, or that it is not private."""
+    first = next(iter(spending(question.admitted.asked, binding)), None)
     return Model(
         log=view.authority.origin,
         at=at,
@@ -100,8 +101,8 @@ def model_statement(view: LedgerView, question: Question, binding: Binding, valu
         query=question.id.hex(),
         rounds=question.query.rounds,
         model_sha256=values_hash(values).hex(),
-        epsilon=first.epsilon,
-        delta=first.delta,
+        epsilon=first.epsilon if first else NOT_PRIVATE,
+        delta=first.delta if first else NOT_PRIVATE,
     )
 
 
@@ -126,7 +127,7 @@ def compose_answer(ledger: CityLedger, question: Question, binding: Binding, val
         release=_proven(ledger, ended[0]),
         values=tuple(int(value) for value in values),
         total_variances=tuple(variance_text(each) for each in variances),
-        half_widths=tuple(half_width(each) for each in variances),
+        half_widths=tuple(half_width(each) if each else 0 for each in variances),
         price=encode_charge(question.admitted.price.one),
         spending=spending(asked, binding),
         before=_before(ledger.past, relied_on, _target(question)),
@@ -146,7 +147,9 @@ def _total_variance(variance: Fraction, binding: Binding) -> Fraction:
 
 
 def spending(asked: Asked, binding: Binding) -> tuple[Spending, ...]:
-    """(ε, δ) for each case and each δ, the sampler's own distance included in δ."""
+    """(ε, δ) for each case and each δ, the sampler's own distance included in δ. None in exact mode, which has none."""
+    if asked.is_exact:
+        return ()
     facts = NoiseFacts(
         order=CONTRACT.order,
         pieces=tuple(_piece(piece, binding) for piece in asked.pieces) * asked.query.rounds,

@@ -6,8 +6,10 @@ Rules (spec of the masks, steps 3 to 5)
  3. One u per (query, round, attempt): asked again for the same u the stored bytes go out again; an accepted u without stored
     bytes is refused, never recomputed.
  4. y = exact + noise share + PRG(seed) + pair masks. Seed and noise are fresh, and never stored.
- 5. A count that fails or is not there in time sends zeros + noise once, pauses the node and queues an `incident` that names the
-    query: the contribution must not say, by its absence, that a record broke something.
+ 5. In exact mode no noise is drawn, and only there: the signed query says so, and nothing else.
+ 6. A count that fails or is not there in time sends zeros + noise once, pauses the node and queues an `incident` that names the
+    query: the contribution must not say, by its absence, that a record broke something. In exact mode it sends nothing, pauses
+    and says so: zeros would pass for its patients, and the sum of the others for the answer.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,7 +23,7 @@ import numpy as np
 from audit_ledger.gate import Gate
 from audit_ledger.view import QuestionFacts
 from hospital_node.counting import Counts, Plans
-from hospital_node.errors import JournalFailed
+from hospital_node.errors import JournalFailed, Withheld
 from hospital_node.journal import Journal, StoredContribution, StoredReady
 from hospital_node.logs import log
 from hospital_node.policy import Policy
@@ -35,6 +37,7 @@ from protocols.asked import Asked
 from protocols.canonical import unb64
 from protocols.clock import stamp
 from protocols.errors import BadSignature, MalformedBytes
+from protocols.exact import LARGEST_ENTRY
 from protocols.identity import Signer
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.agreement import AgreementKey, PairKey
@@ -207,6 +210,7 @@ class Contributing:
             my_ready=ready.id,
             last_attempt=max(accepted, default=0),
             accepted=accepted,
+            is_fixed=asked.is_exact,
         )
 
     # -- the contribution
@@ -253,8 +257,12 @@ class Contributing:
             exact = attempt.count.result(timeout=patience_s)
             if len(exact) != attempt.asked.dimension:
                 raise ValueError("the plan gave a vector of another length")
+            if attempt.asked.is_exact:
+                require_within(exact)
         except Exception as error:  # noqa: BLE001 (an error that depends on a record must look like no error from outside)
             self._report(attempt.query, "node.overrun" if isinstance(error, TimeoutError) else "node.count_failed", error)
+            if attempt.asked.is_exact:
+                raise Withheld("a count that failed has no part in an exact sum") from None
             return np.zeros(attempt.asked.dimension, np.int64)
         return exact
 
@@ -265,6 +273,8 @@ class Contributing:
         log.error("count failed", query=query, code=code, error=type(error).__name__)
 
     def _noise(self, asked: Asked, binding: Binding) -> Integers:
+        if asked.is_exact:
+            return np.zeros(asked.dimension, np.int64)
         shares = (
             draw(skellam_table(share_variance(piece.variance, binding.n, binding.c)), piece.length, self.random)
             for piece in asked.pieces
@@ -337,6 +347,12 @@ class Contributing:
         """Pair keys of months whose agreement key was destroyed."""
         gone = set(months)
         self._pairs = {key: pair for key, pair in self._pairs.items() if key[0] not in gone}
+
+
+def require_within(exact: Integers) -> None:
+    """Raises OverflowError for an entry that no ring was priced for: an exact sum never wraps."""
+    if len(exact) and not -LARGEST_ENTRY <= int(exact.min()) <= int(exact.max()) <= LARGEST_ENTRY:
+        raise OverflowError("an entry beyond what exact mode may add up")
 
 
 def is_segment(ready: StoredReady) -> bool:

@@ -5,7 +5,8 @@
     ├── GradientError       node.gradient   a study's gradients are not what its question says
     ├── JournalFailed       node.journal    the journal cannot be read or written; nothing was promised that it does not hold
     ├── StudyFailed         node.study      a study's process cannot start, ended, or gave no answer
-    └── Usage               node.usage      the command line asks for something that cannot be done as written
+    ├── Usage               node.usage      the command line asks for something that cannot be done as written
+    └── Withheld            node.withheld   exact mode: a count failed, and nothing leaves in its place
 
 No message holds a value that came out of a record.
 """
@@ -39,6 +40,12 @@ class StudyFailed(NodeError):
     """Says what happened to the process, never a word of what it wrote."""
 
     code = "node.study"
+
+
+class Withheld(NodeError):
+    """An exact contribution that is not made; the node has paused and says so in the ledger."""
+
+    code = "node.withheld"
 
 
 class Usage(NodeError):

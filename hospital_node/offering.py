@@ -4,10 +4,11 @@ Rules, in order (each a pure function of query, ledger, policy, journal and cloc
  1. The gate: proof, freshness, no rollback, bytes, audience, approvals, no hold (`audit_ledger.gate`).
  2. The question parses into a shape this node can answer; its price is recomputed here at the policy's order.
  3. The policy file (an emergency's asker is judged by the gate).
- 4. The account: not behind the ledger, no Ready of ours in the ledger that the journal does not know, the price within
+ 4. Exact mode: permitted by file and ledger, at most so often a month. Its Ready charges nothing.
+ 5. The account: not behind the ledger, no Ready of ours in the ledger that the journal does not know, the price within
     the programme's cap, every block within its limit (the smaller of the file's and of the one stated in the ledger).
- 5. The auditor's sealing key: signed by the service key in force, of the month in which the window opened.
- 6. The node: not paused, room on the disk, records present; the plan runs on empty tables.
+ 6. The auditor's sealing key: signed by the service key in force, of the month in which the window opened.
+ 7. The node: not paused, room on the disk, records present; the plan runs on empty tables.
 An Offer that was answered with a Ready is answered with the same bytes while its window is open.
 """
 
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
 
+from audit_ledger.exact import permits, table_of
 from audit_ledger.gate import Gate, Passage
 from audit_ledger.view import Account as LedgerAccount
 from audit_ledger.view import QuestionFacts
@@ -28,11 +30,12 @@ from hospital_node.records.errors import RecordsError
 from hospital_node.trace import Trace
 from privacy.errors import PrivacyError
 from privacy.filter import Budget, encode_charge, refusals
-from privacy.pricing import Price, price, reach
+from privacy.pricing import NOTHING, Price, price, reach
 from protocols.asked import Asked
 from protocols.clock import month, stamp
 from protocols.contract import CONTRACT, colluders
 from protocols.errors import BadSignature, ProtocolError
+from protocols.exact import is_exact
 from protocols.identity import Signer
 from protocols.query import QueryError
 from protocols.refusal import Reason, Refusal
@@ -118,7 +121,8 @@ class Offering:
         standing = self._standing(now)
         found = [*passage.refusals, *found]
         if asked is not None and passage.facts is not None:
-            found += policy_refusals(asked, self.policy)
+            found += policy_refusals(asked, self.policy, self._exact_this_month(asked, now) if asked.is_exact else 0)
+            found += self._exact(asked)
             found += [each for block in asked.blocks for each in self.gate.follower.view.refusals_of_block(self.me, block, now)]
             found += self._account(passage.facts, asked, cost, standing)
         certificate, wrong = self._sealing(sealing, month_of(passage))
@@ -140,6 +144,8 @@ class Offering:
         wrong = []
         if rounds != (asked.first_round, asked.last_round):
             wrong = [Refusal(Reason.MALFORMED, f"rounds {asked.first_round}..{asked.last_round}", f"{rounds[0]}..{rounds[1]}")]
+        if asked.is_exact:
+            return asked, NOTHING, wrong
         try:
             return asked, price(self.policy.order, asked.pieces, asked.query.rounds), wrong
         except PrivacyError as error:
@@ -164,8 +170,8 @@ class Offering:
             yield Refusal(
                 Reason.BEHIND_LEDGER, "no Ready of ours that the journal does not know", "one in the ledger", facts.id.hex()
             )
-        if cost is None:
-            return
+        if cost is None or asked.is_exact:
+            return  # exact mode charges nothing: `_exact` stands in the budget's place
         cap = self.gate.follower.view.price_cap(asked.query)
         if cap is not None and cost.one > Fraction(cap):
             yield Refusal(Reason.BUDGET_EXHAUSTED, encode_charge(Fraction(cap)), encode_charge(cost.one), "programme")
@@ -174,6 +180,24 @@ class Offering:
         for each in found:
             left = max(Fraction(0), each.limit - each.spent)
             yield Refusal(Reason.BUDGET_EXHAUSTED, encode_charge(left), encode_charge(each.charge), each.block)
+
+    def _exact(self, asked: Asked) -> Iterator[Refusal]:
+        """Like a limit, a permission counts once the ledger holds it: a Ready before that would have no effect there."""
+        if asked.is_exact and not permits(self.gate.follower.view, self.me, asked.table):
+            yield Refusal(Reason.EXACT_NOT_PERMITTED, "a policy in the ledger that states it", asked.table, self.me)
+
+    def _exact_this_month(self, asked: Asked, now: int) -> int:
+        """Exact questions over the table that got a Ready of this hospital in this month, in the ledger or on its way there."""
+        questions = self.gate.follower.view.questions.values()
+        others = [each for each in questions if is_exact(each.query.spec) and table_of(each.query) == asked.table]
+        return sum(self._was_ready(each, now) for each in others if each.query != asked.query)
+
+    def _was_ready(self, facts: QuestionFacts, now: int) -> bool:
+        logged = facts.readys.get(self.me)
+        if logged is not None:
+            return logged.statement.at[:7] == month(now)
+        stored = self.journal.ready(facts.id.hex(), 1 if facts.query.rounds > 1 else 0)
+        return stored is not None and month(stored.not_after - CONTRACT.window_s) == month(now)
 
     def _stated_limit(self, purpose: str) -> Fraction:
         # A Ready above the limit that stands in the ledger would have no effect there, and the charge would be lost.
@@ -224,8 +248,10 @@ class Offering:
         if asked is None or cost is None or sealing is None or accepted is None:
             raise AssertionError("a question without refusals has a shape, a price, a sealing key and a checkpoint")
         purpose, blocks, standing = asked.query.purpose, asked.blocks, offered.standing
-        stated = standing.stated.after(purpose, blocks, cost.one, cost.two)
-        spent = standing.spent.after(purpose, blocks, cost.one, cost.two)
+        stated, spent = standing.stated, standing.spent
+        if not asked.is_exact:  # which leaves every total as it is
+            stated = stated.after(purpose, blocks, cost.one, cost.two)
+            spent = spent.after(purpose, blocks, cost.one, cost.two)
         charge = Charge(
             purpose=purpose,
             price=encode_charge(cost.one),
@@ -266,7 +292,8 @@ class Offering:
         with self.trace.step(offered.query, "journal"):
             # Spend before Ready: a crash after this line loses budget, a crash before it loses nothing.
             recorded = StoredQuestion(offered.query, now, "ready", charge.price, ())
-            self.journal.charge(stored, {(purpose, block): spent.spent(purpose, block) for block in blocks}, recorded)
+            totals = {} if asked.is_exact else {(purpose, block): spent.spent(purpose, block) for block in blocks}
+            self.journal.charge(stored, totals, recorded)
         return Reply(offered.query, stored.envelope, [])
 
     def agreement(self, of_month: str) -> AgreementKey:

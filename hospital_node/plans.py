@@ -47,7 +47,7 @@ class TablePlan:
         _probed(_table(asked))
 
     def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
-        return execute(_table(asked), records, bounding_key)
+        return execute(_table(asked), records, bounding_key, is_bounded=not asked.is_exact)
 
 
 class LogisticPlan:

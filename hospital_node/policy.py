@@ -5,6 +5,7 @@ Rules
 - The budget of one block is the Rényi budget at one order, split among the purposes; it is at most what epsilon and delta allow at
   that order (privacy choice 5). The order is fixed for the period.
 - Peers are fingerprints of identity keys, in `peers.txt`, one a line: the hospitals whose noise this one relies on.
+- Exact mode (no noise) is permitted by table; the default is none of them, and what is permitted is stated in the ledger.
 - `policy_refusals` is a pure function of the query and the file.
 """
 
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from pydantic import Field
+
 from hospital_node.config import Settings, read_toml
 from hospital_node.errors import InvalidConfig
 from hospital_node.tables.declared import names
@@ -24,6 +27,7 @@ from privacy.filter import Budget, encode_charge
 from protocols.asked import Asked
 from protocols.clock import stamp
 from protocols.contract import CONTRACT, PURPOSES
+from protocols.exact import permission
 from protocols.query import Table
 from protocols.refusal import Reason, Refusal
 from protocols.statements import Policy as PolicyStatement
@@ -45,6 +49,8 @@ class PolicyFile(Settings):
     purposes: list[str]
     tables: list[str]
     max_cells: int
+    exact_tables: list[str] = Field(default_factory=list)
+    exact_a_month: int = CONTRACT.exact_a_month
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,8 @@ class Policy:
     max_cells: int
     sha256: str
     peers: frozenset[str]
+    exact_tables: frozenset[str] = frozenset()
+    exact_a_month: int = CONTRACT.exact_a_month
 
     def statement(self, origin: str, uri: str, now: int) -> PolicyStatement:
         """What the ledger is told; limits of purposes that are not permitted are left out."""
@@ -74,7 +82,7 @@ class Policy:
             limits=limits,
             floor=self.floor,
             purposes=tuple(sorted(self.purposes)),
-            tables=tuple(sorted(self.tables)),
+            tables=tuple(sorted({*self.tables, *map(permission, self.exact_tables)})),
             peers=tuple(sorted(self.peers)),
         )
 
@@ -88,8 +96,11 @@ def read_policy(home: Path) -> Policy:
     _require_known(path, "purposes", found.purposes, PURPOSES)
     _require_known(path, "shares", shares, PURPOSES)
     _require_known(path, "tables", found.tables, [*(str(each) for each in Table), *names(home)])
+    _require_known(path, "exact_tables", found.exact_tables, found.tables)
     if found.floor < CONTRACT.floor:
         raise InvalidConfig(f"{path}: floor: expected at least {CONTRACT.floor}, got {found.floor}")
+    if not 0 <= found.exact_a_month <= CONTRACT.exact_a_month:
+        raise InvalidConfig(f"{path}: exact_a_month: expected 0 to {CONTRACT.exact_a_month}, got {found.exact_a_month}")
     try:
         allowed = budget_for(epsilon, delta, found.order)
         budget = Budget.split(total, shares)
@@ -100,8 +111,20 @@ def read_policy(home: Path) -> Policy:
             f"{path}: budget: epsilon {epsilon} at delta {delta} and order {found.order} allows {float(allowed):.4f}"
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    purposes, tables = frozenset(found.purposes), frozenset(found.tables)
-    return Policy(epsilon, delta, found.order, budget, found.floor, purposes, tables, found.max_cells, digest, read_peers(home))
+    return Policy(
+        epsilon,
+        delta,
+        found.order,
+        budget,
+        found.floor,
+        frozenset(found.purposes),
+        frozenset(found.tables),
+        found.max_cells,
+        digest,
+        read_peers(home),
+        frozenset(found.exact_tables),
+        found.exact_a_month,
+    )
 
 
 def _number(path: Path, name: str, text: str) -> Fraction:
@@ -120,8 +143,11 @@ def _require_known(path: Path, name: str, given: Iterable[str], known: Iterable[
         raise InvalidConfig(f"{path}: {name}: {', '.join(unknown)} is not one of {', '.join(allowed)}")
 
 
-def policy_refusals(asked: Asked, policy: Policy) -> list[Refusal]:
-    """Every rule of the file that this query breaks; an empty list is consent. Reads no record."""
+def policy_refusals(asked: Asked, policy: Policy, exact_this_month: int = 0) -> list[Refusal]:
+    """Every rule of the file that this query breaks; an empty list is consent. Reads no record.
+
+    `exact_this_month`: how many exact questions over the table this hospital has had a Ready for in this month.
+    """
     query, found = asked.query, []
     if query.purpose not in policy.purposes:
         found.append(Refusal(Reason.PURPOSE_NOT_PERMITTED, ", ".join(sorted(policy.purposes)), query.purpose))
@@ -131,6 +157,10 @@ def policy_refusals(asked: Asked, policy: Policy) -> list[Refusal]:
         found.append(Refusal(Reason.FLOOR_TOO_LOW, str(policy.floor), str(query.floor)))
     if asked.dimension > policy.max_cells:
         found.append(Refusal(Reason.TOO_MANY_CELLS, str(policy.max_cells), str(asked.dimension)))
+    if asked.is_exact and asked.table not in policy.exact_tables:
+        found.append(Refusal(Reason.EXACT_NOT_PERMITTED, ", ".join(sorted(policy.exact_tables)) or "no exact mode", asked.table))
+    if asked.is_exact and exact_this_month >= policy.exact_a_month:
+        found.append(Refusal(Reason.EXACT_CAP, f"{policy.exact_a_month} exact questions a month and table", "no more"))
     return found
 
 
@@ -176,6 +206,14 @@ max_cells = {CONTRACT.max_cells}
 # What may be asked at all. A purpose or a table that is not listed is refused.
 purposes = [{", ".join(f'"{each}"' for each in PURPOSES)}]
 tables = [{", ".join(f'"{each}"' for each in Table)}]
+
+# Exact mode: sums WITHOUT noise for a research question, which are NOT private. Each needs the auditor's approval of that very
+# question, and every one of at least {CONTRACT.exact_floor} hospitals. List the tables for which this hospital agrees, for example
+# ["visits"]; at most so many questions a month for each. An empty list refuses them all.
+# 精确模式：研究问题的求和不加噪声，结果不具有隐私保护。每个问题须经审计方单独批准，至少 {CONTRACT.exact_floor} 家医院且全部参加。
+# 在此列出本院同意的数据表，例如 ["visits"]；每表每月至多若干次。空列表表示一律拒绝。
+exact_tables = []
+exact_a_month = {CONTRACT.exact_a_month}
 
 # How the budget of each month is divided among purposes; together at most 1.
 [shares]

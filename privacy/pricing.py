@@ -40,6 +40,10 @@ class Price:
     two: Fraction
 
 
+NOTHING = Price(Fraction(0), Fraction(0))
+"""What exact mode charges. Without noise no price bounds what an answer tells; it is chosen by name and never computed."""
+
+
 def price(order: int, pieces: Iterable[Noised], rounds: int = 1) -> Price:
     """Of all `rounds`, each of which releases these pieces with fresh noise."""
     pieces = tuple(pieces)
@@ -53,7 +57,9 @@ def _of(order: int, piece: Noised, copies: int) -> Fraction:
 
 
 def reach(members: int, n: int, colluders: int, pieces: Iterable[Noised]) -> int:
-    """The largest absolute entry that honest members' sum can have, noise tails included."""
-    return max(
-        members * (piece.cell_max + skellam_table(share_variance(piece.variance, n, colluders)).tail_bound) for piece in pieces
-    )
+    """The largest absolute entry that honest members' sum can have, noise tails included. A variance of zero has no tail."""
+    return max(members * (piece.cell_max + _tail(piece.variance, n, colluders)) for piece in pieces)
+
+
+def _tail(variance: Fraction, n: int, colluders: int) -> int:
+    return skellam_table(share_variance(variance, n, colluders)).tail_bound if variance else 0

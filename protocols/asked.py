@@ -12,10 +12,12 @@ from typing import Self
 
 from protocols.canonical import decode_json, encode_json
 from protocols.errors import MalformedBytes
+from protocols.exact import LARGEST_ENTRY, NO_NOISE, is_exact, without_mode
 from protocols.fit import FitSpec, is_fit
 from protocols.fits import Fit, Training, read
 from protocols.fits.shape import MAX_PATIENTS
 from protocols.query import Layout, QuerySpec, Segment, footprint, tables_named
+from protocols.query.terms import Quantiles, Spread
 from protocols.statements import Query
 
 VARIANCE_STEPS = 16
@@ -65,8 +67,13 @@ class Asked:
 
     @classmethod
     def of(cls, query: Query) -> Self:
-        """Raises MalformedBytes or QueryError if the spec or the variances are not what a query may hold."""
+        """Raises MalformedBytes or QueryError if the spec or the variances are not what a query of its mode may hold."""
         return cls._fit(query) if is_fit(query.spec) else cls._table(query)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is answered without noise: as the signed statement says, and nothing else."""
+        return is_exact(self.query.spec)
 
     @property
     def is_training(self) -> bool:
@@ -105,13 +112,19 @@ class Asked:
 
     @classmethod
     def _table(cls, query: Query) -> Self:
-        spec, layout, blocks = _shape(encode_json(query.spec))
+        spec, layout, blocks = _shape(encode_json(without_mode(query.spec)))
         if query.rounds != 1:
             raise MalformedBytes(f"a table query has 1 round, got {query.rounds}")
         if len(query.variances) != len(layout.segments):
             raise MalformedBytes(f"expected {len(layout.segments)} variances, one a segment, got {len(query.variances)}")
+        is_free = is_exact(query.spec)
+        if is_free and any(isinstance(each, Spread | Quantiles) for each in spec.measures):
+            raise MalformedBytes("exact mode has no measure that cuts values to a range: ask for sums, averages and counts in bins")
+        if is_free and (spec.cohorts or spec.bound != "block"):
+            raise MalformedBytes("exact mode reads the rows of one table: it has no cohort, no filter and no bound of its own")
         pieces = tuple(
-            _piece(segment, variance_of(text), len(blocks)) for segment, text in zip(layout.segments, query.variances, strict=True)
+            _exact_piece(segment, no_noise(text)) if is_free else _piece(segment, variance_of(text), len(blocks))
+            for segment, text in zip(layout.segments, query.variances, strict=True)
         )
         return cls(query, spec, str(spec.table), blocks, pieces)
 
@@ -130,6 +143,10 @@ def _piece(segment: Segment, variance: Fraction, blocks: int) -> Piece:
     return Piece(segment.length, segment.l1, segment.l2_squared, variance, cell_max, whole=whole)
 
 
+def _exact_piece(segment: Segment, nothing: Fraction) -> Piece:
+    return Piece(segment.length, segment.l1, segment.l2_squared, nothing, LARGEST_ENTRY)
+
+
 def variance_of(text: str) -> Fraction:
     """A total noise variance: positive, on the grid of 1/16, four decimals. Raises MalformedBytes."""
     if _VARIANCE.fullmatch(text) is None:
@@ -138,6 +155,13 @@ def variance_of(text: str) -> Fraction:
     if variance <= 0 or (variance * VARIANCE_STEPS).denominator != 1:
         raise MalformedBytes("a noise variance is positive and a multiple of 1/16")
     return variance
+
+
+def no_noise(text: str) -> Fraction:
+    """The variance of exact mode: zero, in its one spelling. Raises MalformedBytes."""
+    if text != NO_NOISE:
+        raise MalformedBytes(f"exact mode has a noise variance of {NO_NOISE}")
+    return Fraction(0)
 
 
 def variance_text(variance: Fraction) -> str:

@@ -22,6 +22,8 @@ class Contract:
     )
     cells_per_patient: int = 4
     floor: int = 4
+    exact_floor: int = 5
+    exact_a_month: int = 4
     attempts: int = 3
     window_s: int = 600
     valid_days: int = 30

@@ -44,7 +44,9 @@ class Tally:
         return self.where(chosen.keys[place] == self.keys)
 
 
-def add_amounts(segment: Segment, tally: Tally, leaves: Grid, shared: Booleans | None, vector: Int64s) -> None:
+def add_amounts(
+    segment: Segment, tally: Tally, leaves: Grid, shared: Booleans | None, vector: Int64s, *, is_bounded: bool = True
+) -> None:
     """Adds the patients of one piece to a segment. `shared`: the leaves that a patient can reach in several blocks, if any."""
     leaf = tally.packing.cell(tally.keys)
     if segment.is_union:
@@ -53,7 +55,8 @@ def add_amounts(segment: Segment, tally: Tally, leaves: Grid, shared: Booleans |
     cell = merged_cells(leaves, segment.level, leaf)
     if isinstance(segment.measure, Quantiles):
         cell = cell * segment.measure.bins + _bin(segment.measure, tally)
-    np.add.at(vector, cell, np.clip(_amount(segment, tally), segment.lo, segment.hi))
+    amount = _amount(segment, tally)
+    np.add.at(vector, cell, np.clip(amount, segment.lo, segment.hi) if is_bounded else amount)
 
 
 def _add_persons(segment: Segment, tally: Tally, leaves: Grid, shared: Booleans | None, leaf: Int64s, vector: Int64s) -> None:

@@ -8,6 +8,7 @@ Rules
   depended on records would be a release (privacy pitfall 4).
 - Integers from end to end. A row's value enters in millionths, cut to +-`MAX_CLAMP`; totals are rounded half up at the
   query's scale and clamped per (patient, block, cell), after the choice of cells.
+- Exact mode has no bounds on patients; what is cut to a public domain stays cut, and a row's value to +-`MAX_CLAMP`.
 - One choice of cells serves all measures, filters and levels of a query. Persons are an OR over blocks, everything else a sum
   over blocks; where a patient is bounded over the whole query, that is one block.
 - DuckDB filters rows and cuts codes; grouping and bounding sort packed 64-bit keys in numpy (`packing`), faster than SQL.
@@ -40,20 +41,25 @@ from protocols.query.terms import MAX_CLAMP, UNITS, AgeBandKey, BinKey, Cohort
 
 _OUTSIDE = -1
 _LARGEST_ROW = MAX_CLAMP * UNITS
+_MOST_MICRO = 2.0**62
 _DAY_ZERO = date(1970, 1, 1).toordinal()
 Column = NDArray[np.integer]
 """One integer a row, as wide as the statement made it."""
 
 
-def execute(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes) -> Int64s:
-    """The exact vector of a query, its patients bounded. Reads its rows once, with one statement, and so each window's."""
+def execute(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes, *, is_bounded: bool = True) -> Int64s:
+    """The exact vector of a query, its patients bounded. Reads its rows once, with one statement, and so each window's.
+
+    Not `is_bounded` (exact mode, without filters): every cell of every patient counts, and nothing is clamped; raises OverflowError
+    where 64 bits could wrap.
+    """
     layout = Layout.of(spec)
     shared = _shared_cells(spec, layout.grid)
     vector = np.zeros(layout.dimension, dtype=np.int64)
-    for tallies in bounded_tallies(spec, connection, bounding_key):
+    for tallies in bounded_tallies(spec, connection, bounding_key) if is_bounded else _whole_tallies(spec, connection):
         for segment in layout.segments:
             part = vector[segment.offset : segment.offset + segment.length]
-            add_amounts(segment, tallies[segment.measure.filter], layout.grid, shared, part)
+            add_amounts(segment, tallies[segment.measure.filter], layout.grid, shared, part, is_bounded=is_bounded)
     return vector
 
 
@@ -66,6 +72,23 @@ def bounded_tallies(
     rows = _packed(spec, layout.grid, counted(spec, plan, connection.execute(plan.sql, plan.parameters).fetchnumpy(), connection))
     for piece in rows.pieces():
         yield _tallies(rows.packing, piece, filters, layout, key)
+
+
+def _whole_tallies(spec: QuerySpec, connection: duckdb.DuckDBPyConnection) -> Iterator[dict[Cohort | None, Tally]]:
+    """The same with every cell of every patient."""
+    plan = compile_plan(spec)
+    rows = _packed(spec, Layout.of(spec).grid, counted(spec, plan, connection.execute(plan.sql, plan.parameters).fetchnumpy(), connection))
+    for piece in rows.pieces():
+        if piece.micro is not None:
+            _require_room(piece.micro)
+        yield {None: _grouped(rows.packing, piece)}
+
+
+def _require_room(micro: Column) -> None:
+    """Totals of a piece, in millionths, fit into 64 bits however its rows fall together."""
+    whole = np.abs(np.where(micro != NO_VALUE, micro, 0).astype(np.float64)).sum()
+    if whole > _MOST_MICRO:
+        raise OverflowError("values too large for an exact sum")
 
 
 def probe(spec: QuerySpec) -> Int64s:

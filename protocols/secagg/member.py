@@ -3,11 +3,11 @@
 In order: the binding is for this query, round and attempt, with the plan's own shape and noise; attempts go upward and one u is
 accepted per (q, r, a); this hospital is a member with its own Ready and key; every member's Ready is in the verified ledger, signed
 by an admitted identity, names the agreement key of the binding, and covers the round; identities and keys are distinct; every
-other member of K is on this hospital's own peer list; K holds at least the floor; n and c are those of K. Every broken rule is
-named; none reads a record.
+other member of K is on this hospital's own peer list; K holds at least the floor; n and c are those of K. In exact mode U and K are
+the whole audience. Every broken rule is named; none reads a record.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from protocols.contract import CONTRACT, colluders
@@ -50,6 +50,7 @@ class Expected:
     my_ready: bytes
     last_attempt: int
     accepted: Mapping[int, bytes]
+    is_fixed: bool = False
 
 
 def binding_refusals(
@@ -102,6 +103,14 @@ def _sets(binding: Binding, expected: Expected) -> Iterator[Refusal]:
     for each in binding.members:
         if each.uri not in expected.audience:
             yield Refusal(Reason.NOT_IN_AUDIENCE, "a hospital of the query's audience", "another", each.uri)
+    if expected.is_fixed:
+        yield from fixed_set_refusals(binding, expected.audience)
+
+
+def fixed_set_refusals(binding: Binding, audience: Collection[str]) -> Iterator[Refusal]:
+    """Exact mode: who is missing from the set, which is fixed when the question is asked."""
+    for uri in sorted(set(audience) - set(binding.counting)):
+        yield Refusal(Reason.NOT_THE_FIXED_SET, "every hospital of the audience, in exact mode", "missing", uri)
 
 
 def _members(binding: Binding, expected: Expected, readys: Mapping[str, LoggedReady]) -> Iterator[Refusal]:

@@ -53,7 +53,7 @@ def _charge(envelope: bytes) -> st.Charge:
         ({"purpose": "outbreak", "programme": None}, Reason.NOT_LOGGED),
         ({"floor": 3}, Reason.FLOOR_TOO_LOW),
         ({"variances": ("400.0000", "400.0000")}, Reason.MALFORMED),
-        ({"variances": ("0.0000",)}, Reason.MALFORMED),
+        ({"variances": ("0.0000",)}, Reason.NOISE_MALFORMED),
         ({"spec": {"table": "nowhere"}}, Reason.MALFORMED),
         ({"rounds": 2}, Reason.MALFORMED),
         ({"variances": ("1.0000",)}, Reason.BUDGET_EXHAUSTED),
