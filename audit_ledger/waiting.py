@@ -130,7 +130,7 @@ def _emergency(view: LedgerView, id_: str, now: int, language: Language) -> Wait
 
 def _words(asked: Asked, language: Language) -> str:
     if isinstance(asked.spec, QuerySpec):
-        return in_words(asked.spec, language)
+        return in_words(asked.spec, language, is_exact=asked.is_exact)
     return fit_in_words(asked.spec, asked.query.rounds, language)
 
 

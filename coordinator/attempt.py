@@ -48,12 +48,12 @@ def bind(question: Question, view: LedgerView, turn: Turn, gone: set[str]) -> At
     ready = {uri: logged.identity for uri, logged in facts.readys.items() if uri not in gone and uri in question.readys}
     peers = {uri: frozenset(policy.peers) for uri, policy in view.policies.items()}
     sets = choose_sets(ready, peers)
+    if question.admitted.asked.is_exact and sets.counting != question.query.audience:
+        raise Ended("failed", [*fixed_set(question, sets.counting), *question.why_balked()])
     if len(sets.counting) < question.query.floor:
         got = f"{len(sets.counting)} of {len(question.readys)} ready"
         too_few = Refusal(Reason.TOO_FEW_MEMBERS, f"{question.query.floor} that accept each other", got)
         raise Ended("failed", [too_few, *question.why_balked()])
-    if question.admitted.asked.is_exact and sets.counting != question.query.audience:
-        raise Ended("failed", [*fixed_set(question, sets.counting), *question.why_balked()])
     asked, n = question.admitted.asked, len(sets.counting)
     members = tuple(Member(uri, facts.readys[uri].agreement, facts.readys[uri].id) for uri in sets.members)
     binding = Binding(

@@ -127,7 +127,7 @@ def compose_answer(ledger: CityLedger, question: Question, binding: Binding, val
         release=_proven(ledger, ended[0]),
         values=tuple(int(value) for value in values),
         total_variances=tuple(variance_text(each) for each in variances),
-        half_widths=tuple(half_width(each) if each else 0 for each in variances),
+        half_widths=tuple(half_width(each) for each in variances),
         price=encode_charge(question.admitted.price.one),
         spending=spending(asked, binding),
         before=_before(ledger.past, relied_on, _target(question)),

@@ -69,6 +69,8 @@ def charge_of(ready: StoredReady) -> Charge:
 
 
 def _after(account: Account, charge: Charge) -> Account:
+    if not Fraction(charge.price):
+        return account  # of an exact question
     return account.after(charge.purpose, charge.blocks, Fraction(charge.price), Fraction(charge.price_two))
 
 

@@ -262,6 +262,7 @@ class Contributing:
         except Exception as error:  # noqa: BLE001 (an error that depends on a record must look like no error from outside)
             self._report(attempt.query, "node.overrun" if isinstance(error, TimeoutError) else "node.count_failed", error)
             if attempt.asked.is_exact:
+                self._running.pop((attempt.query, attempt.binding.round, attempt.binding.attempt), None)
                 raise Withheld("a count that failed has no part in an exact sum") from None
             return np.zeros(attempt.asked.dimension, np.int64)
         return exact

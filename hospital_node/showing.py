@@ -22,6 +22,7 @@ from privacy.filter import Spent, encode_charge
 from protocols.asked import Asked
 from protocols.clock import stamp
 from protocols.errors import ProtocolError
+from protocols.exact import EXACT, is_exact
 from protocols.fits.words import fit_in_words
 from protocols.identity import fingerprint
 from protocols.query import QueryError, QuerySpec
@@ -155,10 +156,11 @@ def questions(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOp
 
 def _question_lines(row: dict[str, object], lang: Lang) -> str:
     """Not a table: the question in words is long, and stands best as it is."""
+    told = say(lang, "EXACT MODE, not private", "精确模式，不具有隐私保护") if row["mode"] == EXACT else ""
     ended = " ".join((str(row["outcome"]), *_strings(row["reasons"])))
     return "\n".join(
         (
-            f"{row['at']}  {row['query']}",
+            f"{row['at']}  {row['query']}  {told}".rstrip(),
             f"{row['asker'] or '–'}  {say(lang, 'price', '代价')} {row['price']}  {say(lang, 'here', '本院')}: {ended}",
             *(f"  {line}" for line in str(row["words"]).splitlines()),
         )
@@ -168,20 +170,23 @@ def _question_lines(row: dict[str, object], lang: Lang) -> str:
 def _question_row(view: LedgerView, asked: StoredQuestion, lang: Lang) -> dict[str, object]:
     facts = view.questions.get(asked.query)
     row: dict[str, object] = {**asdict(asked), "at": stamp(asked.at), "asker": "", "purpose": "", "words": "", "ended": None}
+    row["mode"] = ""
     if facts is None:
         return row
     words = _words(facts.query, lang)
     ended = facts.release[1].status if facts.release else None
-    return {**row, "asker": facts.query.by, "purpose": facts.query.purpose, "words": words, "ended": ended}
+    mode = EXACT if is_exact(facts.query.spec) else "private"
+    return {**row, "asker": facts.query.by, "purpose": facts.query.purpose, "words": words, "ended": ended, "mode": mode}
 
 
 def _words(query: Query, lang: Lang) -> str:
     try:
-        spec = Asked.of(query).spec
+        asked = Asked.of(query)
     except (ProtocolError, QueryError):
         return say(lang, "not a question this version can read", "本版本无法解读")
+    spec = asked.spec
     if isinstance(spec, QuerySpec):
-        return in_words(spec, Language(lang.value))
+        return in_words(spec, Language(lang.value), is_exact=asked.is_exact)
     return fit_in_words(spec, query.rounds, Language(lang.value))
 
 

@@ -54,6 +54,8 @@ def half_width(total_variance: Fraction, level: Fraction = LEVEL) -> int:
 
     Raises: InvalidLevel, InvalidVariance.
     """
+    if total_variance == 0:
+        return 0
     if total_variance > WIDE:
         return _normal_half_width(total_variance, level)
     table = skellam_table(total_variance)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from coordinator.client.errors import BadUsage, Unreachable
 from protocols.contract import CONTRACT
+from protocols.exact import permission
 from protocols.identity import Identity
 
 _PUBLIC = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
@@ -131,6 +132,11 @@ class Catalog(BaseModel):
         """The smallest floor that every hospital of the audience accepts."""
         stated = (each.policy.floor for each in self.hospitals if each.policy and each.uri in audience)
         return max([CONTRACT.floor, *stated])
+
+    def unwilling(self, audience: Sequence[str], table: str) -> tuple[str, ...]:
+        """Whose stated policy does not answer this table in exact mode."""
+        asked = (each for each in self.hospitals if each.uri in audience)
+        return tuple(each.uri for each in asked if each.policy is None or permission(table) not in each.policy.tables)
 
     def budgets(self, audience: Sequence[str], purpose: str, blocks: Sequence[str]) -> tuple["Budget", ...]:
         """What each hospital has left for this purpose in the fullest of these blocks, from logged facts alone."""

@@ -93,7 +93,10 @@ def figure_of(answer: Verified, say: Say) -> Figure:
     _series(city, time, cells.collapsed((time.key,)).columns[0], say("chart.city"), _CITY)
     if panels:
         _panels(figure, grid, cells.collapsed((time.key, panels.key)), time, panels, say)
-    figure.supxlabel(say("chart.note"), fontsize=8, color="0.35")
+    if answer.is_exact:
+        figure.supxlabel(say("exact.chart"), fontsize=9, color="#c00000", fontweight="bold")
+    else:
+        figure.supxlabel(say("chart.note"), fontsize=8, color="0.35")
     return figure
 
 

@@ -20,13 +20,14 @@ from coordinator.client.table import AnswerTable
 from privacy.errors import PrivacyError
 from privacy.filter import encode_charge
 from privacy.intervals import half_width
-from privacy.pricing import price
+from privacy.pricing import NOTHING, price
 from privacy.rdp import share_variance
 from protocols.answer import Answer as Bundle
 from protocols.asked import Asked
 from protocols.canonical import unb64
 from protocols.contract import CONTRACT
 from protocols.errors import MalformedBytes
+from protocols.exact import is_exact
 from protocols.query import QueryError, QuerySpec
 from protocols.secagg.binding import Binding
 from protocols.statements import Opening, Query, Reasoned, parse
@@ -48,6 +49,11 @@ class Verified:
     query: Query
     spec: QuerySpec
     cells: AnswerTable
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the answer is not private: no noise, no epsilon."""
+        return is_exact(self.query.spec)
 
 
 def verified(raw: bytes, asked: str, trust: TrustFile, now: int, verify: Verifier) -> Verified:
@@ -104,9 +110,11 @@ def _noise(bundle: Bundle, binding: Binding, question: Asked) -> Iterator[Reason
 
 
 def _cost(bundle: Bundle, binding: Binding, question: Asked) -> Iterator[Reasoned]:
-    due = encode_charge(price(CONTRACT.order, question.pieces).one)
+    due = encode_charge((NOTHING if question.is_exact else price(CONTRACT.order, question.pieces)).one)
     if bundle.price != due:
         yield _reason("answer.price", due, bundle.price)
+    if question.is_exact:
+        return  # the ledger's verifier has seen to it that no epsilon is stated
     told = [(each.who, float(each.epsilon), float(each.delta)) for each in bundle.spending]
     ours = stated(question.pieces, binding.n, binding.c, len(binding.members), len(question.blocks))
     for each in ours:

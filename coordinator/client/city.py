@@ -26,7 +26,7 @@ from coordinator.client.checked import Verified, Verifier, verified
 from coordinator.client.desk import Desk, State, Step
 from coordinator.client.errors import BadUsage, NotGiven, Unreachable, Unverified
 from coordinator.client.export import arrow_table
-from coordinator.client.forecast import ByEpsilon, ByPrice, BySd, Forecast, Noise, forecast, usual_noise
+from coordinator.client.forecast import ByEpsilon, ByPrice, BySd, Forecast, Noise, exact_forecast, forecast, usual_noise
 from coordinator.client.question import read_question
 from coordinator.client.settings import Settings
 from coordinator.client.shelf import Shelf
@@ -34,7 +34,8 @@ from coordinator.client.table import AnswerTable
 from coordinator.client.texts import ENGLISH
 from protocols.asked import variance_text
 from protocols.clock import stamp
-from protocols.contract import PURPOSES
+from protocols.contract import CONTRACT, PURPOSES
+from protocols.exact import as_exact
 from protocols.query import QuerySpec
 from protocols.statements import Programme, Query
 
@@ -44,7 +45,10 @@ HOUR_S, DAY_S = 3_600, 86_400
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a person wants asked. `programme` (an id's beginning or a title) sets the purpose; noise None is the usual one."""
+    """What a person wants asked. `programme` (an id's beginning or a title) sets the purpose; noise None is the usual one.
+
+    `is_exact`: without noise, and not private; a research question under no programme.
+    """
 
     spec: QuerySpec
     noise: Noise | None = None
@@ -53,6 +57,7 @@ class Request:
     hospitals: Sequence[str] = ()
     floor: int | None = None
     valid_s: int | None = None
+    is_exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +142,22 @@ class City:
 
     def plan(self, request: Request) -> Plan:
         """Raises BadUsage where the request does not fit the city."""
+        if request.is_exact:
+            _require_exact(request)
         catalog = self.catalog()
         programme = catalog.programme(request.programme) if request.programme else None
         purpose = programme.purpose if programme else request.purpose
         if purpose not in PURPOSES:
             raise BadUsage("error.purpose", purpose=purpose, known=", ".join(PURPOSES))
         audience = catalog.audience(request.hospitals)
-        floor = request.floor or catalog.floor(audience)
+        floor = request.floor or max(catalog.floor(audience), CONTRACT.exact_floor if request.is_exact else 0)
         if len(audience) < floor:
             raise BadUsage("error.floor", n=len(audience), floor=floor)
-        cast = forecast(request.spec, request.noise or usual_noise(purpose), len(audience))
+        cast = (
+            exact_forecast(request.spec, len(audience))
+            if request.is_exact
+            else forecast(request.spec, request.noise or usual_noise(purpose), len(audience))
+        )
         # A question that a person must approve first waits for days, a programme's for its hospitals alone.
         valid_s = request.valid_s or (HOUR_S if programme else 7 * DAY_S)
         return Plan(request, catalog, purpose, programme.id if programme else None, audience, floor, valid_s, cast)
@@ -165,7 +176,7 @@ class City:
             floor=plan.floor,
             valid_until=stamp(now + plan.valid_s),
             rounds=1,
-            spec=plan.request.spec.to_json(),
+            spec=as_exact(plan.request.spec.to_json()) if plan.request.is_exact else plan.request.spec.to_json(),
             variances=tuple(variance_text(variance) for variance in plan.forecast.variances),
         )
 
@@ -239,9 +250,10 @@ class City:
         price: float | None = None,
         programme: str | None = None,
         purpose: str = "research",
+        exact: bool = False,
     ) -> Answer:
-        """SQL (or the name of a .sql, .toml or .json file) to a verified answer, blocking."""
-        request = Request(read_question(sql), noise_of(sd, epsilon, price), programme, purpose)
+        """SQL (or the name of a .sql, .toml or .json file) to a verified answer, blocking. `exact`: without noise, not private."""
+        request = Request(read_question(sql), noise_of(sd, epsilon, price), programme, purpose, is_exact=exact)
         return self.ask(self.plan(request))
 
     def _followed(self, id_: str, steps: Iterator[Step], watch: Watcher) -> Answer:
@@ -256,6 +268,13 @@ class City:
 
     def _accepted(self, id_: str, raw: bytes) -> Answer:
         return Answer(verified(raw, id_, self.trust, int(self._clock()), self._verify))
+
+
+def _require_exact(request: Request) -> None:
+    if request.noise is not None or request.programme is not None or request.purpose != "research":
+        raise BadUsage("error.exact")
+    if request.floor is not None and request.floor < CONTRACT.exact_floor:
+        raise BadUsage("error.exact_floor", floor=CONTRACT.exact_floor)
 
 
 def noise_of(sd: float | None, epsilon: float | None, price: float | None) -> Noise | None:

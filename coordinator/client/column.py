@@ -128,9 +128,17 @@ def _total_column(name: str, stretch: Stretch, scale: int, *, is_count: bool) ->
 
 def _mean_column(name: str, scale: int, total: Stretch, count: Stretch) -> Column:
     totals, counts = total.values.reshape(-1), count.values.reshape(-1)
+    if not total.variance and not count.variance:
+        return _exact_mean_column(name, scale, totals, counts)
     lower, upper = _ratio_ends(total, count).T / scale
     means = np.where(np.isnan(lower), np.nan, totals / np.where(counts == 0, 1, counts) / scale)
     return _judged_column(name, means, lower, upper, counts, math.sqrt(count.variance))
+
+
+def _exact_mean_column(name: str, scale: int, totals: Numbers, counts: Numbers) -> Column:
+    """Exact mode: the mean itself; NaN only where nobody was counted."""
+    means = np.where(counts == 0, np.nan, totals / np.where(counts == 0, 1, counts) / scale)
+    return _judged_column(name, means, means, means, counts, 0.0)
 
 
 def _ratio_ends(total: Stretch, count: Stretch) -> Floats:

@@ -58,6 +58,7 @@ Bound = Annotated[str | None, typer.Option("--bound", help="opt.bound")]
 Clamp = Annotated[int | None, typer.Option("--clamp", min=1, help="opt.clamp")]
 OutFile = Annotated[Path | None, typer.Option("--out", help="opt.out")]
 ChartFile = Annotated[Path | None, typer.Option("--chart", help="opt.chart")]
+Exact = Annotated[bool, typer.Option("--exact", help="opt.exact")]
 TopCells = Annotated[int | None, typer.Option("--top", min=1, max=1000, help="opt.top")]
 ChiSquare = Annotated[bool, typer.Option("--chi-square", help="opt.chi_square")]
 PopulationFile = Annotated[Path | None, typer.Option("--population", help="opt.population")]
@@ -181,6 +182,7 @@ def preview(
     programme: ProgrammeName = None,
     purpose: Purpose = "research",
     hospitals: Hospitals = "",
+    exact: Exact = False,
     cells_per_patient: Cells = None,
     clamp: Clamp = None,
     bound: Bound = None,
@@ -189,7 +191,8 @@ def preview(
     as_json: AsJson = False,
 ) -> None:
     session, noise = _session(ctx, lang), noise_of(sd, epsilon, price)
-    request = Request(read_question(question, cells_per_patient, clamp, bound), noise, programme, purpose, names_of(hospitals))
+    spec = read_question(question, cells_per_patient, clamp, bound)
+    request = Request(spec, noise, programme, purpose, names_of(hospitals), is_exact=exact)
     with session.connect(home) as city:
         plan = city.plan(request)
     if as_json:
@@ -228,6 +231,7 @@ def query(
     purpose: Purpose = "research",
     hospitals: Hospitals = "",
     floor: Floor = None,
+    exact: Exact = False,
     valid: Valid = None,
     cells_per_patient: Cells = None,
     clamp: Clamp = None,
@@ -251,7 +255,7 @@ def query(
 
         chart.require_series(spec.grid().axes)
     noise, valid_s = noise_of(sd, epsilon, price), seconds_of(valid)
-    request = Request(spec, noise, programme, purpose, names_of(hospitals), floor, valid_s)
+    request = Request(spec, noise, programme, purpose, names_of(hospitals), floor, valid_s, exact)
     with session.connect(home) as city:
         id_, envelope = city.sign(city.plan(request))
         with watching(session, id_, is_quiet=as_json) as waiting:

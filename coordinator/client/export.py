@@ -1,7 +1,8 @@
 """An answer as a file for other programs: CSV that Excel opens in Chinese, Parquet, or JSON (schema in README.md).
 
 Columns: one per key (its code), `<key>_name` where codes have names, then `<measure>_value`, `_lower`, `_upper`, `_half_width`,
-`_reliability`. Nothing is rounded or clamped; a mean that cannot be told from the noise is empty.
+`_reliability`. Nothing is rounded or clamped; a mean that cannot be told from the noise is empty. An answer in exact
+mode has a first column `mode` that says so in every row.
 """
 
 import json
@@ -15,16 +16,20 @@ from pyarrow import csv, parquet
 from coordinator.client.checked import Verified
 from coordinator.client.column import Column
 from coordinator.client.errors import BadUsage
+from coordinator.client.sentences import SENTENCES
 from coordinator.client.table import AnswerTable
 from coordinator.client.texts import ENGLISH, NAMED, Say
+from protocols.answer import Answer as Bundle
+from protocols.exact import EXACT, MODE
 
 FORMATS = (".csv", ".parquet", ".json")
 CHART_FORMATS = (".png", ".svg")
+PRIVATE = "private"
 _NUMBERS = ("value", "lower", "upper", "half_width")
 
 
 def arrow_table(cells: AnswerTable, say: Say = ENGLISH) -> pa.Table:
-    columns: dict[str, Any] = {}
+    columns: dict[str, Any] = {MODE: [EXACT] * cells.grid.size} if cells.is_exact else {}
     for key, labels in cells.key_columns().items():
         columns[key] = labels
         if key in NAMED:
@@ -72,6 +77,8 @@ def as_json(answer: Verified) -> dict[str, Any]:
     return {
         "query": answer.id,
         "state": "released",
+        "mode": EXACT if answer.is_exact else PRIVATE,
+        "private": not answer.is_exact,
         "asked_at": query.at,
         "by": query.by,
         "purpose": query.purpose,
@@ -82,12 +89,23 @@ def as_json(answer: Verified) -> dict[str, Any]:
         "rows": _rows(answer.cells),
         "totals": [{"keys": list(level), "rows": _rows(answer.cells.collapsed(level))} for level in answer.spec.totals or ()],
         "total": _rows(answer.cells.collapsed(()))[0]["measures"],
+        **(_warning() if answer.is_exact else _privacy(bundle)),
+        "coverage": bundle.coverage.model_dump(mode="json"),
+    }
+
+
+def _privacy(bundle: Bundle) -> dict[str, Any]:
+    return {
         "level": "0.95",
         "noise_variances": list(bundle.total_variances),
         "price": bundle.price,
         "spending": [each.model_dump() for each in bundle.spending],
-        "coverage": bundle.coverage.model_dump(mode="json"),
     }
+
+
+def _warning() -> dict[str, Any]:
+    """In a price's place: both languages, since nobody knows who reads the file."""
+    return {"warning": {"en": SENTENCES["exact.answer"][1], "zh": SENTENCES["exact.answer"][0]}}
 
 
 def _rows(cells: AnswerTable) -> list[dict[str, Any]]:

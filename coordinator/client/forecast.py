@@ -16,13 +16,14 @@ from coordinator.client.errors import BadUsage
 from privacy.conversion import budget_for
 from privacy.errors import InvalidPrice
 from privacy.intervals import STATED_DELTAS, STATED_ORDERS, Case, Release, ReleasedPiece, Statement, half_width, statements
-from privacy.pricing import Price, price
+from privacy.pricing import NOTHING, Price, price
 from privacy.rdp import LARGEST_RELEASE_VARIANCE, on_grid_up, share_variance, skellam_variance_for
 from privacy.sensitivity import Sensitivity
 from privacy.tables import skellam_table
 from protocols.asked import Piece
 from protocols.contract import CONTRACT, colluders
 from protocols.query import Layout, Part, QuerySpec, Segment, footprint
+from protocols.query.terms import Quantiles, Spread
 
 DEFAULT_SHARE = Fraction(1, 50)
 LADDER = tuple(Fraction(1, n) for n in (200, 100, 50, 20, 10, 5))
@@ -120,6 +121,16 @@ def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order)
         price=price(order, pieces),
         statements=stated(pieces, n, c, n, len(blocks), order),
     )
+
+
+def exact_forecast(spec: QuerySpec, n: int, order: int = CONTRACT.order) -> Forecast:
+    """Exact mode: no noise, no price, and no epsilon to state. Raises BadUsage for a measure that would cut values."""
+    layout = Layout.of(spec)
+    if any(isinstance(each, Spread | Quantiles) for each in spec.measures):
+        raise BadUsage("error.exact_measure")
+    nothing = (Fraction(0),) * len(layout.segments)
+    halves = (0,) * len(layout.segments)
+    return Forecast(layout, footprint(spec), order, n, colluders(n), nothing, nothing, halves, NOTHING, ())
 
 
 def _variances(layout: Layout, noise: Noise, order: int) -> tuple[Fraction, ...]:

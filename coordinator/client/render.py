@@ -38,11 +38,20 @@ _COLOURS = {Reliability.RELIABLE: "green", Reliability.CAUTION: "yellow", Reliab
 
 def answer(given: Verified, say: Say, *, is_whole: bool = False) -> RenderableType:
     """The answer with everything that has to stand beside a number."""
-    lines: list[RenderableType] = [Text(say("answer.id", id=given.id), style="bold"), Text(in_words(given.spec, say.lang))]
+    lines: list[RenderableType] = [Text(say("answer.id", id=given.id), style="bold")]
+    lines += [not_private(say)] if given.is_exact else []
+    lines += [Text(in_words(given.spec, say.lang, is_exact=given.is_exact))]
     lines += [cells_table(given.cells, say, is_whole=is_whole)]
     lines += [_level_table(given, level, say, is_whole=is_whole) for level in given.spec.totals or () if level]
+    if given.is_exact:
+        return Group(*lines, *(Text(line) for line in _coverage(given.bundle.coverage, say)), not_private(say))
     lines += [Text(line) for line in [*_coverage(given.bundle.coverage, say), *_cost(given, say)]]
     return Group(*lines, Text(say("answer.interval_note"), style="dim"))
+
+
+def not_private(say: Say) -> Text:
+    """What stands above and below every number of exact mode."""
+    return Text(say("exact.answer"), style="bold red")
 
 
 def fitted(given: Fitted, say: Say) -> RenderableType:
@@ -96,17 +105,23 @@ def cells_table(cells: AnswerTable, say: Say, *, is_whole: bool = False) -> Tabl
         table.add_column(say(f"column.{axis.key}"))
     for column in cells.columns:
         name = say.code("measure", column.name)
-        table.add_column(name, justify="right")
-        table.add_column(say("column.interval"), justify="right")
-        table.add_column(say("column.reliability"))
+        table.add_column(name, justify="right", style="red" if cells.is_exact else None)
+        if not cells.is_exact:
+            table.add_column(say("column.interval"), justify="right")
+            table.add_column(say("column.reliability"))
+    told = _exact_numbers if cells.is_exact else _numbers
     picked, keys = [column.rows(shown) for column in cells.columns], cells.key_columns()
     for n, cell in enumerate(shown.tolist()):
         labels = [say.label(axis.key, keys[axis.key][cell]) for axis in cells.axes]
-        table.add_row(*labels, *_numbers(picked, n, say))
+        table.add_row(*labels, *told(picked, n, say))
     if cells.axes:
         table.add_section()
-        table.add_row(say("answer.total"), *[""] * (len(cells.axes) - 1), *_numbers(total, 0, say), style="bold")
+        table.add_row(say("answer.total"), *[""] * (len(cells.axes) - 1), *told(total, 0, say), style="bold")
     return table
+
+
+def _exact_numbers(columns: Sequence[Column], n: int, _: Say) -> list[RenderableType]:
+    return ["" if math.isnan(column.values[n]) else number(column.values[n]) for column in columns]
 
 
 def _shown(cells: AnswerTable, *, is_whole: bool) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -154,6 +169,8 @@ def _cost(given: Verified, say: Say) -> Iterable[str]:
 def preview(plan: Plan, say: Say, *, with_ladder: bool) -> RenderableType:
     """The price and the error of a question that has not been asked."""
     cast = plan.forecast
+    if plan.request.is_exact:
+        return _exact_preview(plan, say)
     facts = [
         say("preview.hospitals", n=cast.n, colluders=cast.colluders),
         say("preview.cells", cells=cast.layout.grid.size, kept=cast.layout.cells_kept),
@@ -169,6 +186,19 @@ def preview(plan: Plan, say: Say, *, with_ladder: bool) -> RenderableType:
     ]
     parts += [_budget_table(plan, say), *planning.advice_table(plan, say)]
     return Group(*parts, *([ladder(plan, say)] if with_ladder else []), Text(say("answer.interval_note"), style="dim"))
+
+
+def _exact_preview(plan: Plan, say: Say) -> RenderableType:
+    """What stands in a price's place: what the answer will be, and who would have to agree."""
+    cast, unwilling = plan.forecast, plan.catalog.unwilling(plan.audience, str(plan.request.spec.table))
+    facts = [
+        say("exact.hospitals", n=cast.n, floor=plan.floor),
+        say("exact.cells", cells=cast.layout.grid.size),
+        say("exact.blocks", count=len(cast.blocks), first=cast.blocks[0], last=cast.blocks[-1]),
+        say("exact.unwilling", names=_names(unwilling, say)) if unwilling else say("exact.willing"),
+    ]
+    words = in_words(plan.request.spec, say.lang, is_exact=True)
+    return Group(not_private(say), *map(Text, [words, *facts, say("exact.approval")]))
 
 
 def _noise_table(cast: Forecast, say: Say) -> Table:

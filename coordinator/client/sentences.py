@@ -1,5 +1,6 @@
 """All sentences, (Chinese, English) by message id. Used through `texts.Say`."""
 
+from coordinator.client.exact_sentences import EXACT
 from coordinator.client.reasons import REASONS
 
 _ANSWER: dict[str, tuple[str, str]] = {
@@ -373,4 +374,4 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "opt.detach": ("记入账本后即返回，之后用 kapok resume 继续", "return once it is logged; kapok resume goes on"),
     "opt.id": ("问题编号或其开头", "a question's id, or its beginning"),
 }
-SENTENCES: dict[str, tuple[str, str]] = {**_ANSWER, **_COLUMNS, **_PREVIEW, **_ERRORS, **_COMMANDS, **REASONS}
+SENTENCES: dict[str, tuple[str, str]] = {**_ANSWER, **_COLUMNS, **_PREVIEW, **_ERRORS, **_COMMANDS, **EXACT, **REASONS}

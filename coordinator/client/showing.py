@@ -16,6 +16,7 @@ from coordinator.client.errors import NotGiven, Unreachable, Unverified
 from coordinator.client.further import Further
 from coordinator.client.session import Session, Waiting
 from coordinator.client.wording import decimal
+from protocols.exact import EXACT
 
 
 def detached(session: Session, city: City, id_: str, envelope: bytes, *, as_json: bool) -> None:
@@ -55,6 +56,8 @@ def is_fit(city: City, id_: str) -> bool:
 def plan_json(plan: Plan) -> dict[str, Any]:
     """A preview for machines: exact numbers as decimal strings, half-widths in the measures' own units."""
     cast = plan.forecast
+    if plan.request.is_exact:
+        return _exact_plan_json(plan)
     segments = zip(cast.layout.segments, cast.variances, cast.total_variances, cast.half_widths, strict=True)
     return {
         "spec": plan.request.spec.to_json(),
@@ -91,6 +94,22 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             | {"fits": each.fits(cast.price.one)}
             for each in plan.catalog.budgets(plan.audience, plan.purpose, cast.blocks)
         ],
+    }
+
+
+def _exact_plan_json(plan: Plan) -> dict[str, Any]:
+    """No price and no epsilon: there is none."""
+    cast = plan.forecast
+    return {
+        "mode": EXACT,
+        "private": False,
+        "spec": plan.request.spec.to_json(),
+        "purpose": plan.purpose,
+        "hospitals": list(plan.audience),
+        "floor": plan.floor,
+        "cells": cast.layout.grid.size,
+        "blocks": list(cast.blocks),
+        "unwilling": list(plan.catalog.unwilling(plan.audience, str(plan.request.spec.table))),
     }
 
 

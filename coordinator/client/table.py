@@ -131,6 +131,11 @@ class AnswerTable:
         return tuple(column for each in told for column in each.columns(self.kept))
 
     @property
+    def is_exact(self) -> bool:
+        """Whether no number here carries noise: exact mode."""
+        return not any(stretch.variance for each in self.measured for stretch in (part.over(self.kept) for part in each.parts))
+
+    @property
     def time(self) -> Axis | None:
         return next((axis for axis in self.axes if axis.key in {"iso_week", "month"}), None)
 
@@ -182,6 +187,8 @@ def _released(levels: list[tuple[tuple[Axes, bool], _Leaves]], spec: QuerySpec) 
     (_, is_union), leaves = levels[0]
     if len(levels) == 1:
         return leaves
+    if not leaves.variance and not (is_union and spec.table.is_dated):
+        return leaves  # exact mode: every level is the sum of its leaves as it stands
     if is_union and spec.table.is_dated:
         return _Unions({axes: part for (axes, _), part in levels})
     at = [Level(axes, part.values, float(part.variance)) for (axes, _), part in levels]

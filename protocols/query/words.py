@@ -66,9 +66,12 @@ _COLUMNS = {
 _NAMED_VALUES: dict[str, dict[str, tuple[str, str]]] = {"district": DISTRICTS, "sex": SEXES, "visit_class": VISIT_CLASSES}
 
 
-def in_words(spec: QuerySpec, language: Language) -> str:
-    """One sentence a line: what is counted, by what, of which rows, when, how a patient is bounded, which blocks pay."""
-    return "\n".join(_Words(language).lines(spec))
+def in_words(spec: QuerySpec, language: Language, *, is_exact: bool = False) -> str:
+    """One sentence a line: what is counted, by what, of which rows, when, how a patient is bounded, which blocks pay.
+
+    `is_exact`: the bounds that the spec states are not applied, and no block pays.
+    """
+    return "\n".join(_Words(language).lines(spec, is_exact=is_exact))
 
 
 class _Words:
@@ -84,7 +87,7 @@ class _Words:
     def _list(self, items: list[str]) -> str:
         return self._say("、", ", ").join(items)
 
-    def lines(self, spec: QuerySpec) -> list[str]:
+    def lines(self, spec: QuerySpec, *, is_exact: bool) -> list[str]:
         table = self._name(_TABLES[spec.table])
         blocks = footprint(spec)
         return [
@@ -96,8 +99,12 @@ class _Words:
             self._say("条件：", "Where: ") + (self._conditions(spec.where) or self._say("全部", "all rows")),
             *([self._say("且该行满足：", "And of the row: ") + self._cohort(spec.cohort)] if spec.cohort else []),
             self._time(spec),
-            self._bound(spec),
-            self._say(f"付费区块（{len(blocks)}）：", f"Blocks that pay ({len(blocks)}): ") + self._list(self._runs(blocks)),
+            self._unbounded(spec.cells_per_patient) if is_exact else self._bound(spec),
+            self._say(
+                f"{'读取' if is_exact else '付费'}区块（{len(blocks)}）：",
+                f"Blocks that {'are read' if is_exact else 'pay'} ({len(blocks)}): ",
+            )
+            + self._list(self._runs(blocks)),
             self._say(f"查询格式版本 {spec.version}", f"Query format version {spec.version}"),
         ]
 
@@ -112,6 +119,12 @@ class _Words:
         return self._say(
             f"每位患者每区块最多计入 {kept} 个单元格，按密钥散列选取。",
             f"Each patient counts in at most {kept} cells per block, chosen by a keyed hash.",
+        )
+
+    def _unbounded(self, kept: int) -> str:
+        return self._say(
+            f"精确模式：以上每患者限界及每区块 {kept} 个单元格的限制均不适用，每一行都计入，不加噪声。",
+            f"Exact mode: no bound per patient applies (neither those above nor {kept} cells per block), and no noise is added.",
         )
 
     def _runs(self, blocks: tuple[str, ...]) -> list[str]:

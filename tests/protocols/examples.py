@@ -7,6 +7,7 @@ from protocols import statements as st
 from protocols.canonical import b64
 from protocols.clock import month, stamp, unix
 from protocols.contract import colluders
+from protocols.exact import as_exact
 from protocols.identity import SigningKey
 from protocols.secagg.agreement import AgreementKey
 from protocols.secagg.binding import Binding, Member
@@ -89,6 +90,17 @@ def query(**changes: Any) -> st.Query:
         "variances": ("100.0000",),
     }
     return st.Query(**{**fields, **changes})
+
+
+def exact_query(**changes: Any) -> st.Query:
+    asked: dict[str, Any] = {"purpose": "research", "programme": None, "floor": 5, "spec": as_exact(SPEC), "variances": ("0.0000",)}
+    return query(**{**asked, **changes})
+
+
+def exact_ready(uri: str = HOSPITALS[0]) -> st.Ready:
+    """Charges nothing: the totals are those before it."""
+    free = {"price": "0.000000000", "price_two": "0.000000000", "blocks": ("2026-11",), "totals": ("0.010000000",)}
+    return ready(uri, charge=st.Charge(purpose="research", **free, totals_two=("0.040000000",)))
 
 
 def ready(uri: str = HOSPITALS[0], **changes: Any) -> st.Ready:

@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from protocols.contract import colluders
 from protocols.identity import SigningKey
 from protocols.secagg.agreement import montgomery
 from protocols.secagg.binding import Binding, Member
 from protocols.secagg.masks import mask, seed_stream_sum, unmask, values_hash, vector_hash
 from protocols.secagg.sealing import query_context, round_seed, seal, segment_context
-from protocols.statements import KINDS
+from protocols.statements import KINDS, Statement
 from protocols.union import BucketKey, Counter, ResidentKey, Shape, blinded, filled, place_of
 from protocols.union.buckets import Random
 from tests.protocols.examples import (
     AUDITOR,
+    BUREAU,
     HOSPITALS,
     MONTH,
     ORIGIN,
@@ -28,6 +30,8 @@ from tests.protocols.examples import (
     binding,
     digest,
     every_kind,
+    exact_query,
+    exact_ready,
     sealing_key,
     seed,
     signing,
@@ -39,20 +43,26 @@ VALUES = {32: (0, 5, -7, 2**20, -(2**20)), 64: (0, 5, -7, 2**40, -(2**40))}
 
 
 def statements() -> dict[str, Any]:
+    return {"kinds": [kind.kind for kind in KINDS], "statements": [statement_json(*each) for each in every_kind()]}
+
+
+def statement_json(statement: Statement, names: tuple[str, ...]) -> dict[str, Any]:
     return {
-        "kinds": [kind.kind for kind in KINDS],
-        "statements": [
-            {
-                "kind": statement.kind,
-                "payload_type": statement.payload_type(),
-                "payload": statement.envelope().payload.decode(),
-                "signing_seeds": [seed(name).hex() for name in names],
-                "id": statement.envelope().statement_id().hex(),
-                "envelope": statement.envelope().signed([signing(name) for name in names]).encode().decode(),
-            }
-            for statement, names in every_kind()
-        ],
+        "kind": statement.kind,
+        "payload_type": statement.payload_type(),
+        "payload": statement.envelope().payload.decode(),
+        "signing_seeds": [seed(name).hex() for name in names],
+        "id": statement.envelope().statement_id().hex(),
+        "envelope": statement.envelope().signed([signing(name) for name in names]).encode().decode(),
     }
+
+
+def exact() -> dict[str, Any]:
+    """Exact mode: its query, a Ready that charges nothing, and the binding of the whole audience without noise."""
+    asked, uri = exact_query(), HOSPITALS[0]
+    whole = binding(query=asked.envelope().statement_id(), ring=64, variances=(0,), n=5, c=colluders(5), counting=HOSPITALS)
+    stated = [statement_json(asked, (BUREAU,)), statement_json(exact_ready(uri), (uri,))]
+    return {"statements": stated, "bindings": [binding_json(whole)]}
 
 
 def binding_json(bound: Binding) -> dict[str, Any]:
@@ -237,6 +247,7 @@ def vectors() -> dict[str, Any]:
         "masks": {"rounds": [round_of_three(32), round_of_three(64)]},
         "identity": identities(),
         "union": union(),
+        "exact": exact(),
     }
 
 

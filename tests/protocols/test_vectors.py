@@ -22,8 +22,8 @@ def load(name):
 
 
 STATEMENTS, BINDINGS, AGREEMENT, SEALING = load("statements"), load("binding"), load("agreement"), load("sealing")
-STREAMS, ROUNDS, IDENTITY = load("streams"), load("masks")["rounds"], load("identity")
-PREIMAGES = [*BINDINGS["bindings"], *(each["binding"] for each in ROUNDS)]
+STREAMS, ROUNDS, IDENTITY, EXACT = load("streams"), load("masks")["rounds"], load("identity"), load("exact")
+PREIMAGES = [*BINDINGS["bindings"], *EXACT["bindings"], *(each["binding"] for each in ROUNDS)]
 
 
 def raw(text):
@@ -56,7 +56,7 @@ def test_there_is_a_vector_of_every_kind():
     assert {each["kind"] for each in STATEMENTS["statements"]} == set(STATEMENTS["kinds"])
 
 
-@pytest.mark.parametrize("vector", STATEMENTS["statements"], ids=[each["kind"] for each in STATEMENTS["statements"]])
+@pytest.mark.parametrize("vector", [*STATEMENTS["statements"], *EXACT["statements"]], ids=lambda each: each["kind"])
 def test_statements_and_envelopes(vector):
     payload, kind = vector["payload"].encode(), vector["payload_type"].encode()
     pae = b" ".join([b"DSSEv1", text(len(kind)), kind, text(len(payload)), payload])

@@ -17,6 +17,7 @@ from protocols import statements as st
 from protocols.answer import Answer, Coverage, Proven, Spending
 from protocols.clock import month, stamp
 from protocols.contract import CONTRACT, colluders
+from protocols.exact import is_exact
 from protocols.secagg.binding import Binding, Member
 from protocols.secagg.masks import mask, unmask, values_hash, vector_hash
 from protocols.secagg.sealing import query_context, seal
@@ -64,6 +65,8 @@ class Question:
     audience: Sequence[str] = ()
     entry: bytes = b""
     not_after: int = 0
+    stated: dict[str, Any] = field(default_factory=dict)
+    price_text: str = PRICE
     readys: dict[str, bytes] = field(default_factory=dict)
     seeds: dict[str, bytes] = field(default_factory=dict)
     exact: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
@@ -83,7 +86,7 @@ class Question:
             rounds=self.rounds,
             spec={"table": "visits"},
             variances=("100.0000",),
-        )
+        ).model_copy(update=self.stated)
         self.entry = city.sign(query, signer)
         city.log_entry(self.entry)
         self.not_after = city.now + CONTRACT.window_s
@@ -104,7 +107,7 @@ class Question:
         hospital.sequence += 1
         for block in self.blocks:
             spent = hospital.totals.get((self.purpose, block), Decimal(0))
-            hospital.totals[(self.purpose, block)] = spent + Decimal(PRICE)
+            hospital.totals[(self.purpose, block)] = spent + Decimal(self.price_text)
         totals = tuple(f"{hospital.totals[(self.purpose, block)]:.9f}" for block in self.blocks)
         seen = city.log.size
         statement = st.Ready(
@@ -117,7 +120,12 @@ class Question:
             agreement=hospital.agreement.certificate(ORIGIN, uri, hospital.identity),
             sealing=self.opener.sealing(month(city.now), city.now),
             charge=st.Charge(
-                purpose=self.purpose, price=PRICE, price_two=PRICE, blocks=self.blocks, totals=totals, totals_two=totals
+                purpose=self.purpose,
+                price=self.price_text,
+                price_two=self.price_text,
+                blocks=self.blocks,
+                totals=totals,
+                totals_two=totals,
             ),
             seen=st.Seen(size=seen, root=city.log._tree.root(seen).hex()),
         )
@@ -141,7 +149,7 @@ class Question:
             dimension=DIMENSION,
             ring=32,
             scale=1,
-            variances=(1600,),
+            variances=tuple(int(Decimal(each) * 16) for each in self.query.variances),
             n=len(uris),
             c=colluders(len(uris)),
             not_after=self.not_after,
@@ -256,8 +264,8 @@ class Question:
             values=tuple(int(value) for value in values),
             total_variances=(f"{total / 16:.4f}",),
             half_widths=(round(1.96 * math.sqrt(total / 16)),),
-            price=PRICE,
-            spending=(Spending(who="patient", epsilon="0.1", delta="1e-06"),),
+            price=self.price_text,
+            spending=() if is_exact(self.query.spec) else (Spending(who="patient", epsilon="0.1", delta="1e-06"),),
             coverage=Coverage(
                 answered=ended.answered, refused=ended.refused, away=ended.away, left_out=ended.left_out, incomplete=()
             ),

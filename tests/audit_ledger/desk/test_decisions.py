@@ -173,7 +173,7 @@ def test_review_tells_a_query_in_words_with_its_cost_audience_noise_and_rule(
     shown = capsys.readouterr().out
     for fact in (target, told["price"], f"ε = {told['epsilon']}", "standard deviation 20", "kapok://hospital/h05", "5 of 5"):
         assert fact in shown
-    chinese = lines(find(office.view(), target, Language.ZH) or pytest.fail("not there"), lambda _, zh: zh)
+    chinese = lines(find(office.view(), target, Language.ZH, office.city.now) or pytest.fail("not there"), lambda _, zh: zh)
     assert chinese[0] == "统计（就诊）：患者人数（每家医院内不重复）"
     assert not any(line.isascii() for line in chinese)
 

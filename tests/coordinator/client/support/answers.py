@@ -12,6 +12,7 @@ from coordinator.client.table import AnswerTable
 from privacy.intervals import half_width
 from protocols.answer import Answer, Coverage, Proven, Spending
 from protocols.asked import variance_text
+from protocols.exact import as_exact
 from protocols.query import Layout, QuerySpec, parse_sql
 from protocols.statements import Query
 
@@ -22,6 +23,7 @@ NOTHING = Proven(entry="-", proof="-")
 
 
 def query_of(spec: QuerySpec, variances: Sequence[Fraction] = (Fraction(100),)) -> Query:
+    """In exact mode where there is no noise."""
     return Query(
         log="ledger.kapok.test/2026",
         at="2026-11-23T08:00:00Z",
@@ -33,7 +35,7 @@ def query_of(spec: QuerySpec, variances: Sequence[Fraction] = (Fraction(100),)) 
         floor=4,
         valid_until="2026-11-23T09:00:00Z",
         rounds=1,
-        spec=spec.to_json(),
+        spec=spec.to_json() if any(variances) else as_exact(spec.to_json()),
         variances=tuple(map(variance_text, variances)),
     )
 
@@ -59,7 +61,7 @@ def hand_made(spec: QuerySpec, values: Sequence[int], variances: Sequence[Fracti
         spending=spending,
         coverage=coverage,
     )
-    return Verified("3f" * 32, b"", bundle, query_of(spec), spec, AnswerTable.of(spec, values, variances))
+    return Verified("3f" * 32, b"", bundle, query_of(spec, variances), spec, AnswerTable.of(spec, values, variances))
 
 
 def season(variance: Fraction = Fraction(144)) -> Verified:

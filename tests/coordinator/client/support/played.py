@@ -13,7 +13,7 @@ from audit_ledger.opener_core import OpenerCore
 from coordinator.client.forecast import stated
 from privacy.filter import encode_charge
 from privacy.intervals import half_width
-from privacy.pricing import price
+from privacy.pricing import NOTHING, price
 from privacy.rdp import share_variance
 from protocols import statements as st
 from protocols.answer import Answer, Coverage, Proven, Spending
@@ -31,7 +31,7 @@ class Played(Question):
         query = st.parse(self.entry).statement
         assert isinstance(query, st.Query)
         self.asked = Asked.of(query)
-        self.price = price(CONTRACT.order, self.asked.pieces)
+        self.price = NOTHING if self.asked.is_exact else price(CONTRACT.order, self.asked.pieces)
         self.purpose, self.blocks = query.purpose, self.asked.blocks
         self.receipts: list[bytes] = []
         self.city.log_entry(self.entry)
@@ -64,7 +64,8 @@ class Played(Question):
         values = self.finish(request, self.open(request))
         binding = Binding.decode(request.preimage)
         totals = [len(binding.members) * share_variance(piece.variance, binding.n, binding.c) for piece in self.asked.pieces]
-        cost = stated(self.asked.pieces, binding.n, binding.c, len(binding.members), len(self.blocks))
+        is_free = self.asked.is_exact
+        cost = () if is_free else stated(self.asked.pieces, binding.n, binding.c, len(binding.members), len(self.blocks))
         return Answer(
             query=self._proven(self.entry),
             keys=tuple(self._of_kind(st.Root, st.KeyAdd)),
