@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
 from protocols.canonical import decode_json, encode_json
 from protocols.errors import MalformedBytes
@@ -101,13 +101,14 @@ class Asked:
 
     @classmethod
     def _fit(cls, query: Query) -> Self:
-        spec = FitSpec.from_json(query.spec) if query.spec.get("version") == 1 else read(query.spec)
+        spec, is_free = _read_fit(query.spec), is_exact(query.spec)
         if not spec.allows(query.rounds):
             raise MalformedBytes(f"a {spec.fit} fit has {spec.rounds_in_words}, got {query.rounds}")
         if len(query.variances) != 1:
             raise MalformedBytes(f"a fit has one noise variance, got {len(query.variances)}")
         rate = spec.rate if isinstance(spec, Training) else Fraction(1)
-        piece = Piece(spec.width, spec.l1, spec.l2_squared, variance_of(query.variances[0]), spec.cell_max, rate)
+        variance = no_noise(query.variances[0]) if is_free else variance_of(query.variances[0])
+        piece = Piece(spec.width, spec.l1, spec.l2_squared, variance, spec.cell_max, rate)
         return cls(query, spec, spec.table, spec.blocks, (piece,))
 
     @classmethod
@@ -127,6 +128,16 @@ class Asked:
             for segment, text in zip(layout.segments, query.variances, strict=True)
         )
         return cls(query, spec, str(spec.table), blocks, pieces)
+
+
+def _read_fit(raw: dict[str, Any]) -> FitSpec | Fit:
+    asked = without_mode(raw)
+    if asked.get("version") != 1:
+        fit = read(asked)
+        return fit.exactly() if is_exact(raw) else fit
+    if is_exact(raw):
+        raise MalformedBytes("a fit over visits clips patients and has no exact mode: register a table")
+    return FitSpec.from_json(asked)
 
 
 @lru_cache(128)

@@ -7,6 +7,10 @@ PROTOCOL_VERSION = 1
 PURPOSES = ("surveillance", "research", "outbreak")
 
 
+LARGEST_ENTRY = 2**53
+"""Exact mode: the most that one hospital's sums may reach, in absolute value. A larger one is withheld: no ring ever wraps."""
+
+
 @dataclass(frozen=True, slots=True)
 class Contract:
     """Defaults of a city. `order` and `budget` are the Rényi order and what one block may spend at it in a year of questions."""

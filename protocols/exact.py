@@ -15,7 +15,7 @@ price could be computed from (decision 0011).
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from protocols.contract import CONTRACT
+from protocols.contract import CONTRACT, LARGEST_ENTRY
 from protocols.refusal import Reason, Refusal
 from protocols.statements import Query
 
@@ -23,8 +23,6 @@ MODE, EXACT = "mode", "exact"
 NO_NOISE = "0.0000"
 NOT_PRIVATE = "not private"
 """What stands where an epsilon would."""
-LARGEST_ENTRY = 2**53
-"""The most that one hospital's sums may reach, in absolute value: a larger one is withheld, so that no ring ever wraps."""
 
 
 def is_exact(spec: Mapping[str, Any]) -> bool:
@@ -61,3 +59,9 @@ def statement_refusals(query: Query) -> Iterator[Refusal]:
         yield Refusal(Reason.FLOOR_TOO_LOW, str(CONTRACT.exact_floor), str(query.floor))
     if len(query.audience) < query.floor:
         yield Refusal(Reason.TOO_FEW_MEMBERS, f"{query.floor} hospitals", str(len(query.audience)))
+
+
+__all__ = [
+    "EXACT", "LARGEST_ENTRY", "MODE", "NOT_PRIVATE", "NO_NOISE", "as_exact", "is_exact", "permission", "statement_refusals",
+    "without_mode",
+]  # fmt: skip

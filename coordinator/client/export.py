@@ -77,8 +77,7 @@ def as_json(answer: Verified) -> dict[str, Any]:
     return {
         "query": answer.id,
         "state": "released",
-        "mode": EXACT if answer.is_exact else PRIVATE,
-        "private": not answer.is_exact,
+        **mode_json(answer.is_exact),
         "asked_at": query.at,
         "by": query.by,
         "purpose": query.purpose,
@@ -89,7 +88,7 @@ def as_json(answer: Verified) -> dict[str, Any]:
         "rows": _rows(answer.cells),
         "totals": [{"keys": list(level), "rows": _rows(answer.cells.collapsed(level))} for level in answer.spec.totals or ()],
         "total": _rows(answer.cells.collapsed(()))[0]["measures"],
-        **(_warning() if answer.is_exact else _privacy(bundle)),
+        **({} if answer.is_exact else _privacy(bundle)),
         "coverage": bundle.coverage.model_dump(mode="json"),
     }
 
@@ -103,9 +102,11 @@ def _privacy(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def _warning() -> dict[str, Any]:
-    """In a price's place: both languages, since nobody knows who reads the file."""
-    return {"warning": {"en": SENTENCES["exact.answer"][1], "zh": SENTENCES["exact.answer"][0]}}
+def mode_json(is_exact: bool) -> dict[str, Any]:
+    """Whether an answer is private; where it is not, why, in both languages, since nobody knows who reads the file."""
+    if not is_exact:
+        return {"mode": PRIVATE, "private": True}
+    return {"mode": EXACT, "private": False, "warning": {"en": SENTENCES["exact.answer"][1], "zh": SENTENCES["exact.answer"][0]}}
 
 
 def _rows(cells: AnswerTable) -> list[dict[str, Any]]:

@@ -54,11 +54,12 @@ class InteractiveCity(City):
         price: float | None = None,
         programme: str | None = None,
         purpose: str = "research",
+        exact: bool = False,
         hospitals: Sequence[str] = (),
         progress: bool | None = None,
     ) -> Answer:
-        """SQL (or the name of a .sql, .toml or .json file) to a verified answer, blocking."""
-        request = Request(read_question(sql), noise_of(sd, epsilon, price), programme, purpose, hospitals)
+        """SQL (or the name of a .sql, .toml or .json file) to a verified answer, blocking. `exact`: without noise, not private."""
+        request = Request(read_question(sql), noise_of(sd, epsilon, price), programme, purpose, hospitals, is_exact=exact)
         id_, envelope = self.sign(self.plan(request))
         with _shown(id_, progress) as watch:
             return self.send(id_, envelope, watch)
@@ -74,16 +75,19 @@ class InteractiveCity(City):
         rounds: int | None = None,
         sd: float | None = None,
         price: float | None = None,
+        exact: bool = False,
         progress: bool | None = None,
         **more: Any,
     ) -> Model:
         """A model over a registered table, blocking until the auditor has approved it and its rounds are over.
 
         `more` are the further fields of its kind (`period`, `rows_per_patient`, `edges`, `groups` …: the reference of fits).
+        `exact`: without noise, and not private.
         Interrupted, it goes on in the city: `resume(id)` has it later. Raises BadUsage, NotGiven, Unverified, Unreachable.
         """
         spec = _spec(kind, {"table": table, "catalogue": catalogue, **_outcome(y), **_features(x), **more})
-        id_, envelope = self.sign_statement(training.fit_statement(self, spec, rounds, sd, "" if price is None else _plain(price)))
+        spent = "" if price is None else _plain(price)
+        id_, envelope = self.sign_statement(training.fit_statement(self, spec, rounds, sd, spent, exact=exact))
         return self._modelled(id_, self.steps(id_, envelope), progress)
 
     def fetch(self, start: str, progress: bool | None = None) -> Answer | Model:

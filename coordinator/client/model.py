@@ -65,6 +65,8 @@ class Model:
     def summary(self, lang: str | None = None) -> str:
         """As statsmodels prints it; zh, en, or what LANG says."""
         say = Say(language(lang, os.environ))
+        if self.fitted.is_exact:
+            return table_text(self._title(say), [*self._facts(say)], self.fitted.result.estimates, [say("exact.answer")])
         notes = [say("summary.errors"), *([say("fit.drowned")] if self.fitted.result.is_drowned else [])]
         return table_text(self._title(say), [*self._facts(say)], self.fitted.result.estimates, notes)
 
@@ -75,7 +77,7 @@ class Model:
 
     def _facts(self, say: Say) -> list[tuple[str, str]]:
         bundle, spec = self.fitted.bundle, self.fitted.spec
-        first, coverage = bundle.spending[0], bundle.coverage
+        coverage = bundle.coverage
         absent = len(coverage.refused) + len(coverage.away) + len(coverage.left_out)
         block = spec.blocks[0] if len(spec.blocks) == 1 else f"{spec.blocks[0]} … {spec.blocks[-1]}"
         outcome = getattr(spec, "outcome", None)
@@ -83,8 +85,8 @@ class Model:
             (say("summary.outcome"), getattr(outcome, "label", None) or str(outcome or "")),
             (say("summary.hospitals"), f"{len(coverage.answered)}/{len(coverage.answered) + absent}"),
             (say("summary.blocks"), block),
-            (say("summary.price"), bundle.price),
-            (f"ε (δ = {first.delta})", first.epsilon),
+            *((say("summary.price"), bundle.price) for _ in bundle.spending[:1]),
+            *((f"ε (δ = {first.delta})", first.epsilon) for first in bundle.spending[:1]),
             *((name, f"{value:.5g}") for name, value in self.fitted.result.figures.items()),
         ]
         return [each for each in facts if each[1]]

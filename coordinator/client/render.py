@@ -66,15 +66,18 @@ def fitted(given: Fitted, say: Say) -> RenderableType:
         row = [each.name, f"{each.value:.4g}", f"{each.standard_error:.4g}", f"{each.lower:.4g} – {each.upper:.4g}"]
         ratio = [f"{math.exp(min(each.value, 50.0)):.3f}"] if result.is_log else []
         table.add_row(*row, "" if each.p_value is None else f"{each.p_value:.2g}", *ratio)
-    first = given.bundle.spending[0]
     lines = [f"{name} = {value:.5g}" for name, value in result.figures.items()]
-    lines += [
-        *_coverage(given.bundle.coverage, say),
-        say("answer.price", price=given.bundle.price, purpose=say("purpose.research")),
-    ]
-    lines.append(say("answer.spending", who=say.code("who", first.who), epsilon=first.epsilon, delta=first.delta))
+    lines += [*_coverage(given.bundle.coverage, say), *([] if given.is_exact else _fit_cost(given, say))]
     warning = [Text(say("fit.drowned"), style="bold red")] if result.is_drowned else []
-    return Group(Text(say("answer.id", id=given.id), style="bold"), table, *warning, *(Text(line) for line in lines))
+    warning += [not_private(say)] if given.is_exact else []
+    head = [Text(say("answer.id", id=given.id), style="bold"), *([not_private(say)] if given.is_exact else [])]
+    return Group(*head, table, *warning, *(Text(line) for line in lines))
+
+
+def _fit_cost(given: Fitted, say: Say) -> Iterable[str]:
+    first = given.bundle.spending[0]
+    yield say("answer.price", price=given.bundle.price, purpose=say("purpose.research"))
+    yield say("answer.spending", who=say.code("who", first.who), epsilon=first.epsilon, delta=first.delta)
 
 
 def as_text(what: RenderableType, width: int = 120) -> str:

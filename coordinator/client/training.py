@@ -22,6 +22,7 @@ from audit_ledger.bundle import verify_answer
 from audit_ledger.errors import Malformed
 from coordinator.client.city import DAY_S, City
 from coordinator.client.errors import BadUsage, Unverified
+from coordinator.client.export import mode_json
 from coordinator.client.fits import Estimate, Result, read_result
 from coordinator.client.fits.result import tested
 from privacy.errors import PrivacyError
@@ -34,6 +35,7 @@ from protocols.asked import Asked, variance_text
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
 from protocols.errors import MalformedBytes
+from protocols.exact import as_exact
 from protocols.fit import SCALE, WEIGHT_UNITS, FitSpec, is_fit, unpacked
 from protocols.fits import Fit, Floats, Training, of_fields
 from protocols.query import QuerySpec
@@ -42,6 +44,8 @@ from protocols.statements import Query, Reasoned, parse
 # Above it the variance of the scaled sums has more digits than a statement holds; no answer would be left of the noise anyway.
 LARGEST_SD = 900_000
 USUAL_ROUNDS = 6
+EXACT_ROUNDS = 16
+"""Newton's steps are short at first and doubly exact at last; a round costs no budget in exact mode."""
 USUAL_SD = 16.0
 USUAL_PRICE = "0.1"
 """Of a fit over a registered table: a quarter of what research may spend on its block."""
@@ -57,15 +61,21 @@ class Fitted:
     result: Result
     bundle: Bundle
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is not private: no noise, no epsilon."""
+        return not self.bundle.spending
+
     def to_json(self) -> dict[str, Any]:
         return {
             "query": self.id,
             "state": "released",
+            **mode_json(self.is_exact),
             "spec": self.spec.to_json(),
             "rounds": self.rounds,
             **self.result.to_json(),
-            "price": self.bundle.price,
-            "spending": [each.model_dump() for each in self.bundle.spending],
+            **({} if self.is_exact else {"price": self.bundle.price}),
+            **({} if self.is_exact else {"spending": [each.model_dump() for each in self.bundle.spending]}),
             "coverage": self.bundle.coverage.model_dump(mode="json"),
         }
 
@@ -82,13 +92,18 @@ def read_fit(path: Path) -> FitSpec | Fit:
         raise BadUsage("error.file", path=path, why=getattr(error, "strerror", None) or str(error)) from None
 
 
-def fit_statement(city: City, spec: FitSpec | Fit, rounds: int | None = None, sd: float | None = None, price: str = "") -> Query:
+def fit_statement(
+    city: City, spec: FitSpec | Fit, rounds: int | None = None, sd: float | None = None, price: str = "", *, exact: bool = False
+) -> Query:
     """The question of a fit, for the auditor to approve, at this noise or at this price of all its rounds together.
 
-    Raises BadUsage where its price is beyond any budget.
+    `exact`: without noise, and not private. Raises BadUsage where its price is beyond any budget.
     """
-    rounds = rounds or (USUAL_ROUNDS if spec.allows(USUAL_ROUNDS) else 1)
-    variance = _variance(spec, rounds, sd, price)
+    usual = EXACT_ROUNDS if exact else USUAL_ROUNDS
+    rounds = rounds or (usual if spec.allows(usual) else 1)
+    if exact and (sd is not None or price):
+        raise BadUsage("error.exact")
+    variance = Fraction(0) if exact else _variance(spec, rounds, sd, price)
     now = city.now()
     catalog = city.catalog()
     audience = catalog.audience(())
@@ -100,14 +115,16 @@ def fit_statement(city: City, spec: FitSpec | Fit, rounds: int | None = None, sd
         purpose="research",
         programme=None,
         audience=audience,
-        floor=catalog.floor(audience),
+        floor=max(catalog.floor(audience), CONTRACT.exact_floor if exact else 0),
         valid_until=stamp(now + 7 * DAY_S),
         rounds=rounds,
-        spec=spec.to_json(),
+        spec=as_exact(spec.to_json()) if exact else spec.to_json(),
         variances=(variance_text(variance),),
     )
     try:
         asked = Asked.of(statement)
+        if exact:
+            return statement
         cost = price_of(CONTRACT.order, asked.pieces, rounds).one
     except (MalformedBytes, PrivacyError) as error:
         raise BadUsage("error.file", path="--rounds, --sd", why=str(error)) from None

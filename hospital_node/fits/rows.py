@@ -1,6 +1,7 @@
 """The rows of a registered table that a fit reads: complete ones, each variable in [-1, 1], a patient's rows of one block together.
 
-Total: no row makes it raise. What is missing takes the row away, what is beyond the public bounds is clamped to them.
+Total: no row makes it raise. What is missing takes the row away, what is beyond the public bounds is clamped to them. In exact mode
+clamping would be another answer: there such a value withholds the hospital's sum.
 """
 
 from dataclasses import dataclass
@@ -42,7 +43,10 @@ def rows_of(spec: Fit, records: duckdb.DuckDBPyConnection) -> Rows:
     bound: dict[str, object] = {f"k{n}": each.category for n, each in enumerate(spec.variables) if isinstance(each, Category)}
     bound |= {"start": spec.period.start, "end": spec.period.end} if spec.period else {}
     found = records.execute(sql, bound).fetchnumpy()
-    values = np.column_stack([_clamped(each, _numbers(found[f"v{n}"])) for n, each in enumerate(spec.variables)])
+    read = [_numbers(found[f"v{n}"]) for n in range(len(spec.variables))]
+    values = np.column_stack([_clamped(each, read[n]) for n, each in enumerate(spec.variables)])
+    if spec.is_exact and (values != np.column_stack(read))[~np.isnan(values)].any():
+        raise OverflowError("a value beyond its public bounds, which exact mode does not clamp")
     group = np.column_stack([np.asarray(found[name], np.int64) for name in ("person_id", "block")])
     is_complete = ~np.isnan(values).any(axis=1)
     values, group = values[is_complete], group[is_complete]

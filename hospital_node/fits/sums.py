@@ -3,6 +3,8 @@
 Promise: adding or removing one patient's rows of one block moves the returned vector by at most `reach` in L2, in integers,
 whatever it holds (privacy choice 7). Floats appear only inside one (patient, block)'s own contribution; it is clipped and made
 whole before it is added to another's, so that no rounding of a sum depends on anybody else's rows.
+
+Exact mode promises none of this: nothing is clipped, and a hospital's whole sum is made whole once.
 """
 
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import numpy as np
 
 from hospital_node.fits import contributions as of
 from hospital_node.fits.rows import Rows, rows_of
+from protocols.contract import LARGEST_ENTRY
 from protocols.fits import (
     Anova,
     Cox,
@@ -57,10 +60,12 @@ CONTRIBUTIONS: dict[type[Fit], Contributions] = {
 
 
 def fit_sums(spec: Fit, records: duckdb.DuckDBPyConnection, numbers: Floats) -> Integers:
-    """The exact vector of one round at this input."""
+    """The exact vector of one round at this input. Raises OverflowError where exact mode has no room for it."""
     rows, total = rows_of(spec, records), np.zeros(spec.width, np.int64)
     if isinstance(spec, MetaAnalysis):
         return hospital_sums(spec, rows)
+    if spec.is_exact:
+        return _unclipped(spec, rows, numbers)
     for first, last in _parts(rows, spec.width):
         part = rows.between(first, last)
         made = CONTRIBUTIONS[type(spec)](spec, part, numbers)
@@ -80,6 +85,18 @@ def hospital_sums(spec: MetaAnalysis, rows: Rows) -> Integers:
     weight = first * second / (first + second)
     weighted = (second * of_first - first * of_second) / (first + second)
     whole: Integers = np.rint(np.array([weight, weighted / 2, weighted**2 / weight / 12]) * spec.scale).astype(np.int64)
+    return whole
+
+
+def _unclipped(spec: Fit, rows: Rows, numbers: Floats) -> Integers:
+    """Exact mode: the sum of all contributions as they are, made whole once."""
+    total = np.zeros(spec.width)
+    for first, last in _parts(rows, spec.width):
+        total += CONTRIBUTIONS[type(spec)](spec, rows.between(first, last), numbers).sum(axis=0)
+    scaled = total * spec.scale
+    if not (np.abs(scaled) <= LARGEST_ENTRY).all():  # false for NaN too
+        raise OverflowError("sums beyond what exact mode may add up")
+    whole: Integers = np.rint(scaled).astype(np.int64)
     return whole
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, ValidationError, model_validator
 
-from protocols.contract import CONTRACT
+from protocols.contract import CONTRACT, LARGEST_ENTRY
 from protocols.errors import MalformedBytes
 from protocols.fits.terms import Catalogue, Name, Numeric, Span, Term, Variable
 
@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 MAX_PATIENTS = 5_000_000
 MAX_NUMBER = 64
 """The largest number of a round's input, in absolute value."""
+EXACT_SCALE, EXACT_UNITS = 2**30, 2**40
+"""In exact mode: a hospital's sums are rounded once, by 5e-10 at most, and Newton's last step is finer than 1e-12."""
 FINEST = 2**11
 """What a (patient, block) reaches in L2, about: fine enough to lose nothing beside the noise, coarse enough for its tables."""
 
@@ -40,6 +42,8 @@ class Fit(Term):
     catalogue: Catalogue
     period: Span | None = None
     rows_per_patient: Annotated[int, Field(ge=1, le=100)] = 1
+    is_exact: bool = Field(default=False, exclude=True)
+    """Asked in exact mode, as the statement around it says: no row is clipped, and whole numbers are fine ones."""
 
     @model_validator(mode="after")
     def _obeys_every_rule(self) -> Self:
@@ -85,7 +89,13 @@ class Fit(Term):
     @property
     def units(self) -> int:
         """A round's input is whole numbers of one over this."""
-        return 2**20
+        return EXACT_UNITS if self.is_exact else 2**20
+
+    def exactly(self) -> Self:
+        """The same fit in exact mode. Raises MalformedBytes where it asks for rows to be shortened."""
+        if getattr(self, "row_clip", None) is not None:
+            raise MalformedBytes("exact mode shortens no row: leave out row_clip")
+        return self.model_copy(update={"is_exact": True})
 
     # -- of all
 
@@ -104,7 +114,7 @@ class Fit(Term):
     @property
     def scale(self) -> int:
         """What a round's whole numbers are multiples of one over: a power of two."""
-        return 1 << max(0, (math.isqrt(FINEST**2 // self.clip_squared)).bit_length() - 1)
+        return EXACT_SCALE if self.is_exact else 1 << max(0, (math.isqrt(FINEST**2 // self.clip_squared)).bit_length() - 1)
 
     @property
     def reach(self) -> int:
@@ -123,7 +133,7 @@ class Fit(Term):
 
     @property
     def cell_max(self) -> int:
-        return MAX_PATIENTS * len(self.blocks) * self.reach
+        return LARGEST_ENTRY if self.is_exact else MAX_PATIENTS * len(self.blocks) * self.reach
 
     def allows(self, rounds: int) -> bool:
         return self.fewest_rounds <= rounds <= self.most_rounds
