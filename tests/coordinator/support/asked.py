@@ -7,6 +7,7 @@ from coordinator.admission import Admitted, admit
 from protocols import statements as st
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
+from protocols.exact import as_exact, is_exact, without_mode
 from protocols.identity import Signer
 from protocols.query import QuerySpec
 from tests.support.city import BUREAU, City
@@ -20,6 +21,8 @@ VISITS: dict[str, Any] = {
 
 
 def query(city: City, signer: Signer | None = None, spec: dict[str, Any] | None = None, **changes: Any) -> bytes:
+    """`spec` as a person writes it, or in exact mode as it is signed."""
+    asked = QuerySpec.from_fields(without_mode(spec or VISITS)).to_json()
     fields: dict[str, Any] = {
         **city.head(BUREAU),
         "nonce": secrets.token_hex(32),
@@ -29,7 +32,7 @@ def query(city: City, signer: Signer | None = None, spec: dict[str, Any] | None 
         "floor": CONTRACT.floor,
         "valid_until": stamp(city.now + 86_400),
         "rounds": 1,
-        "spec": QuerySpec.from_fields(spec or VISITS).to_json(),
+        "spec": as_exact(asked) if is_exact(spec or {}) else asked,
         "variances": ("400.0000",),
     }
     return city.sign(st.Query(**{**fields, **changes}), signer or city.bureau)
