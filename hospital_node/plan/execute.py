@@ -77,7 +77,9 @@ def bounded_tallies(
 def _whole_tallies(spec: QuerySpec, connection: duckdb.DuckDBPyConnection) -> Iterator[dict[Cohort | None, Tally]]:
     """The same with every cell of every patient."""
     plan = compile_plan(spec)
-    rows = _packed(spec, Layout.of(spec).grid, counted(spec, plan, connection.execute(plan.sql, plan.parameters).fetchnumpy(), connection))
+    rows = _packed(
+        spec, Layout.of(spec).grid, counted(spec, plan, connection.execute(plan.sql, plan.parameters).fetchnumpy(), connection)
+    )
     for piece in rows.pieces():
         if piece.micro is not None:
             _require_room(piece.micro)
