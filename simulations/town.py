@@ -200,6 +200,14 @@ class Town:
                 raise CommandFailed(f"{len(ready)} of {len(self.hospitals)} hospitals are ready")
             time.sleep(0.3)
 
+    def approve_tables(self) -> list[dict[str, Any]]:
+        """Approves every registration of a table that waits for the auditor; returns what `kapok-audit review` told of them."""
+        told = json.loads(run("kapok-audit", "review", "--home", self.auditor, "--json"))["statements"]
+        waiting = [each for each in told if each["kind"] == "registration"]
+        for each in waiting:
+            run("kapok-audit", "approve", each["id"], "--until", self.until, "--home", self.auditor)
+        return waiting
+
     def approve_programme(self, title: str, tables: Iterable[str], max_price: str) -> str:
         """The bureau states a programme, the auditor approves it; returns its id."""
         until = self.until

@@ -68,19 +68,10 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
         for (name, folder), schema in zip(sources.items(), [SCHEMA] * 4, strict=True):
             _register(made, name, _file(folder.name, root / f"{name}.csv"), schema)
         made.await_hospitals(lambda each: "heart" in each["policy"]["tables"])
-        _approve_tables(made)
+        tables = made.approve_tables()
+        assert [(each["table"], each["block"]) for each in tables] == 4 * [("heart", "static:heart-2026")]
         yield made
     shutil.rmtree(root, ignore_errors=True)
-
-
-def _approve_tables(town: Town) -> None:
-    """Each hospital's registration waits for the auditor, who reads its columns and approves its block."""
-    waiting = json.loads(run("kapok-audit", "review", "--home", town.auditor, "--json"))["statements"]
-    tables = [each for each in waiting if each["kind"] == "registration"]
-    assert {(each["table"], each["block"]) for each in tables} == {("heart", "static:heart-2026")}
-    assert len(tables) == 4
-    for each in tables:
-        run("kapok-audit", "approve", each["id"], "--home", town.auditor, "--until", town.until)
 
 
 def _register(town: Town, name: str, file: Path, schema: str) -> None:
