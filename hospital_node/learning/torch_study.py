@@ -6,7 +6,7 @@
 
 Each (patient, block)'s rows go through the model by themselves: the gradient of their summed loss is the sum of Opacus' gradient
 samples of those rows (the tests hold both to each other), and no bit of it depends on the batch, which batched samples do
-(decision 0012). Opacus' own noise, which has no secure generator, takes no part.
+(decision 0015). Opacus' own noise, which has no secure generator, takes no part.
 """
 
 import numpy as np

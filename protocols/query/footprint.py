@@ -16,7 +16,7 @@ Rules (privacy choice 2)
   `length` entries, L1 <= j (hi - lo) + 2 (k - j) c and L2^2 <= j (hi - lo)^2 + 2 (k - j) c^2. Both are largest at an end of
   max(0, 2k - length) <= j <= k: the bound of choice 2 where there are 2k entries, and less for a single number.
 - There, a level above is two sums of at most k leaves, before and after, up to `together` of them in one cell. With Q the
-  sum q j^2 + r^2, L2^2 <= 2 (hi^2 + lo^2) Q and L1 <= 2 k c; a level of one entry by k (hi - lo) (decision 0011).
+  sum q j^2 + r^2, L2^2 <= 2 (hi^2 + lo^2) Q and L1 <= 2 k c; a level of one entry by k (hi - lo) (decision 0014).
 - A patient who is in no block at all is the step from nothing to k cells: the block-local rule, once and not per block.
 - Measures and levels stack: L1 and L2^2 of a query are the sums over its segments.
 """

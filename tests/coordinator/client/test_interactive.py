@@ -13,6 +13,7 @@ from scipy import stats
 import kapok
 from coordinator.client.fits import Estimate
 from coordinator.client.summary import table_text
+from protocols import statements as st
 from tests.coordinator.client.support.bureau import QUESTION, Bureau
 from tests.support.city import BUREAU, COORDINATOR, ORIGIN
 
@@ -22,11 +23,27 @@ PULSE = kapok.number("thalach", 60, 210, unit="bpm")
 FIT: dict[str, Any] = {"table": "heart", "catalogue": "heart-2026", "y": PULSE, "x": [AGE, MALE]}
 
 
+def register_heart(bureau: Bureau) -> None:
+    """Every hospital's table, approved: its block may be charged."""
+    declared = {"type": "number", "categories": ()}
+    age = st.DeclaredColumn(name="age", low="20", high="80", unit="years", **declared)
+    pulse = st.DeclaredColumn(name="thalach", low="60", high="210", unit="bpm", **declared)
+    sex = st.DeclaredColumn(name="sex", type="category", low="", high="", unit="", categories=("female", "male"))
+    fields = {"table": "heart", "catalogue": "heart-2026", "title": "heart disease", "is_dated": False, "size_class": 10}
+    days = {"first_day": "-", "last_day": "-", "columns": (age, pulse, sex)}
+    for hospital in bureau.city.hospitals.values():
+        stated = st.Registration(**bureau.city.head(hospital.uri), **fields, **days)
+        entry = bureau.city.sign(stated, hospital.identity)
+        bureau.city.log_entry(entry)
+        bureau.city.approve(st.parse(entry).hex_id)
+
+
 @pytest.fixture
 def city(bureau: Bureau, monkeypatch: pytest.MonkeyPatch) -> kapok.InteractiveCity:
     """As `kapok.connect` opens the bureau's folder; the clock is the played city's."""
     settings = {"uri": BUREAU, "origin": ORIGIN, "coordinator_uri": COORDINATOR, "coordinator_address": bureau.served.address}
     bureau.home.write("config.toml", "".join(f'{name} = "{value}"\n' for name, value in settings.items()).encode())
+    register_heart(bureau)
     bureau.answers_in_life()
     monkeypatch.setattr(kapok, "connect", partial(kapok.connect, clock=lambda: bureau.city.now))
     return kapok.connect(bureau.home.path)

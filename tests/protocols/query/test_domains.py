@@ -160,7 +160,7 @@ def test_both_statements_of_each_rule_agree(spec: QuerySpec) -> None:
 def test_a_level_of_the_whole_query_moves_by_no_more_than_stated(
     lo: int, hi: int, level: int, leaves: int, kept: tuple[list[tuple[int, int]], list[tuple[int, int]]], k: int
 ) -> None:
-    """Any two choices of k leaves with any totals, added up over the second of two keys: the proof of decision 0011 by trial."""
+    """Any two choices of k leaves with any totals, added up over the second of two keys: the proof of decision 0014 by trial."""
     grid = Grid((Axis("district", tuple("abc"[:level]), level), Axis("sex", tuple("FMO"[:leaves]), leaves)))
     fields = {"table": "visits", "measures": [{"kind": "sum", "column": "age", "lo": str(lo), "hi": str(hi)}], "bound": "query"}
     spec = QuerySpec.from_fields(fields | {"period": {"from": "2026-01-01", "to": "2026-03-01"}})
