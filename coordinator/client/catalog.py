@@ -28,8 +28,21 @@ class TableCard(BaseModel):
     code_systems: tuple[str, ...]
 
 
+class ColumnCard(BaseModel):
+    """A number has bounds and a unit, a category its list."""
+
+    model_config = _PUBLIC
+
+    name: str
+    type: str
+    unit: str = ""
+    low: str = ""
+    high: str = ""
+    categories: tuple[str, ...] = ()
+
+
 class RegisteredCard(BaseModel):
-    """A research table; its columns are in the JSON of the catalogue."""
+    """A research table."""
 
     model_config = _PUBLIC
 
@@ -39,6 +52,15 @@ class RegisteredCard(BaseModel):
     first_day: str
     last_day: str
     approved: bool | None
+    columns: tuple[ColumnCard, ...] = ()
+
+    def column(self, name: str) -> ColumnCard:
+        """Raises BadUsage with the columns there are."""
+        found = next((each for each in self.columns if each.name == name), None)
+        if found is None:
+            known = ", ".join(each.name for each in self.columns)
+            raise BadUsage("error.fit", why=f"{name!r} is no column of {self.table}; it has {known or 'none'}")
+        return found
 
 
 class PolicyCard(BaseModel):
@@ -100,6 +122,16 @@ class Catalog(BaseModel):
     hospitals: tuple[HospitalCard, ...]
     programmes: tuple[ProgrammeCard, ...]
     spent: dict[str, dict[str, dict[str, str]]]
+
+    def registered(self, table: str) -> RegisteredCard:
+        """The research table of this name, as all hospitals that have it declare it. Raises BadUsage."""
+        cards = [each for hospital in self.hospitals for each in hospital.registered if each.table == table]
+        if not cards:
+            known = sorted({each.table for hospital in self.hospitals for each in hospital.registered})
+            raise BadUsage("error.fit", why=f"no hospital has registered {table!r}; there are {', '.join(known) or 'none'}")
+        if any((each.catalogue, each.columns) != (cards[0].catalogue, cards[0].columns) for each in cards):
+            raise BadUsage("error.fit", why=f"hospitals declare {table!r} differently: state catalogue and columns")
+        return cards[0]
 
     @classmethod
     def read(cls, raw: bytes) -> "Catalog":

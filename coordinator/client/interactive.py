@@ -3,8 +3,7 @@
 import kapok
 with kapok.connect("bureau") as city:
     answer = city.query("SELECT week, COUNT(*) FROM visits WHERE ... GROUP BY week", sd=20)
-    model = city.fit("logistic", table="heart", catalogue="heart-2026", y=kapok.category("sick", "yes"),
-                     x=[kapok.number("age", 20, 80), kapok.category("sex", "male")])
+    model = city.fit("logistic", table="heart", y="sick=yes", x=["age", "sex=male"])
     print(model.summary())
 """
 
@@ -20,6 +19,7 @@ from typing import Any
 from audit_ledger.bundle import verify_answer
 from audit_ledger.party.home import Home
 from coordinator.client import training
+from coordinator.client.catalog import ColumnCard, RegisteredCard
 from coordinator.client.city import Answer, City, Request, Watcher, noise_of
 from coordinator.client.desk import Desk, Step
 from coordinator.client.errors import BadUsage, Unverified
@@ -30,6 +30,8 @@ from coordinator.client.settings import Settings
 from coordinator.client.texts import Say, language
 from protocols.errors import MalformedBytes
 from protocols.fits import Category, Fit, Numeric, Variable, of_fields
+
+Column = Variable | str
 
 
 def number(column: str, low: float | str, high: float | str, unit: str = "") -> Numeric:
@@ -69,9 +71,9 @@ class InteractiveCity(City):
         kind: str,
         *,
         table: str,
-        catalogue: str,
-        y: Variable | None = None,
-        x: Sequence[Variable] = (),
+        catalogue: str | None = None,
+        y: Column | None = None,
+        x: Sequence[Column] = (),
         rounds: int | None = None,
         sd: float | None = None,
         price: float | None = None,
@@ -81,11 +83,17 @@ class InteractiveCity(City):
     ) -> Model:
         """A model over a registered table, blocking until the auditor has approved it and its rounds are over.
 
+        Columns are `"age"` and `"sex=male"`, with the bounds that the hospitals declare, or `number(...)` and `category(...)`.
         `more` are the further fields of its kind (`period`, `rows_per_patient`, `edges`, `groups` …: the reference of fits).
         `exact`: without noise, and not private.
         Interrupted, it goes on in the city: `resume(id)` has it later. Raises BadUsage, NotGiven, Unverified, Unreachable.
         """
-        spec = _spec(kind, {"table": table, "catalogue": catalogue, **_outcome(y), **_features(x), **more})
+        terms = [each for each in (y, *x) if each is not None]
+        card = self.catalog().registered(table) if catalogue is None or any(isinstance(each, str) for each in terms) else None
+        head = {"table": table, "catalogue": catalogue or (card.catalogue if card else "")}
+        outcome = {} if y is None else {"outcome": _term(y, card)}
+        features = {"features": [_term(each, card) for each in x]} if x else {}
+        spec = _spec(kind, {**head, **outcome, **features, **more})
         spent = "" if price is None else _plain(price)
         id_, envelope = self.sign_statement(training.fit_statement(self, spec, rounds, sd, spent, exact=exact))
         return self._modelled(id_, self.steps(id_, envelope), progress)
@@ -128,18 +136,26 @@ def _spec(kind: str, fields: dict[str, Any]) -> Fit:
         raise BadUsage("error.fit", why=str(error)) from None
 
 
-def _outcome(y: Variable | None) -> dict[str, Any]:
-    return {} if y is None else {"outcome": _term(y)}
-
-
-def _features(x: Sequence[Variable]) -> dict[str, Any]:
-    return {"features": [_term(each) for each in x]} if x else {}
-
-
-def _term(given: object) -> dict[str, Any]:
+def _term(given: object, card: RegisteredCard | None) -> dict[str, Any]:
+    if isinstance(given, str) and card is not None:
+        given = _declared(given, card)
     if not isinstance(given, Numeric | Category):
-        raise BadUsage("error.fit", why=f"{given!r}: kapok.number(column, low, high) or kapok.category(column, value)")
+        raise BadUsage("error.fit", why=f"{given!r}: a column, kapok.number(column, low, high) or kapok.category(column, value)")
     return given.model_dump(mode="json")
+
+
+def _declared(text: str, card: RegisteredCard) -> Variable:
+    name, is_category, value = text.partition("=")
+    column = card.column(name.strip())
+    if not is_category and column.type == "number":
+        return number(column.name, column.low, column.high, column.unit)
+    if value.strip() not in column.categories:
+        raise BadUsage("error.fit", why=f"{text!r}: {column.name} is {column.type}; write {_written(column)}")
+    return category(column.name, value.strip())
+
+
+def _written(column: ColumnCard) -> str:
+    return column.name if column.type == "number" else " or ".join(f"{column.name}={each}" for each in column.categories)
 
 
 def _plain(given: float | str) -> str:

@@ -11,19 +11,24 @@ import pyarrow as pa
 from coordinator.client.summary import table_text
 from coordinator.client.texts import Say, language
 from coordinator.client.training import Fitted
+from protocols.answer import Spending
 from protocols.fits.words import NAMES
 from protocols.query import Language
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Model:
-    """A verified fit. Standard errors count sampling and privacy noise together."""
+    """A verified fit. Standard errors count sampling and privacy noise together; `is_exact`: without noise, and not private."""
 
     fitted: Fitted
 
     @property
     def id(self) -> str:
         return self.fitted.id
+
+    @property
+    def is_exact(self) -> bool:
+        return self.fitted.is_exact
 
     @property
     def params(self) -> Mapping[str, float]:
@@ -64,11 +69,10 @@ class Model:
 
     def summary(self, lang: str | None = None) -> str:
         """As statsmodels prints it; zh, en, or what LANG says."""
-        say = Say(language(lang, os.environ))
-        if self.fitted.is_exact:
-            return table_text(self._title(say), [*self._facts(say)], self.fitted.result.estimates, [say("exact.answer")])
-        notes = [say("summary.errors"), *([say("fit.drowned")] if self.fitted.result.is_drowned else [])]
-        return table_text(self._title(say), [*self._facts(say)], self.fitted.result.estimates, notes)
+        say, result = Say(language(lang, os.environ)), self.fitted.result
+        notes = [say("exact.answer" if self.is_exact else "summary.errors")]
+        notes += [say("fit.drowned")] if result.is_drowned else []
+        return table_text(self._title(say), self._facts(say), result.estimates, notes)
 
     def _title(self, say: Say) -> str:
         spec = self.fitted.spec
@@ -93,3 +97,7 @@ class Model:
 
     def __repr__(self) -> str:
         return self.summary()
+
+
+def _epsilon(first: Spending) -> tuple[str, str]:
+    return f"ε (δ = {first.delta})", first.epsilon

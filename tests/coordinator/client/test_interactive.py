@@ -14,8 +14,10 @@ import kapok
 from coordinator.client.fits import Estimate
 from coordinator.client.summary import table_text
 from protocols import statements as st
+from protocols.fits import of_fields
 from tests.coordinator.client.support.bureau import QUESTION, Bureau
 from tests.support.city import BUREAU, COORDINATOR, ORIGIN
+from tests.support.exact import permit
 
 NOTEBOOK = Path(__file__).parents[3] / "simulations" / "notebooks" / "first_questions.ipynb"
 AGE, MALE = kapok.number("age", 20, 80, unit="years"), kapok.category("sex", "male")
@@ -36,6 +38,10 @@ def register_heart(bureau: Bureau) -> None:
         entry = bureau.city.sign(stated, hospital.identity)
         bureau.city.log_entry(entry)
         bureau.city.approve(st.parse(entry).hex_id)
+    told = json.loads(bureau.desk.catalog)
+    for each in told["hospitals"]:
+        each["registered"] = [{**stated.model_dump(mode="json"), "approved": True}]
+    bureau.desk.catalog = json.dumps(told).encode()
 
 
 @pytest.fixture
@@ -74,6 +80,39 @@ def test_a_model_has_its_numbers_by_name_and_is_fetched_again(city: kapok.Intera
 
 
 @pytest.mark.wire
+def test_columns_by_their_names_have_the_declared_bounds(city: kapok.InteractiveCity) -> None:
+    by_name = city.fit("linear", table="heart", y="thalach", x=["age", "sex=male"], price=0.2)
+    assert by_name.fitted.spec.to_json() == city_spec()
+    wrong = {
+        "sex is category; write sex=female or sex=male": ["sex"],
+        "'height' is no column of heart; it has age, thalach, sex": ["height"],
+        "age is number; write age": ["age=50"],
+    }
+    for said, columns in wrong.items():
+        with pytest.raises(kapok.BadUsage, match=said):
+            city.fit("linear", table="heart", y="thalach", x=columns)
+    with pytest.raises(kapok.BadUsage, match="no hospital has registered 'lung'; there are heart"):
+        city.fit("linear", table="lung", y="thalach", x=["age"])
+
+
+def city_spec() -> dict[str, Any]:
+    return of_fields(
+        {
+            "fit": "linear",
+            "table": "heart",
+            "catalogue": "heart-2026",
+            "outcome": _json(PULSE),
+            "features": [_json(AGE), _json(MALE)],
+        }
+    ).to_json()
+
+
+def _json(term: Any) -> dict[str, Any]:
+    found: dict[str, Any] = term.model_dump(mode="json")
+    return found
+
+
+@pytest.mark.wire
 def test_a_summary_speaks_both_languages(city: kapok.InteractiveCity) -> None:
     model = city.fit("linear", **FIT, price=0.2)
     assert "linear regression over heart, 1 round(s)" in model.summary("en")
@@ -84,9 +123,20 @@ def test_a_summary_speaks_both_languages(city: kapok.InteractiveCity) -> None:
 
 
 @pytest.mark.wire
+def test_an_exact_model_is_called_not_private_and_states_no_epsilon(city: kapok.InteractiveCity, bureau: Bureau) -> None:
+    permit(bureau.city, tables=("heart",))
+    model = city.fit("linear", table="heart", y="thalach", x=["age"], exact=True)
+    assert model.is_exact
+    for lang, words in (("en", "NOT PRIVATE"), ("zh", "【不具有】隐私保护")):
+        assert words in model.summary(lang)
+        assert "ε" not in model.summary(lang)
+    assert not city.fit("linear", table="heart", y="thalach", x=["age"], price=0.2).is_exact
+
+
+@pytest.mark.wire
 def test_a_model_that_cannot_be_asked_says_why_before_anything_is_signed(city: kapok.InteractiveCity, bureau: Bureau) -> None:
     wrong: dict[str, dict[str, Any]] = {
-        "age": {**FIT, "x": ["age"]},
+        "3: a column": {**FIT, "x": [3]},
         "features": {**FIT, "x": []},
         "the outcome is no feature": {**FIT, "x": [PULSE]},
         "edges": {**FIT, "edges": [1]},
