@@ -30,7 +30,7 @@ from protocols.secagg.ring import Integers
 from tests.hospital_node.studies.specs import training
 from tests.hospital_node.support.nodes import Nodes
 from tests.hospital_node.test_neighbours import SensitivityExceededError, Shown, check
-from tests.hospital_node.test_neighbours_tables import AGE, BUSY, DEAD, Row, _furnish, _rows, _writer
+from tests.hospital_node.test_neighbours_tables import AGE, BUSY, DEAD, SCHEMA, Row, _furnish, _rows, _writer, approve_table
 
 FIELDS: dict[str, Any] = {"outcome": DEAD, "features": [AGE], "weights": 2}
 SHAPES = {
@@ -53,6 +53,8 @@ class Questions:
         self.world, self._path = Nodes(path / "city", 4, _pinned), path
         self.world.city.programme = self.world.city.approved_programme(tables=("cohort", "dated"))
         self._asked: dict[str, Shown] = {}
+        for uri in self.world.nodes:
+            approve_table(self.world.city, uri, "cohort", SCHEMA)
 
     def __call__(self, shape: str) -> Shown:
         if shape not in self._asked:
