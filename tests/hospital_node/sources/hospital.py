@@ -15,6 +15,7 @@ from hospital_node.sources.mapping import Source
 from hospital_node.sources.plans import DatabasePlans
 from protocols.asked import Asked
 from protocols.query import QuerySpec, Table, footprint
+from protocols.statements import Query
 from tests.hospital_node.plan.records import Records, Row
 from tests.support.databases import PASSWORD
 
@@ -222,7 +223,7 @@ def plans(home: Path, mapping: dict[str, Any]) -> DatabasePlans:
 
 
 def asked(spec: QuerySpec) -> Asked:
-    return Asked(None, spec, str(spec.table), footprint(spec), ())
+    return Asked(Query.model_construct(spec=spec.to_json()), spec, str(spec.table), footprint(spec), ())
 
 
 def count(found: DatabasePlans, spec: QuerySpec) -> list[int]:
