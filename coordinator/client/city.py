@@ -1,9 +1,6 @@
-"""The city from Python: plan a question, ask it, follow it, and have its answer once it is verified.
+"""The city as the program and the Python side have it: plan a question, ask it, follow it, and have its answer once it is verified.
 
-import kapok
-city = kapok.connect("bureau")
-answer = city.query("SELECT week, district, COUNT(*) FROM visits WHERE ... GROUP BY week, district", programme="ILI", sd=20)
-answer.table()          # pyarrow: keys, value, lower, upper, half_width, reliability
+What a person calls from Python is in `interactive`.
 """
 
 import json
@@ -27,7 +24,6 @@ from coordinator.client.desk import Desk, State, Step
 from coordinator.client.errors import BadUsage, NotGiven, Unreachable, Unverified
 from coordinator.client.export import arrow_table
 from coordinator.client.forecast import ByEpsilon, ByPrice, BySd, Forecast, Noise, exact_forecast, forecast, usual_noise
-from coordinator.client.question import read_question
 from coordinator.client.settings import Settings
 from coordinator.client.shelf import Shelf
 from coordinator.client.table import AnswerTable
@@ -240,21 +236,6 @@ class City:
         if id_ not in self.shelf.answers():
             raise BadUsage("error.no_answer", id=id_)
         return self._accepted(id_, self.shelf.answer(id_))
-
-    def query(
-        self,
-        sql: str,
-        *,
-        sd: float | None = None,
-        epsilon: float | None = None,
-        price: float | None = None,
-        programme: str | None = None,
-        purpose: str = "research",
-        exact: bool = False,
-    ) -> Answer:
-        """SQL (or the name of a .sql, .toml or .json file) to a verified answer, blocking. `exact`: without noise, not private."""
-        request = Request(read_question(sql), noise_of(sd, epsilon, price), programme, purpose, is_exact=exact)
-        return self.ask(self.plan(request))
 
     def _followed(self, id_: str, steps: Iterator[Step], watch: Watcher) -> Answer:
         raw = self.released(steps, id_, watch)

@@ -86,7 +86,7 @@ class InteractiveCity(City):
         Columns are `"age"` and `"sex=male"`, with the bounds that the hospitals declare, or `number(...)` and `category(...)`.
         `more` are the further fields of its kind (`period`, `rows_per_patient`, `edges`, `groups` …: the reference of fits).
         `exact`: without noise, and not private.
-        Interrupted, it goes on in the city: `resume(id)` has it later. Raises BadUsage, NotGiven, Unverified, Unreachable.
+        Interrupted, it goes on in the city: `fetch(id)` has it later. Raises BadUsage, NotGiven, Unverified, Unreachable.
         """
         terms = [each for each in (y, *x) if each is not None]
         card = self.catalog().registered(table) if catalogue is None or any(isinstance(each, str) for each in terms) else None

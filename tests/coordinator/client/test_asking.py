@@ -193,7 +193,7 @@ def test_the_progress_of_a_question_is_told_line_by_line(bureau: Bureau, capsys:
 def test_python_asks_as_the_program_does(bureau: Bureau) -> None:
     bureau.answers_in_life()
     with bureau.connect() as city:
-        answer = city.query(QUESTION, sd=20, programme="ILI")
+        answer = city.ask(city.plan(Request(parse_sql(QUESTION), BySd(Fraction(20)), "ILI")))
     assert answer.values["count"] == EXPECTED
     table = answer.table()
     assert table.column_names == [
