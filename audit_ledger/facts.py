@@ -51,6 +51,14 @@ class QuestionFacts:
     refusals: dict[str, tuple[int, Refused]] = field(default_factory=dict)
     release: tuple[int, Release] | None = None
     incidents: list[tuple[int, str]] = field(default_factory=list)
+    _tables: frozenset[str] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """Every table that the query names; every Ready is held against it, so it is looked up once."""
+        if self._tables is None:
+            self._tables = tables_named(self.query.spec)
+        return self._tables
 
 
 @dataclass(slots=True)
@@ -150,7 +158,7 @@ class LedgerFacts:
             programme = self.programmes[target][1]
             if unix(programme.until) <= now:
                 yield "the programme has ended"
-            elif not tables_named(query.spec) <= set(programme.tables) or approval[0] > facts.index:
+            elif not facts.tables <= set(programme.tables) or approval[0] > facts.index:
                 yield "the programme covers other tables, or was approved after the query"
 
     def refusals_of_block(self, uri: str, block: str, now: int) -> list[Refusal]:

@@ -4,6 +4,9 @@ A million entries cost about 45 MB here; as a dictionary of digests and one of r
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
 
 from audit_ledger.tree import HASH_SIZE, CompactRange, FullTree, root_at
 
@@ -151,8 +154,10 @@ class Digests:
         if len(raw) % _RECORD:
             raise ValueError("not a map of digests")
         found = cls()
-        for at in range(0, len(raw), _RECORD):
-            found._buckets.setdefault(raw[at : at + 2], bytearray()).extend(raw[at : at + _RECORD])
+        prefixes = np.frombuffer(raw, ">u2").reshape(-1, _RECORD // 2)[:, 0]
+        cuts = (np.flatnonzero(prefixes[1:] != prefixes[:-1]) + 1) * _RECORD  # a bucket's records were written side by side
+        for at, end in pairwise((0, *cuts.tolist(), len(raw)) if raw else ()):
+            found._buckets.setdefault(raw[at : at + 2], bytearray()).extend(raw[at:end])
         found._count = len(raw) // _RECORD
         return found
 
