@@ -1,10 +1,12 @@
 """What one row adds to a round, by the kind of the fit: pure functions of the fit, the rows and the round's input.
 
-No row makes them raise or give anything but numbers: exponents are cut at the outcome's public bound.
+No row makes them raise or give anything but numbers: exponents are cut at the outcome's public bound. What a row adds is the same
+to the last bit whoever else is there.
 """
 
 import numpy as np
 
+from hospital_node.fits.bounded import scores
 from hospital_node.fits.rows import Rows
 from protocols.fits import (
     Count,
@@ -33,7 +35,7 @@ def moments(spec: Linear | Pca, rows: Rows, _: Floats) -> Floats:
 
 def logistic(spec: Logistic, rows: Rows, weights: Floats) -> Floats:
     features, outcome = _with_intercept(rows.scaled[:, :-1]), rows.scaled[:, -1]
-    chance = _chance(features @ weights)
+    chance = _chance(scores(features, weights))
     return _newton(features, outcome - chance, chance * (1.0 - chance))
 
 
@@ -80,7 +82,7 @@ def hazards(spec: Cox, rows: Rows, numbers: Floats) -> Floats:
     begins = np.r_[0.0, edges[:-1]]
     lived = np.clip((time[:, None] - begins) / (edges - begins), 0.0, 1.0)
     event = _one_hot(np.searchsorted(edges, time), len(edges) + 1)[:, :-1] * is_event[:, None]
-    log_hazard = numbers[: len(edges)] + (features @ numbers[len(edges) :])[:, None]
+    log_hazard = numbers[: len(edges)] + scores(features, numbers[len(edges) :])[:, None]
     expected = lived * np.exp(np.minimum(log_hazard, _LARGEST_EXPONENT / 2))
     residual, total = (event - expected).sum(axis=1), expected.sum(axis=1)
     crossed = (expected[:, :, None] * features[:, None, :]).reshape(len(features), -1)
@@ -99,7 +101,7 @@ def clusters(spec: KMeans, rows: Rows, numbers: Floats) -> Floats:
 
 def chances(spec: Roc, rows: Rows, _: Floats) -> Floats:
     weights = np.array([float(each) for each in spec.weights])
-    chance = _chance(weights[0] + rows.own[:, :-1] @ weights[1:])
+    chance = _chance(weights[0] + scores(rows.own[:, :-1], weights[1:]))
     place = _one_hot(_binned(2 * chance - 1, spec.bins), spec.bins)
     outcome = rows.own[:, -1:]
     return np.concatenate([place * (1 - outcome), place * outcome, place * chance[:, None]], axis=1)
@@ -131,7 +133,7 @@ def _counted(spec: Count, rows: Rows, weights: Floats) -> tuple[Floats, Floats, 
     """Features, count, and its mean, which is at most the outcome's bound."""
     size = len(spec.features)
     features, outcome = _with_intercept(rows.scaled[:, :size]), rows.own[:, size]
-    score = features @ weights
+    score = scores(features, weights)
     if spec.offset is not None:
         score = score + np.log(rows.own[:, size + 1])
     return features, outcome, np.exp(np.minimum(score, np.log(spec.largest)))

@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 
+from hospital_node.fits.bounded import scores
 from protocols.fit import SCALE, Feature, FitSpec, Weights
 from protocols.secagg.ring import Integers
 
@@ -46,7 +47,7 @@ def _rows(spec: FitSpec, connection: duckdb.DuckDBPyConnection) -> tuple[Integer
         "SELECT person_id, year(visit_date) * 12 + month(visit_date) AS block, "  # noqa: S608
         f"CASE WHEN visit_class = $outcome THEN 1.0 ELSE 0.0 END AS y, {columns} "
         "FROM visit_occurrence WHERE person_id IS NOT NULL AND visit_date >= $start AND visit_date < $end "
-        "ORDER BY person_id, block"
+        "ORDER BY ALL"  # a patient's own rows too: the order of a sum must not depend on anybody else's
     )
     bound = {"outcome": spec.outcome, "start": spec.period.start, "end": spec.period.end}
     found = connection.execute(sql, bound).fetchnumpy()
@@ -56,7 +57,7 @@ def _rows(spec: FitSpec, connection: duckdb.DuckDBPyConnection) -> tuple[Integer
 
 
 def _stacked(features: Floats, outcome: Floats, weights: Weights) -> Floats:
-    chance = 1.0 / (1.0 + np.exp(-np.clip(features @ weights, -500.0, 500.0)))
+    chance = 1.0 / (1.0 + np.exp(-np.clip(scores(features, weights), -500.0, 500.0)))
     gradient = (outcome - chance)[:, None] * features
     rows, columns = np.triu_indices(features.shape[1])
     hessian = (chance * (1.0 - chance))[:, None] * features[:, rows] * features[:, columns]

@@ -36,9 +36,10 @@ def rows_of(spec: Fit, records: duckdb.DuckDBPyConnection) -> Rows:
     days = "AND day >= $start AND day < $end" if spec.period else ""
     block = "year(day) * 12 + month(day)" if spec.period else "0"
     # Table and columns are our own names for what is registered; everything the question states is bound.
+    # A patient's own rows are ordered too: in which order they are added up must not depend on anybody else's.
     sql = (
         f"SELECT person_id, {block} AS block, {columns} "  # noqa: S608
-        f"FROM registered_{spec.table} WHERE true {days} ORDER BY person_id, block"
+        f"FROM registered_{spec.table} WHERE true {days} ORDER BY ALL"
     )
     bound: dict[str, object] = {f"k{n}": each.category for n, each in enumerate(spec.variables) if isinstance(each, Category)}
     bound |= {"start": spec.period.start, "end": spec.period.end} if spec.period else {}

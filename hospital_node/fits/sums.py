@@ -102,6 +102,7 @@ def _unclipped(spec: Fit, rows: Rows, numbers: Floats) -> Integers:
 
 def bounded(spec: Fit, contributions: Floats) -> Integers:
     """Each row, one (patient, block)'s contribution, no longer than the clip and whole."""
+    contributions = np.ascontiguousarray(contributions)  # the order of a sum along a row is then the row's own
     norms = np.linalg.norm(contributions, axis=1, keepdims=True)
     shrink = np.where(norms > spec.clip, spec.clip / np.maximum(norms, 1e-300) * _SAFE, 1.0)
     scaled = contributions * shrink * spec.scale
