@@ -1,6 +1,7 @@
 """What the check of one answer file found, as people and machines read it."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from audit_ledger.errors import Malformed
@@ -22,6 +23,16 @@ class Problem:
     what: str
 
 
+class NotShown(StrEnum):
+    """What a bundle alone cannot show."""
+
+    IN_BETWEEN = "in_between"
+    EXACT = "exact"
+    UNSIGNED = "unsigned"
+    ONE_HISTORY = "one_history"
+    REDERIVED = "rederived"
+
+
 @dataclass(slots=True)
 class AnswerReport:
     """Verified if `problems` is empty. `not_shown` is what only the ledger itself, or its operator, can show."""
@@ -30,7 +41,7 @@ class AnswerReport:
     mode: str = PRIVATE
     size: int = 0
     problems: list[Problem] = field(default_factory=list)
-    not_shown: list[str] = field(default_factory=list)
+    not_shown: list[tuple[NotShown, str]] = field(default_factory=list)
 
     @property
     def is_verified(self) -> bool:
@@ -44,5 +55,5 @@ class AnswerReport:
             "private": self.mode == PRIVATE,
             "size": self.size,
             "problems": [{"place": each.place, "what": each.what} for each in self.problems],
-            "not_shown": self.not_shown,
+            "not_shown": [" ".join(filter(None, each)) for each in self.not_shown],
         }

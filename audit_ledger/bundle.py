@@ -26,7 +26,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import ValidationError
 
-from audit_ledger.answer_report import PRIVATE, AnswerReport, NotAnAnswer, Problem
+from audit_ledger.answer_report import PRIVATE, AnswerReport, NotAnAnswer, NotShown, Problem
 from audit_ledger.authority import AdmittedKey, Authority
 from audit_ledger.bundle_before import Placed, admit_keys, end_before, read_before
 from audit_ledger.errors import LedgerError
@@ -366,16 +366,16 @@ class _Check:
         for found in vectors.findings(made):
             self._demand(False, f"entry {found.index}", f"{found.rule}: {found.detail}")
         if vectors.gone:
-            self.report.not_shown.append("release not re-derived: its vectors or the opened sum are gone, or it is a training's")
+            self.report.not_shown.append((NotShown.REDERIVED, ""))
 
     def _not_shown(self) -> None:
-        say = self.report.not_shown.append
-        say("that no key, approval or programme was revoked in between, no hold stood and no other rule: verify the ledger itself")
+        found = self.report.not_shown
+        found.append((NotShown.IN_BETWEEN, ""))
         if self.report.mode == EXACT:
-            say("that each hospital's policy permits exact mode, and which exact answers came before: verify the ledger itself")
-        say("half_widths beyond a plausibility check, spending and coverage.incomplete: no statement of the bundle signs them")
+            found.append((NotShown.EXACT, ""))
+        found.append((NotShown.UNSIGNED, ""))
         if len(self.roots) > 1:
-            say(f"that its checkpoints of sizes {', '.join(map(str, sorted(self.roots)))} are of one history")
+            found.append((NotShown.ONE_HISTORY, ", ".join(map(str, sorted(self.roots)))))
 
 
 def _is_sealed_by(service: bytes, ready: Ready) -> bool:

@@ -73,6 +73,7 @@ def verify(
     """Verify a whole ledger, or one answer offline. / 核验整本账，或离线核验一个答案。
 
     A later period's log is verified with those before it: --after for each, oldest first, and the trust file of the first.
+    / 后续各期账本须连同之前各期一并核验：每期一个 --after，由旧到新；--trust 为首期的信任文件。
     """
     pinned = pinned_trust(trust)
     if Path(target).is_file():
@@ -100,6 +101,7 @@ def monitor(
     """Verify again and again, reading only what is new; ends at the first evidence. / 反复核验，只读新内容；见证据即止。
 
     With --json one line a round: {"at", "alert", ...}; `alert` is null, or a code.
+    / 加 --json 每轮一行：{"at", "alert", ...}；`alert` 为 null 或代码。
     """
     pinned, audit = begun_after(target, pinned_trust(trust), after, as_json, processes)
     watch = Watch(target, pinned, replace(audit, mirror=Mirror(mirror), checkpoints=_notes(checkpoint)), stale_after)

@@ -55,6 +55,7 @@ class Rule(StrEnum):
     RECEIPT_LATE = "receipt.late"
     RECEIPT_OVERDUE = "receipt.overdue"
     RELEASE_OVERDUE = "release.overdue"
+    REVIEW_OVERDUE = "review.overdue"
     BACKDATED = "entry.backdated"
     POSTDATED = "entry.postdated"
 

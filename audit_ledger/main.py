@@ -98,6 +98,7 @@ def found_log(
     """Countersign the coordinator's entry 0 and add the auditor's keys. / 会签首条并加入审计方密钥。
 
     With --after it is the next period's: the closed log is verified, its keys carry over, and `serve` moves on at its next start.
+    / 加 --after 即下一期账本：先核验已结账的账本，密钥沿用，`serve` 下次启动时转入新账。
     """
     founding = _found_after(Home(home), draft, after) if after else found_entries(Home(home), draft.read_bytes())
     output.write_bytes(founding.encode())
@@ -181,11 +182,23 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as ended:
         return int(ended.code or 0)
     except (LedgerError, ProtocolError) as error:
-        return _told(f"{error}  [{error.code}]", error.code, _code(error), arguments)
+        return _told(W.error(error.code, str(error)), error.code, _code(error), arguments)
     except (OSError, UnicodeDecodeError, ValidationError) as error:
         text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
         return _told(text, "system", UNCHECKED, arguments)
+    except Exception as error:  # noqa: BLE001 - a fault of this program is no evidence against anybody
+        return _told(_fault(error), "internal", UNCHECKED, arguments)
     return VERIFIED
+
+
+def _fault(error: Exception) -> str:
+    """Where it is, for whoever mends it; what it held could be anything."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    where = f"{Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}" if place else "?"
+    told = f"{type(error).__name__}, {where}"
+    return say(f"a fault of this program, nothing was verified: {told}", f"程序自身故障，未作任何核验：{told}")
 
 
 def _told(message: str, code: str, status: int, arguments: Sequence[str]) -> int:

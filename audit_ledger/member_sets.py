@@ -5,8 +5,8 @@ each hospital in the difference is accounted for: it refused that query by signa
 revoked in between, or it logged an incident about that query itself (decision 0005). Other absences are let pass three times per
 hospital and month. The auditor lifts a hold by approving this very query after its Readys.
 
-Everything is read from the ledger, so that a restored opener and the monitor come to the same verdict. A scan costs a few
-microseconds per earlier opening.
+Everything is read from the ledger, so that a restored opener comes to the same verdict. The monitor does not repeat it. A scan
+costs a few microseconds per earlier opening.
 
 Source: spec of the masks, protocol step 6 and "What it takes".
 """

@@ -1,7 +1,7 @@
-"""What only time shows: a sum that was opened, and whose receipts or release never came. Judged at the quorum's own time.
+"""What only time shows: a sum that was opened, and whose receipts, release or review never came. Judged at the quorum's own time.
 
 An incident that names the question explains it. A training's members may vanish between its rounds, so that of it the release alone
-is due.
+is due. A review is due for an emergency alone, also for one whose question is forgotten.
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,10 @@ GRACE_S = CONTRACT.window_s
 
 
 def overdue(ledger: LedgerFacts, witnessed: int) -> list[Finding]:
-    """Openings whose window closed more than `GRACE_S` before `witnessed`, and that nothing followed."""
-    return [found for facts in ledger.questions.values() if not facts.incidents for found in _overdue(facts, witnessed)]
+    """Openings whose window closed more than `GRACE_S` before `witnessed`, and that nothing followed; reviews that are due."""
+    opened = [found for facts in ledger.questions.values() if not facts.incidents for found in _overdue(facts, witnessed)]
+    unreviewed = ((ledger.seen_ids.get(bytes.fromhex(id_)), id_) for id_ in ledger.overdue_reviews(witnessed))
+    return [*opened, *(Finding(index, Rule.REVIEW_OVERDUE, id_) for index, id_ in unreviewed if index is not None)]
 
 
 def _overdue(facts: QuestionFacts, witnessed: int) -> Iterator[Finding]:

@@ -1,15 +1,18 @@
 """What a period's report says of a verified ledger, as plain data: `report_page` prints it, `audit_event` exports it.
 
-Queries are those stated in [since, until). Totals of privacy are those at the ledger's end, since budgets run on.
+Queries are those stated in [since, until). Totals of privacy are those at the ledger's end, since budgets run on; broken rules are
+those of the whole ledger.
 """
 
 import csv
 import io
 import math
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from audit_ledger.findings import Finding
 from audit_ledger.view import LedgerView, QuestionFacts
 from protocols.clock import stamp, unix
 from protocols.contract import CONTRACT, PURPOSES
@@ -17,7 +20,9 @@ from protocols.contract import CONTRACT, PURPOSES
 COLUMNS = ("query", "entry", "at", "by", "purpose", "readys", "openings", "receipts", "price", "release", "ended")
 
 
-def period_report(view: LedgerView, since: str = "", until: str = "9999", now: int = 0) -> dict[str, Any]:
+def period_report(
+    view: LedgerView, since: str = "", until: str = "9999", now: int = 0, findings: Sequence[Finding] = ()
+) -> dict[str, Any]:
     """Counts and lists that a machine reads. `now` decides which reviews are overdue."""
     asked = [(id_, facts) for id_, facts in view.questions.items() if since <= facts.query.at < until]
     return {
@@ -27,6 +32,7 @@ def period_report(view: LedgerView, since: str = "", until: str = "9999", now: i
         "made_at": stamp(now),
         "since": since,
         "until": until,
+        "findings": [{"entry": each.index, "rule": str(each.rule), "detail": each.detail} for each in findings],
         "queries_by_purpose": dict(sorted(Counter(facts.query.purpose for _, facts in asked).items())),
         "queries_by_asker": _by_asker(asked),
         "ended": dict(sorted(Counter(_ended(facts) for _, facts in asked).items())),

@@ -8,6 +8,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
+from audit_ledger.findings import Finding, Rule
 from audit_ledger.words import Words
 
 _PURPOSES = {"surveillance": ("surveillance", "监测"), "research": ("research", "研究"), "outbreak": ("outbreak", "疫情应急")}
@@ -37,6 +38,8 @@ _HEADS = {
     "reasons": ("reasons", "原因"),
     "stated_by": ("stated by", "声明方"),
     "entry": ("entry", "条目"),
+    "broken": ("what it breaks", "违反的规则"),
+    "rule": ("rule", "规则代码"),
     **_PURPOSES,
 }
 _ENDED = {
@@ -56,8 +59,8 @@ def page(report: dict[str, Any], words: Words) -> str:
     made = _Page(report, words)
     style = files("audit_ledger").joinpath("report.css").read_text("utf-8")
     title = f"{words.say('Audit report', '审计报告')} · {report['origin']}"
-    parts = (made.head(), made.tiles(), made.asked(), made.ended(), made.coverage(), made.budget(), made.reviews(), made.refusals())
-    body = "".join([*parts, made.incidents(), made.foot()])
+    first = (made.head(), made.tiles(), made.findings(), made.asked(), made.ended(), made.coverage(), made.budget())
+    body = "".join([*first, made.reviews(), made.refusals(), made.incidents(), made.foot()])
     language = "zh-CN" if words.is_chinese else "en"
     return (
         f'<!doctype html><html lang="{language}"><head><meta charset="utf-8"><title>{escape(title)}</title>'
@@ -69,7 +72,7 @@ class _Page:
     """Writes each section. A section without rows says so: what is not there was looked for."""
 
     def __init__(self, report: dict[str, Any], words: Words) -> None:
-        self._report, self._say = report, words.say
+        self._report, self._words, self._say = report, words, words.say
 
     def head(self) -> str:
         since, until = self._report["since"][:10], self._report["until"][:10]
@@ -81,7 +84,9 @@ class _Page:
 
     def tiles(self) -> str:
         overdue = sum(each["is_overdue"] for each in self._report["reviews"])
+        broken = len(self._report["findings"])
         rows = [
+            (self._say("rules broken", "违规"), broken, broken > 0),
             (self._say("queries", "问题"), len(self._report["queries"]), False),
             (self._say("released", "已发布"), self._report["ended"].get("released", 0), False),
             (self._say("hospitals", "医院"), len(self._report["coverage"]), False),
@@ -93,6 +98,13 @@ class _Page:
             f'<div class="{"bad" if bad else ""}"><b>{number}</b><span>{name}</span></div>' for name, number, bad in rows
         )
         return f'<section class="tiles">{told}</section>'
+
+    def findings(self) -> str:
+        found = [Finding(each["entry"], Rule(each["rule"]), each["detail"]) for each in self._report["findings"]]
+        rows = [[each.index, self._words.finding(each), str(each.rule)] for each in found]
+        title = self._say("Rules broken in this ledger", "账本中的违规")
+        none = self._say("None: every entry was verified and replayed.", "无：全部条目均已核验与重放。")
+        return self._section(title, ("entry", "broken", "rule"), rows, none=none)
 
     def asked(self) -> str:
         asked = self._report["queries_by_asker"]
@@ -143,8 +155,8 @@ class _Page:
     def foot(self) -> str:
         size, made = self._report["size"], self._report["made_at"]
         said = self._say(
-            f"Made {made} from the verified ledger of {size} entries. Root of its tree:",
-            f"生成于 {made}，依据已核验的 {size} 条账本。树根：",
+            f"Made {made} from the {size} entries of the ledger, all of them read and verified. Root of its tree:",
+            f"生成于 {made}，依据逐条读取并核验的 {size} 条账本。树根：",
         )
         return f"<footer><p>{said}<br><code>{self._report['root']}</code></p></footer>"
 
@@ -158,10 +170,10 @@ class _Page:
         late = self._say(", late", "（逾期完成）") if review["was_late"] else ""
         return self._say(*_VERDICTS[review["verdict"]]) + late
 
-    def _section(self, title: str, head: tuple[str, ...], rows: list[list[Any]], note: str = "") -> str:
+    def _section(self, title: str, head: tuple[str, ...], rows: list[list[Any]], note: str = "", none: str = "") -> str:
         told = "".join("<tr>" + "".join(map(_cell, row)) + "</tr>" for row in rows)
         heads = "".join(f"<th>{escape(self._say(*_HEADS[each]))}</th>" for each in head)
-        none = self._say("None in this period.", "本时段无。")
+        none = none or self._say("None in this period.", "本时段无。")
         table = f"<table><thead><tr>{heads}</tr></thead><tbody>{told}</tbody></table>" if rows else f"<p>{none}</p>"
         return f"<section><h2>{escape(title)}</h2>{f'<p>{escape(note)}</p>' if note else ''}{table}</section>"
 

@@ -37,15 +37,21 @@ ReasonOption = Annotated[str, typer.Option("--reason", help=say("Stands in the l
 
 
 def command(app: typer.Typer, name: str, example: str) -> Callable[[_F], _F]:
-    """Registers a command whose docstring is `English / 中文`, with an example under its help."""
+    """Registers a command of whose docstring each paragraph is `English / 中文`, with an example under its help."""
 
     def register(function: _F) -> _F:
-        english, _, chinese = (function.__doc__ or "").partition(" / ")
+        english, chinese = in_two_languages(function.__doc__ or "")
         epilog = f"{say('Example', '示例')}: {example}"
         registered: _F = app.command(name, help=say(english, chinese), epilog=epilog)(function)
         return registered
 
     return register
+
+
+def in_two_languages(text: str) -> tuple[str, str]:
+    """Every paragraph of it, in each language."""
+    parted = [" ".join(each.split()).partition(" / ") for each in text.split("\n\n")]
+    return "\n\n".join(each[0] for each in parted), "\n\n".join(each[2] for each in parted)
 
 
 def fail(code: int, message: str) -> NoReturn:
@@ -98,7 +104,7 @@ def show_ledger(report: LedgerReport, as_json: bool) -> None:
     for each in report.findings:
         out.print(f"✗ {W.finding(each)}  [{each.rule}]", style="red", markup=False)
     if report.broken is not None:
-        out.print(f"✗ {report.broken}  [{report.broken.code}]", style="red", markup=False)
+        out.print(f"✗ {W.error(report.broken.code, str(report.broken))}", style="red", markup=False)
     if report.evidence:
         out.print(say("both checkpoints are kept: ", "两份检查点已保存：") + ", ".join(map(str, report.evidence)), markup=False)
     for size in report.unseen:
@@ -122,19 +128,20 @@ def show_round(seen: Round, as_json: bool) -> None:
     if seen.report is not None:
         show_ledger(seen.report, False)
     if seen.problem is not None:
-        complain(f"{seen.problem}  [{seen.problem.code}]")
+        complain(W.error(seen.problem.code, str(seen.problem)))
 
 
 def end_answer(report: AnswerReport, as_json: bool) -> NoReturn:
+    told = [W.not_shown(what, detail) for what, detail in report.not_shown]
     if as_json:
-        print_json(report.to_json())
+        print_json({**report.to_json(), "not_shown": told})
     else:
         out.print(f"{say('query', '问题')} {report.query}  {say('under a tree of', '所在账本条数')} {report.size}")
         if report.mode != PRIVATE:
             out.print(say("EXACT MODE: this answer is NOT private", "精确模式：此答案不具有隐私保护"), style="bold red")
         for each in report.problems:
             out.print(f"✗ {each.place}: {each.what}", style="red", markup=False)
-        for line in report.not_shown:
+        for line in told:
             out.print(say("not shown: ", "本文件不能证明：") + line, markup=False)
         _verdict(report.is_verified)
     raise typer.Exit(VERIFIED if report.is_verified else EVIDENCE)

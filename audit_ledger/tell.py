@@ -19,11 +19,12 @@ from audit_ledger.errors import Unavailable
 from audit_ledger.examine import AfterOption, begun_after, pinned_trust, verified_ledger
 from audit_ledger.explain import Keys, explain_answer, explain_entry
 from audit_ledger.fetching import fetch_of
+from audit_ledger.findings import Finding, Rule
 from audit_ledger.note import Note
 from audit_ledger.policy import TrustFile
 from audit_ledger.report import as_csv, period_report
 from audit_ledger.report_page import page
-from audit_ledger.screen import USAGE, JsonOption, TrustOption, W, command, end_ledger, fail, out, say
+from audit_ledger.screen import EVIDENCE, USAGE, JsonOption, TrustOption, W, command, end_ledger, fail, out, say
 from audit_ledger.tiles import CHECKPOINT_PATH, TileReader
 from audit_ledger.tree import FullTree, inclusion_proof, leaf_hash
 from audit_ledger.verify import Audit
@@ -55,14 +56,17 @@ def report(
     after: AfterOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """A period's report: queries, spending, refusals, reviews, coverage; of a verified ledger only. / 时段报告（先核验）。"""
+    """A period's report: queries, spending, refusals, reviews, coverage; of a verified ledger. / 时段报告（先核验）。
+
+    Where the ledger holds what breaks a rule, the report says so first, and the exit code is 1. / 有违规则首先列出，退出码 1。
+    """
     _require_day("--since", since)
     _require_day("--until", until)
     pinned, audit = begun_after(target, pinned_trust(trust), after, as_json)
     found = verified_ledger(target, pinned, replace(audit, keeps=True))
-    if not found.is_verified or found.view is None:
+    if found.broken is not None or found.view is None:
         end_ledger(found, as_json)
-    data = period_report(found.view, since, until, int(time.time()))
+    data = period_report(found.view, since, until, int(time.time()), found.findings)
     text = _written(found.view, data, Format.JSON if as_json else form)
     if output is not None and text is not None:
         output.write_text(text, "utf-8")
@@ -73,6 +77,9 @@ def report(
         fail(USAGE, say("--out needs --format html, json, csv or fhir", "--out 需要 --format html、json、csv 或 fhir"))
     else:
         _show(data)
+    if found.findings:
+        broken = len(found.findings)
+        fail(EVIDENCE, say(f"{broken} broken rules in this ledger: see `verify`", f"账本中有 {broken} 处违规：见 `verify`"))
 
 
 def _written(view: LedgerView, data: dict[str, Any], form: Format) -> str | None:
@@ -98,6 +105,9 @@ def _require_day(option: str, text: str) -> None:
 
 def _show(data: dict[str, Any]) -> None:
     out.print(say(f"{data['origin']}: {data['size']} entries", f"{data['origin']}：共 {data['size']} 条"))
+    for each in data["findings"]:
+        found = W.finding(Finding(each["entry"], Rule(each["rule"]), each["detail"]))
+        out.print(f"✗ {found}  [{each['rule']}]", style="red", markup=False)
     out.print(say("queries", "问题数") + f" {data['queries_by_purpose']}  {data['ended']}")
     table = Table(say("hospital", "医院"), say("block", "时段"), say("spent", "已消耗"), say("budget", "预算"), "ε")
     for uri, blocks in data["epsilon"].items():
@@ -120,11 +130,12 @@ def explain(
     ],
     target: Annotated[str, typer.Argument(metavar="[LEDGER]", help=say("The entry's ledger.", "条目所在账本"))] = "",
     trust: TrustOption = None,
+    after: AfterOption = None,
 ) -> None:
     """Print the shell steps by which openssl and sha256sum confirm an entry or an answer. / 打印 openssl 与 sha256sum 复核步骤。"""
     pinned = pinned_trust(trust)
     if what.isdecimal() and target:
-        _explain_entry(int(what), target, pinned)
+        _explain_entry(int(what), target, *begun_after(target, pinned, after, False))
         return
     if target or not Path(what).is_file():
         fail(
@@ -139,8 +150,8 @@ def explain(
         typer.echo(line)
 
 
-def _explain_entry(index: int, target: str, pinned: TrustFile) -> None:
-    found = verified_ledger(target, pinned, Audit(keeps=True))
+def _explain_entry(index: int, target: str, pinned: TrustFile, audit: Audit) -> None:
+    found = verified_ledger(target, pinned, replace(audit, keeps=True))
     if found.broken is not None or found.view is None:
         end_ledger(found, False)
     if not index < found.size:

@@ -6,6 +6,7 @@ A new `findings.Rule` needs a line here (a test counts them).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from audit_ledger.answer_report import NotShown
 from audit_ledger.findings import Finding, Rule
 
 
@@ -24,6 +25,14 @@ class Words:
     def finding(self, found: Finding) -> str:
         detail = f" ({found.detail})" if found.detail else ""
         return self.say(f"entry {found.index}: {self.rule(found.rule)}", f"第 {found.index} 条：{self.rule(found.rule)}") + detail
+
+    def error(self, code: str, message: str) -> str:
+        """What went wrong, by its code; the particulars stand as the library says them."""
+        headline = _ERRORS.get(code) if self.is_chinese else None
+        return f"{headline}：{message}  [{code}]" if headline else f"{message}  [{code}]"
+
+    def not_shown(self, what: NotShown, detail: str = "") -> str:
+        return self.say(*_NOT_SHOWN[what]).format(detail)
 
 
 def words(arguments: Sequence[str], environment: Mapping[str, str]) -> Words:
@@ -87,7 +96,62 @@ _RULES: dict[Rule, tuple[str, str]] = {
     Rule.RECEIPT_LATE: ("is a receipt dated after its window closed", "回执的日期晚于时限"),
     Rule.RECEIPT_OVERDUE: ("was opened, and receipts never came", "已开启而回执始终未入账"),
     Rule.RELEASE_OVERDUE: ("was opened, and how the question ended was never logged", "已开启而问题的结局始终未入账"),
+    Rule.REVIEW_OVERDUE: ("was answered as an emergency, and the auditor's review never came", "应急答复后始终未见审计方复核"),
     Rule.BACKDATED: ("is dated before what it follows", "日期早于其所依据的条目"),
     Rule.POSTDATED: ("is dated after the witness had seen it", "日期晚于见证时间"),
     Rule.RECEIPT_MISSING: ("releases before a member's receipt", "发布时缺少成员回执"),
 }
+
+_NOT_SHOWN: dict[NotShown, tuple[str, str]] = {
+    NotShown.IN_BETWEEN: (
+        "that no key, approval or programme was revoked in between, no hold stood and no other rule: verify the ledger itself",
+        "其间没有撤销密钥、批准或方案，没有暂停，也未违反其他规则：请核验账本本身",
+    ),
+    NotShown.EXACT: (
+        "that each hospital's policy permits exact mode, and which exact answers came before: verify the ledger itself",
+        "各医院政策是否允许精确模式、此前有过哪些精确答案：请核验账本本身",
+    ),
+    NotShown.UNSIGNED: (
+        "half_widths beyond a plausibility check, spending and coverage.incomplete: no statement of the bundle signs them",
+        "half_widths（仅作合理性检查）、spending 与 coverage.incomplete：文件中没有声明为其签名",
+    ),
+    NotShown.ONE_HISTORY: (
+        "that its checkpoints of sizes {} are of one history",
+        "其中 {} 条的各检查点同属一部账",
+    ),
+    NotShown.REDERIVED: (
+        "release not re-derived: its vectors or the opened sum are gone, or it is a training's",
+        "发布未重算：向量或开启的和已不在，或属于训练",
+    ),
+}
+
+_ERRORS: dict[str, str] = {
+    "ledger.malformed": "文件或数据的写法不符合规范",
+    "ledger.malformed_note": "签名文本的写法不符合规范",
+    "ledger.malformed_checkpoint": "检查点的写法不符合规范",
+    "ledger.malformed_proof": "证明的写法不符合规范",
+    "ledger.malformed_policy": "信任文件有误",
+    "ledger.malformed_tile": "账本文件的写法不符合规范",
+    "ledger.malformed_answer": "不是本版本的答案文件",
+    "ledger.tampering": "发现篡改证据",
+    "ledger.signature": "签名不成立",
+    "ledger.proof": "证明推不出所称的树根",
+    "ledger.tree_mismatch": "账本内容与已签名的树根不符",
+    "ledger.split_view": "账本分叉：同一账本签署了两部历史",
+    "ledger.damaged": "账本数据库已损坏或被改动",
+    "ledger.rolled_back": "账本退回了旧状态",
+    "ledger.untrusted": "不足以采信",
+    "ledger.unknown_log": "不是信任文件所列账本签署的",
+    "ledger.not_successor": "不是上一期账本的后继",
+    "ledger.no_past": "须连同之前各期账本核验",
+    "ledger.no_quorum": "见证方人数不足",
+    "ledger.stale": "见证时间过旧",
+    "ledger.unavailable": "无法读取，未能核验",
+    "ledger.locked": "另一个进程正在使用此账本",
+    "ledger.stopped": "账本已停止",
+    "ledger.wrong_key": "账本密钥不符",
+    "ledger.witness_damaged": "见证方的记忆已损坏",
+    "desk.refused": "协调方未入账",
+    "desk.request": "此申请不可会签",
+}
+"""Of the errors that a person meets at this program; what has no line here is told by its code."""

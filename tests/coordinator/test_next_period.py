@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -242,6 +243,19 @@ def test_the_first_trust_file_alone_verifies_every_log_after_it(town: Town, tmp_
     for _ in range(2):
         assert audit(["monitor", str(new), "--trust", str(first), "--after", str(old), *mirror]) == 0
     assert audit(["report", str(new), "--trust", str(first), "--after", str(old)]) == 0
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_the_printed_steps_confirm_an_entry_of_a_later_log(town: Town, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    old, new, first = turned(town, tmp_path)
+    assert audit(["explain", "0", str(new), "--trust", str(first)]) != 0, "of another log than the trust file's"
+    capfd.readouterr()
+    assert audit(["explain", "0", str(new), "--trust", str(first), "--after", str(old)]) == 0
+    steps = capfd.readouterr().out
+    done = subprocess.run(["sh"], input=steps, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ok: the leaf that the trust file pins" in done.stdout
+    assert done.stdout.count("ok: signed by") >= 3
 
 
 def test_a_later_log_alone_is_not_called_verified(town: Town, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,8 @@ from audit_ledger.monitor import Watch
 from audit_ledger.verify import Audit, LedgerReport, verify_ledger
 from protocols import statements as st
 from protocols.clock import stamp
-from tests.support.city import City, Question
+from protocols.contract import CONTRACT
+from tests.support.city import AUDITOR, City, Question
 
 H1, H2 = "kapok://hospital/h01", "kapok://hospital/h02"
 
@@ -224,6 +225,23 @@ def test_an_opening_that_nothing_followed_is_overdue_until_an_incident_explains_
     assert {each.rule for each in watched(city, tmp_path).findings} == {Rule.RECEIPT_OVERDUE, Rule.RELEASE_OVERDUE}
     incident = st.Incident(**city.head(H1), query=question.id.hex(), code="node.incomplete")
     city.log_entry(city.sign(incident, city.hospitals[H1].identity))
+    city.checkpoint()
+    assert watched(city, tmp_path).is_verified
+
+
+def test_an_emergency_without_its_review_is_overdue_until_it_is_reviewed(city: City, tmp_path: Path) -> None:
+    question = Question(city, city.opener(), purpose="outbreak")
+    question.live()
+    city.now += 3600 * CONTRACT.review_hours - 1
+    city.checkpoint()
+    assert watched(city, tmp_path).is_verified
+    city.now += 1
+    city.checkpoint()
+    found = watched(city, tmp_path).findings
+    assert [(each.rule, each.detail) for each in found] == [(Rule.REVIEW_OVERDUE, question.id.hex())]
+    assert found[0].index == city.view().seen_ids[question.id]
+    review = st.Review(**city.head(AUDITOR), target=question.id.hex(), verdict="not_in_order", note="not needed")
+    city.log_entry(city.sign(review, city.approval))
     city.checkpoint()
     assert watched(city, tmp_path).is_verified
 

@@ -128,6 +128,27 @@ def test_the_command_writes_each_form(city: City, tmp_path: Path, capsys: pytest
     assert json.loads(capsys.readouterr().out)["queries"] == []
 
 
+def test_a_ledger_with_a_broken_rule_is_reported_with_it_first_and_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    city, trust = City(tmp_path / "city"), tmp_path / "trust.policy"
+    trust.write_bytes(city.trust.encode())
+    city.now += 1
+    at = city.log_entry(city.sign(city.policy_of(city.hospitals[H1]), city.hospitals[H5].identity))
+    city.checkpoint()
+    city.close()
+    line = ["report", str(city.folder), "--trust", str(trust)]
+    for form in ("html", "json", "csv", "fhir"):
+        assert run([*line, "--format", form, "--out", str(tmp_path / form)]) == 1
+    found = json.loads((tmp_path / "json").read_text("utf-8"))["findings"]
+    assert [(each["entry"], each["rule"]) for each in found] == [(at, "authority.signature")]
+    words = (tmp_path / "html").read_text("utf-8")
+    assert words.index("authority.signature") < words.index(H1)
+    capsys.readouterr()
+    assert run(line) == 1
+    assert capsys.readouterr().out.splitlines()[1].startswith(f"✗ entry {at}: lacks a signature")
+
+
 # -- FHIR R4 -----------------------------------------------------------------------------------------------------------
 
 
