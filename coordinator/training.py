@@ -20,6 +20,8 @@ from protocols.secagg.ring import Integers
 from protocols.statements import Query, parse
 
 LONGEST_STEP = 2.0
+NO_INFORMATION = 1e-9
+"""Beside the largest: what a sum rounded to 5e-10 a hospital cannot tell from none."""
 FEWEST_OF_NOISE = 3.0
 """A centre moves where its cluster's rows are beyond this many standard deviations of their noise."""
 
@@ -51,9 +53,18 @@ def next_weights(spec: Any, weights: Floats, vector: Integers, binding: Binding)
     ridge = 2.0 * noise_sd(spec, binding) * np.sqrt(size)
     lowest = float(np.linalg.eigvalsh(hessian)[0])
     damped = hessian + max(0.0, ridge - lowest) * np.eye(size)
-    step = np.linalg.solve(damped, gradient)
+    step = np.linalg.solve(damped, gradient) if ridge > 0 else _without_noise(hessian, gradient)
     length = float(np.linalg.norm(step))
     return spec.limited(weights + step * min(1.0, LONGEST_STEP / max(length, 1e-12)))  # type: ignore[no-any-return]
+
+
+def _without_noise(hessian: Floats, gradient: Floats) -> Floats:
+    """Newton's step of exact mode. Where the rows say nothing (a category nobody has) it goes nowhere, instead of anywhere."""
+    length = np.sqrt(np.maximum(np.diag(hessian), 0.0))
+    length = np.where(length > 0, length, 1.0)
+    inverse = np.linalg.pinv(hessian / np.outer(length, length), rcond=NO_INFORMATION, hermitian=True)
+    step: Floats = inverse @ (gradient / length) / length
+    return step
 
 
 def next_centres(spec: KMeans, centres: Floats, vector: Integers, binding: Binding) -> Floats:

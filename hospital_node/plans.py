@@ -19,7 +19,7 @@ from hospital_node.tables.matching import empty_table
 from protocols.asked import Asked
 from protocols.errors import MalformedBytes
 from protocols.fit import FitSpec, decode_weights
-from protocols.fits import KINDS, Fit, Training
+from protocols.fits import EXACT_KINDS, KINDS, Fit, Training
 from protocols.query import QuerySpec
 from protocols.secagg.ring import Integers
 
@@ -104,7 +104,11 @@ def _registered(asked: Asked) -> Fit:
 
 
 _FITS = FitPlan()
-INSTALLED: dict[type, Plan] = {QuerySpec: TablePlan(), FitSpec: LogisticPlan(), **dict.fromkeys(KINDS.values(), _FITS)}
+INSTALLED: dict[type, Plan] = {
+    QuerySpec: TablePlan(),
+    FitSpec: LogisticPlan(),
+    **dict.fromkeys([*KINDS.values(), *EXACT_KINDS.values()], _FITS),
+}
 
 
 def installed(home: Path) -> dict[type, Plan]:

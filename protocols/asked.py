@@ -136,6 +136,8 @@ def _read_fit(raw: dict[str, Any]) -> FitSpec | Fit:
         fit = read(asked)
         if is_exact(raw) and isinstance(fit, Training):
             raise MalformedBytes("a study's training is private or it is not asked: it has no exact mode")
+        if fit.is_exact_only and not is_exact(raw):
+            raise MalformedBytes(f"{fit.fit} has no private form: it is asked in exact mode")
         return fit.exactly() if is_exact(raw) else fit
     if is_exact(raw):
         raise MalformedBytes("a fit over visits clips patients and has no exact mode: register a table")

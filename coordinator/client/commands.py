@@ -270,15 +270,18 @@ def train(
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, max=CONTRACT.segment_rounds, help="opt.rounds")] = None,
     sd: Annotated[float | None, typer.Option("--sd", min=0.01, help="opt.fit_sd")] = None,
     price: Annotated[str, typer.Option("--price", help="opt.fit_price")] = "",
+    hospitals: Hospitals = "",
     exact: Exact = False,
     detach: Annotated[bool, typer.Option("--detach", help="opt.detach")] = False,
     home: HomeFolder = DEFAULT_HOME,
     lang: LangName = None,
     as_json: AsJson = False,
 ) -> None:
-    session, spec = _session(ctx, lang), training.read_fit(fit)
+    session, written = _session(ctx, lang), training.read_fit(fit)
+    is_exact, asked = written.is_exact(exact), names_of(hospitals)
     with session.connect(home) as city:
-        id_, envelope = city.sign_statement(training.fit_statement(city, spec, rounds, sd, price, exact=exact))
+        statement = training.fit_statement(city, written.spec, rounds, sd, price, exact=is_exact, hospitals=asked)
+        id_, envelope = city.sign_statement(statement)
         if detach:
             return detached(session, city, id_, envelope, as_json=as_json)
         return show_when_fitted(session, city, id_, city.steps(id_, envelope), as_json=as_json)

@@ -25,6 +25,14 @@ EXACT: dict[str, tuple[str, str]] = {
         "精确模式没有噪声与方案：请去掉 --sd、--epsilon、--price、--programme，用途为 research",
         "exact mode has no noise and no programme: drop --sd, --epsilon, --price and --programme; the purpose is research",
     ),
+    "error.exact_twice": (
+        "文件写明 exact = false，与 --exact 矛盾：请二者择一",
+        "the file says exact = false, and --exact the opposite: decide on one",
+    ),
+    "error.exact_only": (
+        "{kind} 只有精确模式（--exact，不具有隐私保护）",
+        "{kind} has no private form: it is asked with --exact, and then it is NOT private",
+    ),
     "error.exact_floor": ("精确模式至少 {floor} 家医院", "exact mode asks at least {floor} hospitals"),
     "error.exact_measure": (
         "精确模式不支持会截断数值的方差、标准差与分位数；请用 SUM、AVG，或按 BIN(...) 计数",

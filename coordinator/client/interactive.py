@@ -78,6 +78,7 @@ class InteractiveCity(City):
         sd: float | None = None,
         price: float | None = None,
         exact: bool = False,
+        hospitals: Sequence[str] = (),
         progress: bool | None = None,
         **more: Any,
     ) -> Model:
@@ -85,7 +86,7 @@ class InteractiveCity(City):
 
         Columns are `"age"` and `"sex=male"`, with the bounds that the hospitals declare, or `number(...)` and `category(...)`.
         `more` are the further fields of its kind (`period`, `rows_per_patient`, `edges`, `groups` …: the reference of fits).
-        `exact`: without noise, and not private.
+        `exact`: without noise, and not private. `hospitals`: only these.
         Interrupted, it goes on in the city: `fetch(id)` has it later. Raises BadUsage, NotGiven, Unverified, Unreachable.
         """
         terms = [each for each in (y, *x) if each is not None]
@@ -95,7 +96,8 @@ class InteractiveCity(City):
         features = {"features": [_term(each, card) for each in x]} if x else {}
         spec = _spec(kind, {**head, **outcome, **features, **more})
         spent = "" if price is None else _plain(price)
-        id_, envelope = self.sign_statement(training.fit_statement(self, spec, rounds, sd, spent, exact=exact))
+        statement = training.fit_statement(self, spec, rounds, sd, spent, exact=exact, hospitals=hospitals)
+        id_, envelope = self.sign_statement(statement)
         return self._modelled(id_, self.steps(id_, envelope), progress)
 
     def fetch(self, start: str, progress: bool | None = None) -> Answer | Model:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from coordinator.client.render import fit_warnings
 from coordinator.client.summary import table_text
 from coordinator.client.texts import Say, language
 from coordinator.client.training import Fitted
-from protocols.answer import Spending
 from protocols.fits.words import NAMES
 from protocols.query import Language
 
@@ -71,7 +71,7 @@ class Model:
         """As statsmodels prints it; zh, en, or what LANG says."""
         say, result = Say(language(lang, os.environ)), self.fitted.result
         notes = [say("exact.answer" if self.is_exact else "summary.errors")]
-        notes += [say("fit.drowned")] if result.is_drowned else []
+        notes += fit_warnings(result, say)
         return table_text(self._title(say), self._facts(say), result.estimates, notes)
 
     def _title(self, say: Say) -> str:
@@ -97,7 +97,3 @@ class Model:
 
     def __repr__(self) -> str:
         return self.summary()
-
-
-def _epsilon(first: Spending) -> tuple[str, str]:
-    return f"ε (δ = {first.delta})", first.epsilon

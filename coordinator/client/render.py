@@ -20,6 +20,7 @@ from coordinator.client.checked import Verified
 from coordinator.client.city import Plan
 from coordinator.client.column import Column, Reliability
 from coordinator.client.errors import BadUsage
+from coordinator.client.fits import Result
 from coordinator.client.forecast import LADDER, ByPrice, Forecast, forecast
 from coordinator.client.table import AnswerTable
 from coordinator.client.texts import Say
@@ -57,21 +58,31 @@ def not_private(say: Say) -> Text:
 def fitted(given: Fitted, say: Say) -> RenderableType:
     """Estimates with standard errors that count the noise too, what stands for the whole fit, and what it cost."""
     result, spec = given.result, given.spec
-    heads = ("fit.column", "fit.value", "fit.error", "fit.interval", "fit.p")
+    heads = ("fit.column", "fit.value", "fit.error_exact" if given.is_exact else "fit.error", "fit.interval", "fit.p")
     table = Table(
         *(say(each) for each in heads), *([say("fit.ratio" if isinstance(spec, Fit) else "fit.odds")] if result.is_log else [])
     )
     table.title = _fit_title(given, say)
     for each in result.estimates:
+        if not each.is_determined:
+            table.add_row(each.name, "–")
+            continue
         row = [each.name, f"{each.value:.4g}", f"{each.standard_error:.4g}", f"{each.lower:.4g} – {each.upper:.4g}"]
         ratio = [f"{math.exp(min(each.value, 50.0)):.3f}"] if result.is_log else []
         table.add_row(*row, "" if each.p_value is None else f"{each.p_value:.2g}", *ratio)
     lines = [f"{name} = {value:.5g}" for name, value in result.figures.items()]
     lines += [*_coverage(given.bundle.coverage, say), *([] if given.is_exact else _fit_cost(given, say))]
-    warning = [Text(say("fit.drowned"), style="bold red")] if result.is_drowned else []
+    warning = [Text(each, style="bold red") for each in fit_warnings(result, say)]
     warning += [not_private(say)] if given.is_exact else []
     head = [Text(say("answer.id", id=given.id), style="bold"), *([not_private(say)] if given.is_exact else [])]
     return Group(*head, table, *warning, *(Text(line) for line in lines))
+
+
+def fit_warnings(result: Result, say: Say) -> list[str]:
+    """What must not be overlooked beside the estimates of a fit."""
+    told = [say("fit.drowned")] if result.is_drowned else []
+    told += [say("fit.not_converged")] if result.converged is False else []
+    return told + ([say("fit.undetermined", names=say("list.comma").join(result.undetermined))] if result.undetermined else [])
 
 
 def _fit_cost(given: Fitted, say: Say) -> Iterable[str]:

@@ -310,6 +310,15 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "噪声过大：估计值本身可能有偏，区间不可信。请提高代价、减少变量或放宽问题。",
         "the noise is too large: it may bend the estimates themselves. Pay more, ask for fewer columns, or ask more hospitals.",
     ),
+    "fit.not_converged": (
+        "尚未收敛：最后一轮仍明显改变估计值，请用更多轮次（--rounds）；若某变量完全分开结果，则估计值不存在",
+        "NOT CONVERGED: the last round still moved the estimates. Ask for more --rounds; of a column that separates there is none",
+    ),
+    "fit.undetermined": (
+        "数据无法确定：{names}（无人属于该类别，或几列含义相同）",
+        "not determined by the records: {names} (a category nobody has, or columns that say the same)",
+    ),
+    "fit.error_exact": ("标准误", "standard error"),
     "fit.column": ("变量", "feature"),
     "fit.value": ("系数", "coefficient"),
     "fit.error": ("标准误(含隐私噪声)", "standard error (noise included)"),

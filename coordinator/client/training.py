@@ -10,6 +10,7 @@ import json
 import math
 import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -80,33 +81,63 @@ class Fitted:
         }
 
 
-def read_fit(path: Path) -> FitSpec | Fit:
+@dataclass(frozen=True, slots=True)
+class FitFile:
+    """A fit as a person wrote it. `exact` is how it is asked, where the file says so: no part of the fit itself."""
+
+    spec: FitSpec | Fit
+    exact: bool | None = None
+
+    def is_exact(self, flag: bool) -> bool:
+        """By the file or by `--exact`. Raises BadUsage where one says no to the other's yes."""
+        if flag and self.exact is False:
+            raise BadUsage("error.exact_twice")
+        return flag or bool(self.exact)
+
+
+def read_fit(path: Path) -> FitFile:
     """A fit over visits, or (with a `catalogue`) over a registered table. Raises BadUsage with the place of what is wrong."""
     try:
         text = path.read_text("utf-8-sig")
         data = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+        exact = data.pop("exact", None) if isinstance(data, dict) else None
+        if not (exact is None or isinstance(exact, bool)):
+            raise MalformedBytes("exact: expected true or false")
         if isinstance(data, dict) and "catalogue" in data:
-            return of_fields(data)
-        return FitSpec.from_json({"version": 1, "fit": "logistic", "table": "visits", **data})
+            return FitFile(of_fields(data), exact)
+        return FitFile(FitSpec.from_json({"version": 1, "fit": "logistic", "table": "visits", **data}), exact)
     except (OSError, ValueError, TypeError, MalformedBytes) as error:
         raise BadUsage("error.file", path=path, why=getattr(error, "strerror", None) or str(error)) from None
 
 
 def fit_statement(
-    city: City, spec: FitSpec | Fit, rounds: int | None = None, sd: float | None = None, price: str = "", *, exact: bool = False
+    city: City,
+    spec: FitSpec | Fit,
+    rounds: int | None = None,
+    sd: float | None = None,
+    price: str = "",
+    *,
+    exact: bool = False,
+    hospitals: Sequence[str] = (),
 ) -> Query:
     """The question of a fit, for the auditor to approve, at this noise or at this price of all its rounds together.
 
-    `exact`: without noise, and not private. Raises BadUsage where its price is beyond any budget.
+    `exact`: without noise, and not private. `hospitals`: only these. Raises BadUsage where its price is beyond any budget, or
+    fewer hospitals are asked than the floor.
     """
     usual = EXACT_ROUNDS if exact else USUAL_ROUNDS
     rounds = rounds or (usual if spec.allows(usual) else 1)
     if exact and (sd is not None or price):
         raise BadUsage("error.exact")
+    if isinstance(spec, Fit) and spec.is_exact_only and not exact:
+        raise BadUsage("error.exact_only", kind=spec.fit)
     variance = Fraction(0) if exact else _variance(spec, rounds, sd, price)
     now = city.now()
     catalog = city.catalog()
-    audience = catalog.audience(())
+    audience = catalog.audience(hospitals)
+    floor = max(catalog.floor(audience), CONTRACT.exact_floor if exact else 0)
+    if len(audience) < floor:
+        raise BadUsage("error.floor", n=len(audience), floor=floor)
     statement = Query(
         log=city.settings.origin,
         at=stamp(now),
@@ -115,7 +146,7 @@ def fit_statement(
         purpose="research",
         programme=None,
         audience=audience,
-        floor=max(catalog.floor(audience), CONTRACT.exact_floor if exact else 0),
+        floor=floor,
         valid_until=stamp(now + 7 * DAY_S),
         rounds=rounds,
         spec=as_exact(spec.to_json()) if exact else spec.to_json(),

@@ -15,6 +15,7 @@ import duckdb
 import numpy as np
 
 from hospital_node.fits import contributions as of
+from hospital_node.fits.partial_likelihood import partial_likelihood
 from hospital_node.fits.rows import Rows, rows_of
 from protocols.contract import LARGEST_ENTRY
 from protocols.fits import (
@@ -32,6 +33,7 @@ from protocols.fits import (
     Pca,
     Poisson,
     Roc,
+    StratifiedCox,
     TTest,
 )
 from protocols.secagg.ring import Integers
@@ -65,7 +67,9 @@ def fit_sums(spec: Fit, records: duckdb.DuckDBPyConnection, numbers: Floats) -> 
     if isinstance(spec, MetaAnalysis):
         return hospital_sums(spec, rows)
     if spec.is_exact:
-        return _unclipped(spec, rows, numbers)
+        return _whole(
+            spec, partial_likelihood(spec, rows, numbers) if isinstance(spec, StratifiedCox) else _added(spec, rows, numbers)
+        )
     for first, last in _parts(rows, spec.width):
         part = rows.between(first, last)
         made = CONTRIBUTIONS[type(spec)](spec, part, numbers)
@@ -88,11 +92,16 @@ def hospital_sums(spec: MetaAnalysis, rows: Rows) -> Integers:
     return whole
 
 
-def _unclipped(spec: Fit, rows: Rows, numbers: Floats) -> Integers:
-    """Exact mode: the sum of all contributions as they are, made whole once."""
+def _added(spec: Fit, rows: Rows, numbers: Floats) -> Floats:
+    """Exact mode: the sum of all contributions as they are."""
     total = np.zeros(spec.width)
     for first, last in _parts(rows, spec.width):
         total += CONTRIBUTIONS[type(spec)](spec, rows.between(first, last), numbers).sum(axis=0)
+    return total
+
+
+def _whole(spec: Fit, total: Floats) -> Integers:
+    """Exact mode: a hospital's whole sum, made whole once."""
     scaled = total * spec.scale
     if not (np.abs(scaled) <= LARGEST_ENTRY).all():  # false for NaN too
         raise OverflowError("sums beyond what exact mode may add up")

@@ -11,7 +11,7 @@ from protocols.fits.multivariate import KMeans, Pca
 from protocols.fits.regression import Count, Linear, Logistic, NegativeBinomial, Newton, Poisson
 from protocols.fits.scoring import Roc
 from protocols.fits.shape import Fit, Floats, first_problem, own_units, symmetric, triangle
-from protocols.fits.survival import Cox, KaplanMeier
+from protocols.fits.survival import Cox, KaplanMeier, StratifiedCox
 from protocols.fits.terms import INTERCEPT, Category, Numeric, Span, Variable
 from protocols.fits.training import Training
 
@@ -31,6 +31,8 @@ KINDS: dict[str, type[Fit]] = {
     "meta_analysis": MetaAnalysis,
 }
 """Statistics, whose contributions this program computes itself; a training's model comes from a study."""
+EXACT_KINDS: dict[str, type[Fit]] = {"cox_stratified": StratifiedCox}
+"""Statistics that are asked in exact mode or not at all."""
 
 
 def read(data: dict[str, Any]) -> Fit:
@@ -47,7 +49,7 @@ def of_fields(fields: dict[str, Any]) -> Fit:
 
 
 def _kind(data: dict[str, Any]) -> type[Fit]:
-    kinds: dict[str, type[Fit]] = {**KINDS, "dp_sgd": Training}
+    kinds: dict[str, type[Fit]] = {**KINDS, **EXACT_KINDS, "dp_sgd": Training}
     kind = kinds.get(str(data.get("fit")))
     if kind is None:
         raise MalformedBytes(f"fit: expected one of {', '.join(kinds)}")
@@ -55,7 +57,8 @@ def _kind(data: dict[str, Any]) -> type[Fit]:
 
 
 __all__ = [
-    "INTERCEPT", "KINDS", "Anova", "Category", "Compared", "Count", "Cox", "Fit", "Floats", "Groups", "KMeans", "KaplanMeier",
-    "Linear", "Logistic", "MannWhitney", "Means", "MetaAnalysis", "NegativeBinomial", "Newton", "Numeric", "Pca", "Poisson", "Roc",
-    "Span", "TTest", "Training", "Variable", "of_fields", "own_units", "read", "symmetric", "triangle",
+    "EXACT_KINDS", "INTERCEPT", "KINDS", "Anova", "Category", "Compared", "Count", "Cox", "Fit", "Floats", "Groups", "KMeans",
+    "KaplanMeier", "Linear", "Logistic", "MannWhitney", "Means", "MetaAnalysis", "NegativeBinomial", "Newton", "Numeric", "Pca",
+    "Poisson", "Roc", "Span", "StratifiedCox", "TTest", "Training", "Variable", "of_fields", "own_units", "read", "symmetric",
+    "triangle",
 ]  # fmt: skip

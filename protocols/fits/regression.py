@@ -7,7 +7,7 @@ A row's contribution to a Newton round is its gradient and the upper triangle of
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -50,6 +50,7 @@ class Newton(Fit):
 
     fewest_rounds = 2
     most_rounds = CONTRACT.segment_rounds
+    has_intercept: ClassVar[bool] = True
 
     features: Features
 

@@ -33,6 +33,8 @@ class Fit(Term):
     """One model over one registered table. Without a period the table's one block is `static:<catalogue>`."""
 
     is_rounded: ClassVar[bool] = True
+    is_exact_only: ClassVar[bool] = False
+    """Of what is no sum over patients of a bounded reach: nothing could be priced, so that it has no private form."""
     fewest_rounds: ClassVar[int] = 1
     most_rounds: ClassVar[int] = 1
 

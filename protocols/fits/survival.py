@@ -8,7 +8,7 @@ fitted with one baseline hazard an interval (piecewise exponential), which is Co
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -63,6 +63,8 @@ class KaplanMeier(Fit):
 class Cox(Newton):
     """Log hazard ratios. The numbers of a round are log hazards an interval, then the weights of the features."""
 
+    has_intercept: ClassVar[bool] = False
+
     fit: Literal["cox"] = "cox"
     time: Numeric
     event: Category
@@ -109,6 +111,39 @@ class Cox(Newton):
         crossed = between[grid:].reshape(grid, size)
         hessian = np.block([[np.diag(between[:grid]), crossed], [crossed.T, symmetric(size, features)]])
         return gradient, hessian
+
+
+class StratifiedCox(Newton):
+    """Log hazard ratios by Cox's partial likelihood, each hospital's patients at risk among themselves alone. Exact mode alone:
+    whoever is added moves every risk set that they were in. Ties after Efron (1977) or Breslow (1974)."""
+
+    has_intercept: ClassVar[bool] = False
+    is_exact_only: ClassVar[bool] = True
+
+    fit: Literal["cox_stratified"] = "cox_stratified"
+    time: Numeric
+    event: Category
+    features: Features
+    ties: Literal["efron", "breslow"] = "efron"
+
+    def require_sound(self) -> None:
+        require_features(self.features, self.event)
+        require_features(self.features, self.time)
+        if float(self.time.low) != 0:
+            raise ValueError("time begins at 0")
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        return (*self.features, self.time, self.event)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(each.label for each in self.features)
+
+    @property
+    def row_squared(self) -> int:
+        """Of nothing: no row is clipped, and no price follows from it."""
+        return 1
 
 
 def require_grid(time: Numeric, edges: tuple[str, ...]) -> None:

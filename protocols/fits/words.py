@@ -8,7 +8,7 @@ from protocols.fits.comparison import Compared
 from protocols.fits.multivariate import KMeans
 from protocols.fits.scoring import Roc
 from protocols.fits.shape import Fit
-from protocols.fits.survival import Cox, KaplanMeier
+from protocols.fits.survival import Cox, KaplanMeier, StratifiedCox
 from protocols.fits.terms import Numeric, Variable
 from protocols.query.words import Language
 
@@ -23,6 +23,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "t_test": ("t 检验 (Welch)", "t-test (Welch)"),
     "anova": ("方差分析", "analysis of variance"),
     "cox": ("Cox 回归", "Cox regression"),
+    "cox_stratified": ("按医院分层的 Cox 回归", "Cox regression stratified by hospital"),
     "kaplan_meier": ("Kaplan-Meier 生存曲线", "Kaplan-Meier curve"),
     "mann_whitney": ("Mann-Whitney 检验", "Mann-Whitney test"),
     "roc": ("ROC 与校准", "ROC and calibration"),
@@ -54,6 +55,8 @@ def _parts(spec: Fit) -> tuple[str, list[str]]:
         return f"{told[0]} / {told[1]}", [*told[2:], f"{len(spec.edges)} intervals"]
     if isinstance(spec, Cox):
         return f"{told[-2]} / {told[-1]}", [*told[:-2], f"{len(spec.edges)} intervals"]
+    if isinstance(spec, StratifiedCox):
+        return f"{told[-2]} / {told[-1]}", [*told[:-2], f"{spec.ties} ties"]
     if isinstance(spec, KMeans):
         return "", [*told, f"{spec.clusters} clusters"]
     if isinstance(spec, Roc):

@@ -79,7 +79,7 @@ def _register(town: Town, name: str, file: Path, schema: str) -> None:
     (home / "heart.toml").write_text(schema)
     run("kapok-node", "tables", "add", "heart", file, "--schema", home / "heart.toml", "--home", home)
     policy = (home / "policy.toml").read_text()
-    (home / "policy.toml").write_text(policy.replace("tables = [", 'tables = ["heart", '))
+    (home / "policy.toml").write_text(policy.replace("\ntables = [", '\ntables = ["heart", '))
 
 
 def _fitted(town: Town, kind: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from protocols.fits import (
     Pca,
     Poisson,
     Roc,
+    StratifiedCox,
     Training,
     TTest,
 )
@@ -35,6 +36,7 @@ READINGS: dict[type[Fit], Callable[[Any, Floats, float], Result]] = {
     Poisson: regressions.newton,
     NegativeBinomial: regressions.newton,
     Cox: regressions.newton,
+    StratifiedCox: regressions.newton,
     TTest: comparisons.means,
     Anova: comparisons.means,
     MannWhitney: comparisons.mann_whitney,

@@ -22,7 +22,7 @@ NOISE_SHARE = 0.3
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """One number; `p_value` is two-sided, of its being zero, where that is a question."""
+    """One number; `p_value` is two-sided, of its being zero, where that is a question. What the sums do not determine is NaN."""
 
     name: str
     value: float
@@ -37,13 +37,22 @@ class Estimate:
     def upper(self) -> float:
         return self.value + NORMAL_95 * self.standard_error
 
+    @property
+    def is_determined(self) -> bool:
+        return math.isfinite(self.value)
+
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "lower": self.lower, "upper": self.upper}
+        """What is not determined is null: JSON has no NaN."""
+        told = {**asdict(self), "lower": self.lower, "upper": self.upper}
+        return {name: None if isinstance(each, float) and not math.isfinite(each) else each for name, each in told.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`figures` stand for the whole fit: a test's statistic and p, a share explained. `is_log`: estimates are logs of ratios."""
+    """`figures` stand for the whole fit: a test's statistic and p, a share explained. `is_log`: estimates are logs of ratios.
+
+    `converged`: whether the last round still moved an estimate by what matters; None where no rounds lead there.
+    """
 
     estimates: tuple[Estimate, ...]
     figures: dict[str, float] = field(default_factory=dict)
@@ -51,12 +60,18 @@ class Result:
     is_drowned: bool = False
     model: tuple[float, ...] = ()
     """The trained weights, in the order of the study's model."""
+    converged: bool | None = None
+
+    @property
+    def undetermined(self) -> list[str]:
+        return [each.name for each in self.estimates if not each.is_determined]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "coefficients": [each.to_json() for each in self.estimates],
             "figures": self.figures,
             "is_drowned": self.is_drowned,
+            **({} if self.converged is None else {"converged": self.converged}),
             **({"model": list(self.model)} if self.model else {}),
         }
 

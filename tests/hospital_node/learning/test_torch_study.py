@@ -100,5 +100,5 @@ def test_the_example_that_a_researcher_copies_is_a_study_of_the_stated_size(monk
     sys.modules.pop("heart_risk")
     from coordinator.client.training import read_fit
 
-    spec = read_fit(EXAMPLE / "training.toml")
+    spec = read_fit(EXAMPLE / "training.toml").spec
     assert HeartRisk().prepare(len(spec.features)) == spec.weights  # type: ignore[union-attr]

@@ -1,9 +1,8 @@
-"""Exact fits over registered tables equal the pooled fit: UCI heart, held by five hospitals, each with its own records file."""
+"""Exact fits over registered tables equal the pooled fit: UCI heart at five hospitals, TCGA-BRCA in six regions, each with its own
+records file. Another city and real processes: `tests/simulations/test_heart_exact.py`."""
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,143 +11,135 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from coordinator.client.fits import Result, read_result
+from coordinator.client.fits import Result
 from coordinator.client.training import EXACT_ROUNDS
-from coordinator.training import next_input, trained_values
 from hospital_node.fits import fit_sums
-from hospital_node.records.schema import open_read_only
-from hospital_node.tables.registering import add_table
-from hospital_node.tables.schema import read_schema
 from protocols.asked import Asked
 from protocols.errors import MalformedBytes
 from protocols.exact import LARGEST_ENTRY, as_exact
 from protocols.fits import Fit, read
 from protocols.fits.shape import EXACT_SCALE
+from simulations.research import brca, heart
+from simulations.research.rounds import by_rounds
 from tests.coordinator.client.fits.city import spec
 from tests.coordinator.client.fits.test_pooled import FITS
-from tests.coordinator.test_training import BINDING
+from tests.hospital_node.records.resources import SHARED
 from tests.protocols.examples import exact_query
 
 Floats = npt.NDArray[np.float64]
-HEART = Path(__file__).parents[5] / "shared" / "data" / "uci_heart"
-NAMES = ("age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak", "slope", "ca", "thal", "num")
-NUMBERS = {"age": (20, 80), "trestbps": (0, 200), "chol": (0, 610), "thalach": (60, 210), "oldpeak": (-3, 7)}
-CATEGORIES = {"sex": "01", "cp": "1234", "fbs": "01", "restecg": "012", "exang": "01", "disease": "01"}
-USED = [*NUMBERS, "sex", "cp", "fbs", "restecg", "exang"]
+FOLDER = SHARED / "uci_heart"
+BRCA = SHARED / "tcga_brca"
 PUBLISHED = {"age": (0.02133, 0.01262), "sex=1": (1.2996, 0.2569), "exang=1": (1.0081, 0.2311), "cp=4": (1.4316, 0.4403)}
 """Weight and standard error, from the pooled fit of another program."""
-
-
-def number(name: str) -> dict[str, Any]:
-    return {"column": name, "low": str(NUMBERS[name][0]), "high": str(NUMBERS[name][1]), "unit": ""}
-
-
-FEATURES: list[dict[str, Any]] = [
-    *map(number, NUMBERS),
-    *({"column": name, "category": each} for name in ("sex", "cp", "fbs", "restecg", "exang") for each in CATEGORIES[name][1:]),
-]
-
-
-def patients(site: str) -> list[dict[str, str]]:
-    lines = (HEART / f"processed.{site}.data").read_text().split()
-    found = [dict(zip(NAMES, line.split(","), strict=True)) for line in lines]
-    return [{**row, "disease": str(int(float(row["num"]) > 0))} for row in found]
-
-
-def hospitals() -> list[list[dict[str, str]]]:
-    """Five, so that the floor of exact mode holds: Cleveland's patients are in two of them."""
-    cleveland = patients("cleveland")
-    return [cleveland[:150], cleveland[150:], *map(patients, ("hungarian", "switzerland", "va"))]
-
-
-def registered(folder: Path, rows: list[dict[str, str]]) -> duckdb.DuckDBPyConnection:
-    columns = [*NUMBERS, *CATEGORIES]
-    lines = [",".join(_cell(name, row[name]) for name in columns) for row in rows]
-    stated = ['catalogue = "heart-2026"', 'title = "heart disease"']
-    for name, (low, high) in NUMBERS.items():
-        stated.append(f'[[column]]\nname = "{name}"\ntype = "number"\nlow = "{low}"\nhigh = "{high}"\nmissing = ["?"]')
-    for name, values in CATEGORIES.items():
-        listed = json.dumps(list(values))
-        stated.append(f'[[column]]\nname = "{name}"\ntype = "category"\ncategories = {listed}\nmissing = ["?"]')
-    folder.mkdir(parents=True)
-    (folder / "heart.csv").write_text("\n".join([",".join(columns), *lines, ""]))
-    (folder / "heart.toml").write_text("\n".join(stated))
-    add_table(folder / "records", "heart", folder / "heart.csv", read_schema(folder / "heart.toml"))
-    return open_read_only(folder / "records")
-
-
-def _cell(name: str, text: str) -> str:
-    return text if text == "?" or name in NUMBERS else str(int(float(text)))
+SMALLEST = 1e-6
+"""How far an exact estimate may be from the pooled one; a standard error may be 1e-4 away."""
+Held = list[duckdb.DuckDBPyConnection]
 
 
 @pytest.fixture(scope="module")
-def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[duckdb.DuckDBPyConnection]]:
-    if not HEART.exists():
+def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
+    if not FOLDER.exists():
         pytest.skip("the data of UCI heart is not here")
     path = tmp_path_factory.mktemp("heart")
     with ExitStack() as stack:
-        yield [stack.enter_context(registered(path / str(n), rows)) for n, rows in enumerate(hospitals())]
+        yield [stack.enter_context(heart.COHORT.registered(path / str(n), rows)) for n, rows in enumerate(heart.hospitals(FOLDER))]
 
 
-def heart_fit(**changes: Any) -> dict[str, Any]:
-    head = {"version": 2, "fit": "logistic", "table": "heart", "catalogue": "heart-2026", "period": None, "rows_per_patient": 1}
-    return {**head, "outcome": {"column": "disease", "category": "1"}, "features": FEATURES, **changes}
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Held]:
+    if not BRCA.exists():
+        pytest.skip("the data of TCGA-BRCA is not here")
+    path = tmp_path_factory.mktemp("brca")
+    with ExitStack() as stack:
+        yield [stack.enter_context(brca.COHORT.registered(path / str(n), rows)) for n, rows in enumerate(brca.hospitals(BRCA))]
 
 
 def asked(fit: dict[str, Any], rounds: int = EXACT_ROUNDS) -> Asked:
     return Asked.of(exact_query(spec=as_exact(fit), rounds=rounds))
 
 
-def rounds_of(fit: Fit, held: list[duckdb.DuckDBPyConnection], rounds: int) -> Result:
-    """Every round as nodes and coordinator make it: the input as bytes, the sums as integers."""
-    numbers, vector, binding = fit.start(), np.zeros(fit.width, np.int64), replace(BINDING, variances=(0,))
-    for _ in range(rounds):
-        sent = fit.decode(fit.encode(numbers))
-        vector = np.sum([fit_sums(fit, records, sent) for records in held], axis=0)
-        numbers = next_input(fit, numbers, vector, binding)
-    return read_result(fit, trained_values(fit, numbers, vector), asked(fit.to_json()).pieces[0].variance)
-
-
-def pooled() -> tuple[Floats, Floats]:
-    """Weights and standard errors by Newton's method on the rows of all hospitals, in the columns' own units."""
-    whole = [row for rows in hospitals() for row in rows if "?" not in [row[name] for name in USED]]
-    values = [[float(row[each["column"]]) if "low" in each else float(float(row[each["column"]]) == float(each["category"]))
-               for each in FEATURES] for row in whole]  # fmt: skip
-    x = np.column_stack([np.ones(len(whole)), np.array(values)])
-    y, weights = np.array([float(row["disease"]) for row in whole]), np.zeros(len(FEATURES) + 1)
-    assert (len(whole), y.sum()) == (740, 383)
-    for _ in range(30):
-        chance = 1 / (1 + np.exp(-x @ weights))
-        hessian = x.T @ (x * (chance * (1 - chance))[:, None])
-        weights = weights + np.linalg.solve(hessian, x.T @ (y - chance))
-    return weights, np.sqrt(np.diag(np.linalg.inv(hessian)))
-
-
-def test_the_exact_logistic_of_five_hospitals_is_the_pooled_one(held: list[duckdb.DuckDBPyConnection]) -> None:
-    fit = asked(heart_fit()).spec
+def exactly(fields: dict[str, Any], held: Held, rounds: int = EXACT_ROUNDS) -> Result:
+    fit = asked(fields, rounds).spec
     assert isinstance(fit, Fit)
-    found = {each.name: (each.value, each.standard_error) for each in rounds_of(fit, held, EXACT_ROUNDS).estimates}
-    weights, errors = pooled()
-    got = np.array(list(found.values()))
-    assert np.abs(got[:, 0] - weights).max() < 1e-6
-    assert np.abs(got[:, 1] - errors).max() < 1e-4
+    return by_rounds(fit, held, rounds)
+
+
+def apart(result: Result, reference: tuple[Floats, Floats]) -> tuple[float, float]:
+    """The largest differences of estimates and of standard errors."""
+    got = np.array([(each.value, each.standard_error) for each in result.estimates])
+    return float(np.abs(got[:, 0] - reference[0]).max()), float(np.abs(got[:, 1] - reference[1]).max())
+
+
+def test_the_exact_logistic_of_five_hospitals_is_the_pooled_one(held: Held) -> None:
+    found = exactly(heart.fit(), held)
+    values, errors = apart(found, heart.pooled(heart.hospitals(FOLDER)))
+    assert (values < SMALLEST, errors < 1e-4, found.converged) == (True, True, True)
+    named = {each.name: (each.value, each.standard_error) for each in found.estimates}
     for name, (weight, error) in PUBLISHED.items():
-        assert found[name] == (pytest.approx(weight, abs=6e-5), pytest.approx(error, abs=6e-5))
+        assert named[name] == (pytest.approx(weight, abs=6e-5), pytest.approx(error, abs=6e-5))
 
 
-def test_a_private_fits_scale_would_not_reach_it(held: list[duckdb.DuckDBPyConnection]) -> None:
+def test_a_private_fits_scale_would_not_reach_it(held: Held) -> None:
     """The claim above can fail: the same rounds at the scale that private rounds have."""
-    found = rounds_of(read(heart_fit()), held, EXACT_ROUNDS)
-    assert np.abs(np.array([each.value for each in found.estimates]) - pooled()[0]).max() > 1e-6
+    found = by_rounds(read(heart.fit()), held, EXACT_ROUNDS)
+    assert apart(found, heart.pooled(heart.hospitals(FOLDER)))[0] > SMALLEST
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+def test_cox_stratified_by_hospital_is_the_pooled_stratified_one(regions: Held, ties: str) -> None:
+    found = exactly(brca.stratified(ties), regions)
+    values, errors = apart(found, brca.pooled_stratified(brca.hospitals(BRCA), ties))
+    assert (values < SMALLEST, errors < SMALLEST, found.converged) == (True, True, True)
+
+
+def test_cox_on_the_public_grid_is_the_pooled_one(regions: Held) -> None:
+    found = exactly(brca.on_grid(), regions)
+    values, errors = apart(found, brca.pooled_on_grid(brca.hospitals(BRCA)))
+    assert (values < SMALLEST, errors < SMALLEST, found.converged) == (True, True, True)
+
+
+def test_cox_of_another_strata_is_another_fit(regions: Held) -> None:
+    """Strata matter here by more than what is claimed above: a pooled fit of one stratum is told from it."""
+    found = exactly(brca.stratified(), regions)
+    whole = [[row for rows in brca.hospitals(BRCA) for row in rows]]
+    assert apart(found, brca.pooled_stratified(whole))[0] > 1e-3
+
+
+def test_two_rounds_have_not_converged_and_sixteen_have(held: Held) -> None:
+    assert [exactly(heart.fit(), held, rounds).converged for rounds in (2, 16)] == [False, True]
+
+
+def test_a_column_that_separates_the_outcome_never_converges(tmp_path: Path) -> None:
+    rows = [{**_blank(), "sex": each, "disease": each} for each in "0011"]
+    with ExitStack() as stack:
+        five = [stack.enter_context(heart.COHORT.registered(tmp_path / str(n), rows)) for n in range(5)]
+        found = exactly(heart.fit(features=heart.COHORT.dummies("sex")), five)
+    assert found.converged is False
+
+
+def test_what_the_records_do_not_determine_is_told_and_the_rest_is_the_pooled_fit(held: Held) -> None:
+    """A category that nobody complete has, beside one column more: the other estimates are those of the fit without it."""
+    fewer = [each for each in heart.FEATURES if each["column"] not in ("cp", "restecg")]
+    plain = exactly(heart.fit(features=fewer), held)
+    nobody = {"column": "cp", "category": "nobody"}
+    found = exactly(heart.fit(features=[*fewer, nobody]), held)
+    assert found.undetermined == ["cp=nobody"]
+    assert found.to_json()["coefficients"][-1] == dict.fromkeys(found.to_json()["coefficients"][-1]) | {"name": "cp=nobody"}
+    pairs = zip(found.estimates, plain.estimates, strict=False)
+    assert max(abs(a.value - b.value) for a, b in pairs) < SMALLEST
+
+
+def _blank() -> dict[str, str]:
+    return dict.fromkeys(heart.COHORT.columns, "?")
 
 
 def test_an_exact_fit_is_finer_unclipped_and_within_the_ring() -> None:
-    question = asked(heart_fit())
+    question = asked(heart.fit())
     fit = question.spec
     assert isinstance(fit, Fit)
     assert (question.is_exact, fit.scale, question.variances) == (True, EXACT_SCALE, (0,))
     assert [each.cell_max for each in question.pieces] == [LARGEST_ENTRY]
-    assert fit.to_json() == heart_fit()
+    assert fit.to_json() == heart.fit()
 
 
 @pytest.mark.parametrize("kind", FITS)
@@ -172,12 +163,12 @@ def test_a_fit_that_shortens_rows_and_one_over_visits_have_no_exact_mode() -> No
 
 def test_nobody_states_the_mode_inside_the_fit() -> None:
     with pytest.raises(MalformedBytes):
-        asked(heart_fit(is_exact=True))
+        asked(heart.fit(is_exact=True))
 
 
-def test_a_value_beyond_its_public_bounds_withholds_the_sum(held: list[duckdb.DuckDBPyConnection]) -> None:
-    narrow = [{**each, "high": "60"} if each["column"] == "age" else each for each in FEATURES]
-    fit = asked(heart_fit(features=narrow)).spec
+def test_a_value_beyond_its_public_bounds_withholds_the_sum(held: Held) -> None:
+    narrow = [{**each, "high": "60"} if each["column"] == "age" else each for each in heart.FEATURES]
+    fit = asked(heart.fit(features=narrow)).spec
     assert isinstance(fit, Fit)
     with pytest.raises(OverflowError, match="beyond its public bounds"):
         fit_sums(fit, held[0], fit.start())

@@ -1,0 +1,1 @@
+"""Published cohorts as registered tables of several hospitals, and what their pooled rows say: what exact mode has to equal."""
