@@ -109,6 +109,8 @@ def _require_approvers(desk: Desk, entry: bytes, is_for_another: bool, knows_exa
     found = find(view, approval.target, LANGUAGE, desk.now) if isinstance(approval, Approval) else None
     if found is None:
         fail(USAGE, say("no query or programme of this id is logged", "账本中没有此编号的问题或方案"))
+    if found.kind == "query" and not view.is_open(found.id):
+        fail(USAGE, say("this question has ended; it is asked anew", "该问题已结束；须重新提问"))
     _show_item(found, to_stderr=True)
     if found.is_exact and not knows_exact:
         fail(USAGE, say("an exact question is approved with --exact alone", "精确模式的问题须加 --exact 才能批准"))

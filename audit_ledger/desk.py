@@ -121,7 +121,7 @@ class Desk:
         """The entry's index. Raises DeskRefused."""
         reply = self.stub.Append(link_pb2.Statement(envelope=envelope), timeout=TIMEOUT_S)
         if reply.refusals:
-            reasons = "; ".join(f"{each.code}: expected {each.expected}, got {each.got}" for each in reply.refusals)
+            reasons = "; ".join(_reason(each) for each in reply.refusals)
             raise DeskRefused(f"not logged: {reasons}")
         return int(reply.index)
 
@@ -184,6 +184,10 @@ class Desk:
 
     def _state(self, statement: Statement) -> int:
         return self.append(self._signed(statement).encode())
+
+
+def _reason(refusal: link_pb2.Reason) -> str:
+    return f"{refusal.code}: expected {refusal.expected}" + (f", got {refusal.got}" if refusal.got else "")
 
 
 @contextmanager

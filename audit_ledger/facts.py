@@ -32,9 +32,16 @@ from protocols.statements import (
     Release,
     Review,
     Seen,
+    Statement,
 )
 
 DAY_S = 86_400
+
+
+def query_of(statement: Statement) -> str | None:
+    """The question that a statement names, if its kind names one."""
+    found: str | None = vars(statement).get("query")  # a model asked for a field that it lacks takes long to say no
+    return found
 
 
 @dataclass(slots=True)

@@ -101,7 +101,7 @@ def _coverage(view: LedgerView, asked: list[tuple[str, QuestionFacts]]) -> list[
     """How each hospital took part in the queries that ended; one that was admitted and never asked is named too."""
     found = {uri: {"asked": 0, "answered": 0, "refused": 0, "away": 0, "left_out": 0} for uri in view.authority.hospitals()}
     for _, facts in asked:
-        if facts.release is None:
+        if facts.release is None or not _was_offered(facts):
             continue
         for uri in facts.query.audience:
             row = found.setdefault(uri, {"asked": 0, "answered": 0, "refused": 0, "away": 0, "left_out": 0})
@@ -109,6 +109,11 @@ def _coverage(view: LedgerView, asked: list[tuple[str, QuestionFacts]]) -> list[
             for name in ("answered", "refused", "away", "left_out"):
                 row[name] += uri in getattr(facts.release[1], name)
     return [{"hospital": uri, **row} for uri, row in sorted(found.items())]
+
+
+def _was_offered(facts: QuestionFacts) -> bool:
+    """Whether a hospital said anything to it; what the auditor turned down before is nobody's absence."""
+    return bool(facts.readys) or not facts.refusals.keys().isdisjoint(facts.query.audience)
 
 
 def _refusal(id_: str, uri: str, facts: QuestionFacts) -> dict[str, Any]:

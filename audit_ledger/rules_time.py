@@ -6,7 +6,7 @@ date is a claim, and no gate relies on it alone: these findings are reported, an
 
 from collections.abc import Iterator
 
-from audit_ledger.facts import LedgerFacts, QuestionFacts
+from audit_ledger.facts import LedgerFacts, QuestionFacts, query_of
 from audit_ledger.findings import Finding, Rule
 from protocols.clock import unix
 from protocols.contract import CONTRACT
@@ -25,7 +25,7 @@ def time_findings(ledger: LedgerFacts, index: int, statement: Statement) -> Iter
 
 def _rests_on(ledger: LedgerFacts, statement: Statement) -> Iterator[tuple[str, str]]:
     """What must have been there, by name and date."""
-    facts = ledger.questions.get(statement.target if isinstance(statement, Approval) else getattr(statement, "query", ""))
+    facts = ledger.questions.get(statement.target if isinstance(statement, Approval) else query_of(statement) or "")
     if facts is None:
         return
     match statement:

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from audit_ledger import exact
 from audit_ledger.authority import role_of
-from audit_ledger.facts import Account, LedgerFacts, QuestionFacts
+from audit_ledger.facts import Account, LedgerFacts, QuestionFacts, query_of
 from audit_ledger.findings import Finding, Rule
 from audit_ledger.periods import close_findings
 from audit_ledger.rules_opening import bound, opening_findings, receipt_findings, release_findings
@@ -148,7 +148,7 @@ class LedgerView(LedgerFacts):
             yield Finding(index, Rule.SIGNATURE, "signed by an admitted, unrevoked key of its author")
 
     def _rules(self, index: int, signed: Signed) -> Iterator[Finding]:
-        query_id = getattr(signed.statement, "query", None)
+        query_id = query_of(signed.statement)
         if query_id is not None and (ended := self.ended.get(bytes.fromhex(query_id))) is not None:
             if (rule := _AFTER_THE_END.get(type(signed.statement))) is not None:
                 yield Finding(index, rule, f"ended at entry {ended}")
@@ -255,7 +255,7 @@ class LedgerView(LedgerFacts):
                 self.is_held = is_held
 
     def _accept_in_question(self, index: int, signed: Signed) -> None:
-        if getattr(signed.statement, "query", None) not in self.questions:
+        if query_of(signed.statement) not in self.questions:
             return  # of a question that is forgotten: what still counts of it changes nothing
         match signed.statement:
             case Ready() as ready:

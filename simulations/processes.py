@@ -81,6 +81,15 @@ class Service:
     def tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:]) if self.log.exists() else ""
 
+    @property
+    def processor_s(self) -> float:
+        """What its process has used of the cores so far; 0 where it does not run, or the system does not tell."""
+        stat = Path(f"/proc/{self.process.pid}/stat") if self.process else Path()
+        if not stat.is_file():
+            return 0.0
+        fields = stat.read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def is_running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 

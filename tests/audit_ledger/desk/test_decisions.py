@@ -107,6 +107,15 @@ def test_review_lists_what_waits_and_approve_takes_it_off_the_list(office: Offic
     assert json.loads(capsys.readouterr().out)["statements"] == []
 
 
+def test_a_question_that_has_ended_is_not_approved(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
+    question = Question(office.city, office.city.opener())
+    question.live()
+    size = office.city.log.size
+    assert office.run("approve", question.id.hex()) == 2
+    assert "this question has ended" in capsys.readouterr().err
+    assert office.city.log.size == size
+
+
 def test_until_is_a_day_or_a_time_and_anything_else_says_what_is_expected(
     office: Office, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,7 @@ from protocols import statements as st
 from protocols.canonical import decode_json, unb64
 from protocols.contract import CONTRACT
 from tests.audit_ledger.verify.fhir_r4 import broken
-from tests.support.city import AUDITOR, BUREAU, EMERGENCY, City, Question
+from tests.support.city import AUDITOR, BUREAU, COORDINATOR, EMERGENCY, City, Question
 
 H1, H5 = "kapok://hospital/h01", "kapok://hospital/h05"
 NASTY = "<script>alert(1)</script>"
@@ -69,6 +69,20 @@ def test_the_report_counts_what_was_done(city: City) -> None:
     assert [(each["is_overdue"], each["verdict"]) for each in report["reviews"]] == [(True, None), (False, "in_order")]
     coverage = {each["hospital"]: (each["asked"], each["answered"], each["away"]) for each in report["coverage"]}
     assert (coverage[H1], coverage[H5]) == ((3, 3, 0), (3, 2, 1))
+
+
+def test_a_question_that_was_never_offered_is_nobodys_absence(tmp_path: Path) -> None:
+    city = City(tmp_path / "city")
+    question = Question(city, city.opener(), purpose="research")
+    away = st.Release(
+        **city.head(COORDINATOR), query=question.id.hex(), status="failed", round=0, attempt=1, binding=None, values=None,
+        answered=(), refused=(), away=tuple(sorted(city.hospitals)), left_out=(),
+    )  # fmt: skip
+    city.log_entry(city.sign(away, city.coordinator))
+    report = period_report(city.view())
+    assert report["ended"] == {"failed": 1}
+    assert {each["asked"] for each in report["coverage"]} == {0}
+    city.close()
 
 
 def test_epsilon_is_that_of_the_running_total_over_all_purposes(city: City) -> None:
