@@ -11,11 +11,14 @@ _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {"<=": operator.l
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`bar` is a direction and a number ("<= 2.0"): of the ratio where there is one, else of `ours`; "" is no bar."""
+    """`bar` is a direction and a number ("<= 2.0"): of the ratio where there is one, else of `ours`; "" is no bar.
+
+    `ours` is None where nothing could be measured; `how` then says why, and there is no verdict.
+    """
 
     name: str
     unit: str
-    ours: float
+    ours: float | None
     reference: float | None
     ratio: float | None
     bar: str
@@ -39,6 +42,10 @@ class Row:
             ratio = ours / reference
         judged = ours if ratio is None else ratio
         return cls(name, unit, ours, reference, ratio, bar, passes(judged, bar) if bar else None, how)
+
+    @classmethod
+    def not_measured(cls, name: str, unit: str, bar: str, why: str) -> "Row":
+        return cls(name, unit, None, None, None, bar, None, why)
 
     @classmethod
     def of_json(cls, raw: Mapping[str, Any]) -> "Row":

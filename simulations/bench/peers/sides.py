@@ -1,0 +1,74 @@
+"""Sides of a comparison as processes that take turns, so that a busy machine disturbs all of them alike."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+# One thread everywhere, as in ours: seconds of a processor and of the clock then say the same.
+_ONE_THREAD: Final = {"POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn used; `peak_mb` is the most memory the process has held so far, its table included."""
+
+    wall_s: float
+    processor_s: float
+    peak_mb: float
+    cells: int
+
+
+class Side:
+    """A running worker."""
+
+    def __init__(self, process: "subprocess.Popen[str]", module: str) -> None:
+        self._process, self._module = process, module
+        self._read()
+
+    def turn(self) -> Turn:
+        if self._process.stdin is None:
+            raise AssertionError("a worker was started without its input")
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return Turn(**self._read())
+
+    def _read(self) -> dict[str, Any]:
+        line = "" if self._process.stdout is None else self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._module} ended with exit code {self._process.wait()}")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+@contextmanager
+def started(module: str, data: Path, python: Path = Path(sys.executable)) -> Iterator[Side]:
+    """A worker of this package by its name, over its data. Ended with the block."""
+    command = [str(python), "-m", f"simulations.bench.peers.{module}", str(data)]
+    environment = os.environ | _ONE_THREAD
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield Side(process, module)
+        finally:
+            process.kill()
+
+
+def in_turns(sides: Mapping[str, Callable[[], Turn]], turns: int) -> dict[str, list[Turn]]:
+    """Every side once a turn; the first turn fills caches and is thrown away."""
+    rounds = [{name: turn() for name, turn in sides.items()} for _ in range(turns + 1)][1:]
+    return {name: [each[name] for each in rounds] for name in sides}
+
+
+def ratio(mine: list[Turn], theirs: list[Turn]) -> float:
+    """The median over the turns of their processor times."""
+    return statistics.median(a.processor_s / b.processor_s for a, b in zip(mine, theirs, strict=True))
+
+
+def processor_s(turns: list[Turn]) -> float:
+    return statistics.median(each.processor_s for each in turns)
