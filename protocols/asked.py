@@ -17,7 +17,7 @@ from protocols.fit import FitSpec, is_fit
 from protocols.fits import Fit, Training, read
 from protocols.fits.shape import MAX_PATIENTS
 from protocols.query import Layout, QuerySpec, Segment, footprint, tables_named
-from protocols.query.terms import Quantiles, Spread
+from protocols.query.terms import InOneRange
 from protocols.statements import Query
 
 VARIANCE_STEPS = 16
@@ -119,7 +119,7 @@ class Asked:
         if len(query.variances) != len(layout.segments):
             raise MalformedBytes(f"expected {len(layout.segments)} variances, one a segment, got {len(query.variances)}")
         is_free = is_exact(query.spec)
-        if is_free and any(isinstance(each, Spread | Quantiles) for each in spec.measures):
+        if is_free and any(isinstance(each, InOneRange) for each in spec.measures):
             raise MalformedBytes("exact mode has no measure that cuts values to a range: ask for sums, averages and counts in bins")
         if is_free and (spec.cohorts or spec.bound != "block"):
             raise MalformedBytes("exact mode reads the rows of one table: it has no cohort, no filter and no bound of its own")

@@ -15,9 +15,11 @@ from pyarrow import csv, parquet
 
 from coordinator.client.checked import Verified
 from coordinator.client.column import Column
+from coordinator.client.ends import survival_json, survivals
 from coordinator.client.errors import BadUsage
 from coordinator.client.sentences import SENTENCES
 from coordinator.client.table import AnswerTable
+from coordinator.client.table_one import is_table_one, table_one_json
 from coordinator.client.texts import ENGLISH, NAMED, Say
 from protocols.answer import Answer as Bundle
 from protocols.exact import EXACT, MODE
@@ -88,6 +90,8 @@ def as_json(answer: Verified) -> dict[str, Any]:
         "rows": _rows(answer.cells),
         "totals": [{"keys": list(level), "rows": _rows(answer.cells.collapsed(level))} for level in answer.spec.totals or ()],
         "total": _rows(answer.cells.collapsed(()))[0]["measures"],
+        **({"table_one": table_one_json(answer, ENGLISH)} if is_table_one(answer) else {}),
+        **({"survival": survival_json(answer)} if survivals(answer.cells) else {}),
         **({} if answer.is_exact else _privacy(bundle)),
         "coverage": bundle.coverage.model_dump(mode="json"),
     }

@@ -23,7 +23,7 @@ from privacy.tables import skellam_table
 from protocols.asked import Piece
 from protocols.contract import CONTRACT, colluders
 from protocols.query import Layout, Part, QuerySpec, Segment, footprint
-from protocols.query.terms import Quantiles, Spread
+from protocols.query.terms import InOneRange
 
 DEFAULT_SHARE = Fraction(1, 50)
 LADDER = tuple(Fraction(1, n) for n in (200, 100, 50, 20, 10, 5))
@@ -94,6 +94,12 @@ class Forecast:
     statements: tuple[Statement, ...]
 
     @property
+    def shares(self) -> tuple[float, ...]:
+        """How the price is split: each segment's part of it."""
+        alone = [float(price(self.order, [_piece(*each)]).one) for each in zip(self.layout.segments, self.variances, strict=True)]
+        return tuple(each / sum(alone) for each in alone)
+
+    @property
     def epsilon(self) -> Fraction:
         """For a patient of one hospital in one block, at the first stated delta."""
         return next(each.epsilon for each in self.statements if each.case is Case.ONE_HOSPITAL)
@@ -126,7 +132,7 @@ def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order)
 def exact_forecast(spec: QuerySpec, n: int, order: int = CONTRACT.order) -> Forecast:
     """Exact mode: no noise, no price, and no epsilon to state. Raises BadUsage for a measure that would cut values."""
     layout = Layout.of(spec)
-    if any(isinstance(each, Spread | Quantiles) for each in spec.measures):
+    if any(isinstance(each, InOneRange) for each in spec.measures):
         raise BadUsage("error.exact_measure")
     nothing = (Fraction(0),) * len(layout.segments)
     halves = (0,) * len(layout.segments)

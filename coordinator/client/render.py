@@ -19,10 +19,12 @@ from coordinator.client.catalog import Catalog
 from coordinator.client.checked import Verified
 from coordinator.client.city import Plan
 from coordinator.client.column import Column, Reliability
+from coordinator.client.ends import survival_parts
 from coordinator.client.errors import BadUsage
 from coordinator.client.fits import Result
 from coordinator.client.forecast import LADDER, ByPrice, Forecast, forecast
 from coordinator.client.table import AnswerTable
+from coordinator.client.table_one import is_table_one, table_one
 from coordinator.client.texts import Say
 from coordinator.client.training import Fitted
 from coordinator.client.wording import decimal, number, share_of_budget
@@ -32,6 +34,7 @@ from protocols.fits import Fit
 from protocols.fits.words import NAMES
 from protocols.identity import Identity
 from protocols.query import Language, Segment, in_words
+from protocols.query.terms import Categories, Summary, Survival
 
 SHOWN_ROWS = 30
 _COLOURS = {Reliability.RELIABLE: "green", Reliability.CAUTION: "yellow", Reliability.NOISE: "bright_black"}
@@ -42,7 +45,11 @@ def answer(given: Verified, say: Say, *, is_whole: bool = False) -> RenderableTy
     lines: list[RenderableType] = [Text(say("answer.id", id=given.id), style="bold")]
     lines += [not_private(say)] if given.is_exact else []
     lines += [Text(in_words(given.spec, say.lang, is_exact=given.is_exact))]
-    lines += [cells_table(given.cells, say, is_whole=is_whole)]
+    if is_table_one(given):
+        lines += table_one(given, say)
+    elif not all(isinstance(measure, Survival) for measure in given.spec.measures):
+        lines += [cells_table(given.cells, say, is_whole=is_whole)]
+    lines += survival_parts(given, say)
     lines += [_level_table(given, level, say, is_whole=is_whole) for level in given.spec.totals or () if level]
     if given.is_exact:
         return Group(*lines, *(Text(line) for line in _coverage(given.bundle.coverage, say)), not_private(say))
@@ -216,15 +223,19 @@ def _exact_preview(plan: Plan, say: Say) -> RenderableType:
 
 
 def _noise_table(cast: Forecast, say: Say) -> Table:
-    table = Table("", say("preview.sd"), say("preview.half_width"), title=say("preview.noise_title"), title_justify="left")
-    for segment, variance, half in zip(cast.layout.segments, cast.total_variances, cast.half_widths, strict=True):
+    heads = (say("preview.sd"), say("preview.half_width"), say("preview.part_price"))
+    table = Table("", *heads, title=say("preview.noise_title"), title_justify="left")
+    segments = zip(cast.layout.segments, cast.total_variances, cast.half_widths, cast.shares, strict=True)
+    for segment, variance, half, share in segments:
         sd = math.sqrt(variance) / segment.scale
-        table.add_row(_part(cast, segment, say), f"{sd:,.2f}", f"± {number(half / segment.scale)}")
+        table.add_row(_part(cast, segment, say), f"{sd:,.2f}", f"± {number(half / segment.scale)}", f"{share:.1%}")
     return table
 
 
 def _part(cast: Forecast, segment: Segment, say: Say) -> str:
     part = say(f"part.{segment.part}")
+    if isinstance(segment.measure, Summary | Categories):
+        part = say("part.of_column", part=part, column=say(f"table_one.{segment.measure.column}"))
     if segment.level == cast.layout.grid.keys:
         return part
     keys = say("list.comma").join(say(f"column.{key}") for key in segment.level)

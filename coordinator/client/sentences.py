@@ -2,6 +2,7 @@
 
 from coordinator.client.exact_sentences import EXACT
 from coordinator.client.reasons import REASONS
+from coordinator.client.table_sentences import TABLES
 
 _ANSWER: dict[str, tuple[str, str]] = {
     "answer.id": ("问题 {id}", "question {id}"),
@@ -127,6 +128,7 @@ _PREVIEW: dict[str, tuple[str, str]] = {
         "price: {price} on each block (Rényi order {order}), {share} of this purpose's yearly budget",
     ),
     "preview.price_two": ("同时在两家医院的患者：{price}", "for a patient of two hospitals: {price}"),
+    "preview.part_price": ("占价格", "of the price"),
     "preview.noise_title": ("答案的噪声（每个单元格）", "noise of the answer, per cell"),
     "preview.sd": ("标准差", "sd"),
     "preview.half_width": ("95 % 半宽", "95 % half-width"),
@@ -162,6 +164,10 @@ _PREVIEW: dict[str, tuple[str, str]] = {
     "part.deviation": ("离差之和（级）", "deviations, in steps"),
     "part.square": ("离差平方和（级）", "squared deviations, in steps"),
     "part.bins": ("直方图每格", "each bin of the histogram"),
+    "part.presence": ("有值、缺失人数", "patients with and without a value"),
+    "part.categories": ("每一类别", "each category"),
+    "part.ends": ("随访结局（每段）", "each interval's events and censored"),
+    "part.of_column": ("{column}：{part}", "{column}: {part}"),
     "part.at_level": ("{part}，按 {keys} 合计", "{part}, by {keys}"),
     "part.at_city": ("{part}，总计", "{part}, in total"),
 }
@@ -383,4 +389,4 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "opt.detach": ("记入账本后即返回，之后用 kapok resume 继续", "return once it is logged; kapok resume goes on"),
     "opt.id": ("问题编号或其开头", "a question's id, or its beginning"),
 }
-SENTENCES: dict[str, tuple[str, str]] = {**_ANSWER, **_COLUMNS, **_PREVIEW, **_ERRORS, **_COMMANDS, **EXACT, **REASONS}
+SENTENCES: dict[str, tuple[str, str]] = {**_ANSWER, **_COLUMNS, **_PREVIEW, **_ERRORS, **_COMMANDS, **EXACT, **REASONS, **TABLES}

@@ -58,7 +58,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     cast = plan.forecast
     if plan.request.is_exact:
         return _exact_plan_json(plan)
-    segments = zip(cast.layout.segments, cast.variances, cast.total_variances, cast.half_widths, strict=True)
+    segments = zip(cast.layout.segments, cast.variances, cast.total_variances, cast.half_widths, cast.shares, strict=True)
     return {
         "spec": plan.request.spec.to_json(),
         "purpose": plan.purpose,
@@ -77,8 +77,9 @@ def plan_json(plan: Plan) -> dict[str, Any]:
                 "variance": float(asked) / part.scale**2,
                 "noise_sd": float(total) ** 0.5 / part.scale,
                 "half_width": half / part.scale,
+                "price_share": share,
             }
-            for part, asked, total, half in segments
+            for part, asked, total, half, share in segments
         ],
         "statements": [
             {

@@ -16,13 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import groupby
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.client.column import Column, Stretch, columns_of, measure_name, percent_of
+from coordinator.client.column import Column, Stretch
+from coordinator.client.kinds import columns_of, measure_name, percent_of
 from privacy.consistency import Consistent, Level, consistent
 from protocols.query import Axis, Grid, Layout, QuerySpec, Segment
 from protocols.query.terms import Count, Measure, Persons
@@ -73,16 +73,26 @@ class _Unions:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class _Histogram:
+    """A part with an axis of its own behind the keys, which is never summed."""
+
+    released: Released
+    inner: int
+
+    def over(self, kept: Axes) -> Stretch:
+        return self.released.over((*kept, self.inner))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """A measure with its parts. `bins` is the number of an axis behind the keys that is never summed."""
+    """A measure with its parts."""
 
     name: str
     measure: Measure
     parts: tuple[Released, ...]
-    bins: Axes
 
     def columns(self, kept: Axes) -> tuple[Column, ...]:
-        return columns_of(self.name, self.measure, tuple(part.over((*kept, *self.bins)) for part in self.parts))
+        return columns_of(self.name, self.measure, tuple(part.over(kept) for part in self.parts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,16 +181,20 @@ def _cells(segment: Segment, vector: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _measured(name: str, measure: Measure, released: list[tuple[Segment, _Leaves]], spec: QuerySpec) -> Measured:
+    parts = {part: [each for each in released if each[0].part == part] for part in dict.fromkeys(each.part for each, _ in released)}
+    return Measured(name, measure, tuple(_part(levels, spec) for levels in parts.values()))
+
+
+def _part(levels: list[tuple[Segment, _Leaves]], spec: QuerySpec) -> Released:
+    """One part of a measure, at every level that was released."""
     keys: list[str] = [key.key for key in spec.keys]
-    bins = (len(keys),) if released[0][0].grid.keys[-1:] == ("bins",) else ()
-    by_part = groupby(sorted(released, key=lambda each: each[0].part), key=lambda each: each[0].part)
-    parts = {part: _released([(_axes(each, keys, bins), leaves) for each, leaves in levels], spec) for part, levels in by_part}
-    order = dict.fromkeys(each.part for each, _ in released)
-    return Measured(name, measure, tuple(parts[part] for part in order), bins)
+    inner = (len(keys),) if len(levels[0][0].grid.axes) > len(keys) else ()
+    found = _released([(_axes(each, keys, inner), leaves) for each, leaves in levels], spec)
+    return _Histogram(found, *inner) if inner else found
 
 
-def _axes(segment: Segment, keys: list[str], bins: Axes) -> tuple[Axes, bool]:
-    return (*(keys.index(key) for key in segment.level), *bins), segment.is_union
+def _axes(segment: Segment, keys: list[str], inner: Axes) -> tuple[Axes, bool]:
+    return (*(keys.index(key) for key in segment.level), *inner), segment.is_union
 
 
 def _released(levels: list[tuple[tuple[Axes, bool], _Leaves]], spec: QuerySpec) -> Released:

@@ -4,20 +4,23 @@ Rules
 - Amounts are integers, rounded half up, clamped per (patient, block, cell) of the leaves; a level above adds them up as they are.
 - A mean of a cell's rows weighs a patient once. Its deviation is counted in whole steps from the middle of the clamps, and its
   square is the square of those steps; its bin is one of the equal bins between the clamps, the ends taking what lies outside.
+- Of a histogram inside a cell, a (patient, block, cell) is in one entry, or in none.
 - Persons are an OR over blocks, and over the cells that a level merges.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 import numpy as np
 
 from hospital_node.plan.bounding import Booleans
 from hospital_node.plan.packing import Int64s, Packing, distinct
+from hospital_node.plan.picking import CATEGORY, end_name, place_of_end
 from protocols.query import Grid, Part, Segment
-from protocols.query.terms import UNITS, Quantiles, Spread
+from protocols.query.terms import UNITS, Categories, Quantiles, Ranged, Spread, Summary, Survival
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,12 @@ class Tally:
     rows: Int64s
     present: Int64s
     micro: Int64s
+    more: Mapping[str, Int64s] = field(default_factory=dict)
+    """What `picking` made of its rows, by the name of their column."""
 
     def where(self, kept: Booleans) -> Tally:
-        return Tally(self.packing, self.keys[kept], self.rows[kept], self.present[kept], self.micro[kept])
+        more = {name: numbers[kept] for name, numbers in self.more.items()}
+        return Tally(self.packing, self.keys[kept], self.rows[kept], self.present[kept], self.micro[kept], more)
 
     def within(self, chosen: Tally) -> Tally:
         """What of it lies in cells that were chosen."""
@@ -53,8 +59,8 @@ def add_amounts(
         _add_persons(segment, tally, leaves, shared, leaf, vector)
         return
     cell = merged_cells(leaves, segment.level, leaf)
-    if isinstance(segment.measure, Quantiles):
-        cell = cell * segment.measure.bins + _bin(segment.measure, tally)
+    if (entry := _entry(segment, tally)) is not None:
+        cell = cell * len(segment.grid.axes[-1].labels) + entry
     amount = _amount(segment, tally)
     np.add.at(vector, cell, np.clip(amount, segment.lo, segment.hi) if is_bounded else amount)
 
@@ -93,12 +99,28 @@ def merged_cells(leaves: Grid, level: tuple[str, ...], cell: Int64s) -> Int64s:
     return merged
 
 
+def _entry(segment: Segment, tally: Tally) -> Int64s | None:
+    """Which entry of the histogram of its cell; None for a part that is none."""
+    measure = segment.measure
+    if segment.part is Part.PRESENCE:
+        is_missing: Int64s = (tally.present == 0).astype(np.int64)
+        return is_missing
+    if isinstance(measure, Quantiles | Summary) and segment.part is Part.BINS:
+        return _bin(measure, tally)
+    if isinstance(measure, Categories):
+        place = tally.more[f"{CATEGORY}{measure.column}"]
+        return np.where(place < 0, len(measure.labels), place)
+    return place_of_end(tally.more[end_name(measure)]) if isinstance(measure, Survival) else None
+
+
 def _amount(segment: Segment, tally: Tally) -> Int64s:
     if segment.part is Part.ROWS:
         return tally.rows
     if segment.part in {Part.PRESENT, Part.BINS}:
         return np.minimum(tally.present, 1)
-    if isinstance(segment.measure, Spread):
+    if segment.part in {Part.PRESENCE, Part.CATEGORIES, Part.ENDS}:
+        return np.ones_like(tally.keys)
+    if isinstance(segment.measure, Spread | Summary):
         steps = _steps(segment.measure, tally)
         return steps if segment.part is Part.DEVIATION else steps**2
     unit = UNITS // segment.scale
@@ -113,7 +135,7 @@ def _mean(tally: Tally, unit: int) -> Int64s:
     return mean
 
 
-def _steps(measure: Spread, tally: Tally) -> Int64s:
+def _steps(measure: Spread | Summary, tally: Tally) -> Int64s:
     """Whole steps from the middle, not clamped yet; 0 for a cell without a value."""
     lo, hi = _ends(measure)
     width = hi - lo
@@ -122,11 +144,11 @@ def _steps(measure: Spread, tally: Tally) -> Int64s:
     return np.where(tally.present > 0, np.clip(steps, -measure.steps, measure.steps), 0)
 
 
-def _bin(measure: Quantiles, tally: Tally) -> Int64s:
+def _bin(measure: Quantiles | Summary, tally: Tally) -> Int64s:
     lo, hi = _ends(measure)
     number: Int64s = (np.clip(_mean(tally, 1), lo, hi) - lo) * measure.bins // (hi - lo)
     return np.minimum(number, measure.bins - 1)
 
 
-def _ends(measure: Spread | Quantiles) -> tuple[int, int]:
+def _ends(measure: Ranged) -> tuple[int, int]:
     return int(Decimal(measure.lo) * UNITS), int(Decimal(measure.hi) * UNITS)

@@ -2,7 +2,8 @@
 
 Rules
 - A window is a search by halves among the sorted (patient, day) pairs of its own rows: a row is inside if its patient has a day
-  between the two ends. Nothing but one patient's rows decides about that patient's row.
+  between the two ends. The event that a survival curve waits for is the first such day. Nothing but one patient's rows decides
+  about that patient's row.
 - A missing value meets no condition, so that its NOT holds.
 - A row that no measure counts is dropped before cells are chosen: it would take a place among the patient's k cells for nothing.
 """
@@ -20,9 +21,11 @@ from numpy.typing import NDArray
 from hospital_node.plan.bounding import Booleans
 from hospital_node.plan.compile import DAY_ZERO, CompiledPlan, plain_leaves
 from hospital_node.plan.packing import Int64s
+from hospital_node.plan.picking import end_name, ends
 from protocols.query import QuerySpec
-from protocols.query.terms import AllOf, AnyOf, Cohort, Has, Is, Not, Period
+from protocols.query.terms import AllOf, AnyOf, Cohort, Has, Is, Not, Period, Survival
 
+NEVER = np.iinfo(np.int64).min
 Columns = Mapping[str, NDArray[np.integer]]
 """As a statement returns them: one integer (or truth) a row."""
 
@@ -41,9 +44,15 @@ class Counted:
 
 
 def counted(spec: QuerySpec, plan: CompiledPlan, columns: Columns, connection: duckdb.DuckDBPyConnection) -> Counted:
-    if not spec.cohorts:
+    waited = tuple(measure for measure in spec.measures if isinstance(measure, Survival))
+    if not (spec.cohorts or waited):
         return Counted(columns, None)
-    known = _leaves(spec, plan, columns, connection)
+    firsts = _firsts(spec, plan, columns, connection)
+    known: dict[Is | Has, Booleans] = {
+        leaf: np.asarray(columns[f"holds_{n}"], dtype=np.bool_) for n, leaf in enumerate(plain_leaves(spec))
+    }
+    known |= {window: first != NEVER for window, first in firsts.items()}
+    columns = {**columns, **{end_name(each): _ends_of(spec, each, columns, firsts[each.event]) for each in waited}}
     is_in = np.ones(len(columns["person"]), dtype=np.bool_) if spec.cohort is None else _holds(spec.cohort, known)
     marks, filters = np.zeros(len(is_in), dtype=np.uint8), filters_of(spec)
     for n, each in enumerate(filters):
@@ -54,17 +63,22 @@ def counted(spec: QuerySpec, plan: CompiledPlan, columns: Columns, connection: d
     return Counted(kept, marks[is_in] if filters else None)
 
 
-def _leaves(
-    spec: QuerySpec, plan: CompiledPlan, columns: Columns, connection: duckdb.DuckDBPyConnection
-) -> dict[Is | Has, Booleans]:
-    known: dict[Is | Has, Booleans] = {
-        leaf: np.asarray(columns[f"holds_{n}"], dtype=np.bool_) for n, leaf in enumerate(plain_leaves(spec))
-    }
+def _firsts(spec: QuerySpec, plan: CompiledPlan, columns: Columns, connection: duckdb.DuckDBPyConnection) -> dict[Has, Int64s]:
+    """For each window, each row's first day inside it on which its patient has what the window looks for, or NEVER."""
     ids, person = np.unique(np.asarray(columns["person"], dtype=np.int64), return_inverse=True)
+    firsts: dict[Has, Int64s] = {}
     for window, statement in zip(spec.windows, plan.windows, strict=True):
         found = connection.execute(statement.sql, statement.parameters).fetchnumpy()
-        known[window] = _inside(_ends(spec.period, window, columns), ids, person, found)
-    return known
+        firsts[window] = _first(_ends(spec.period, window, columns), ids, person, found)
+    return firsts
+
+
+def _ends_of(spec: QuerySpec, measure: Survival, columns: Columns, first: Int64s) -> Int64s:
+    if spec.period is None:
+        raise AssertionError("a follow-up without a period was accepted")
+    day, start = np.asarray(columns["day"], dtype=np.int64), _number(spec.period.start)
+    event = np.where(first == NEVER, 0, first - start - day)
+    return ends(measure, day, _number(measure.until) - start, event)
 
 
 def _holds(cohort: Cohort, known: Mapping[Is | Has, Booleans]) -> Booleans:
@@ -93,17 +107,17 @@ def _number(day: date) -> int:
     return (day - DAY_ZERO).days
 
 
-def _inside(ends: tuple[Int64s, Int64s], ids: Int64s, person: Int64s, found: Columns) -> Booleans:
-    """Whether each row's patient, `person` being its place among the sorted `ids`, has a found day between the row's ends."""
+def _first(window: tuple[Int64s, Int64s], ids: Int64s, person: Int64s, found: Columns) -> Int64s:
+    """Each row's patient's first found day between the row's ends, `person` being its place among the sorted `ids`."""
     if not len(ids) or not len(found["person"]):
-        return np.zeros(len(person), dtype=np.bool_)
+        return np.full(len(person), NEVER, dtype=np.int64)
     others, day = np.asarray(found["person"], dtype=np.int64), np.asarray(found["day"], dtype=np.int64)
     place = np.minimum(np.searchsorted(ids, others), len(ids) - 1)
     is_known = ids[place] == others
-    first = int(min(day.min(), ends[0].min()))
+    origin = int(min(day.min(), window[0].min()))
     # Far enough apart that the days of one patient never reach those of the next, whatever end a window has.
-    stride = int(max(day.max(), ends[1].max())) - first + 2
-    pairs = np.sort(place[is_known] * stride + (day[is_known] - first))
-    low, high = (person * stride + (end - first) for end in ends)
-    inside: Booleans = np.searchsorted(pairs, high, "right") > np.searchsorted(pairs, low, "left")
-    return inside
+    stride = int(max(day.max(), window[1].max())) - origin + 2
+    pairs = np.append(np.sort(place[is_known] * stride + (day[is_known] - origin)), np.iinfo(np.int64).max)
+    low, high = (person * stride + (end - origin) for end in window)
+    first = pairs[np.searchsorted(pairs, low, "left")]
+    return np.where(first <= high, first - person * stride + origin, NEVER)

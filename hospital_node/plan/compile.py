@@ -21,7 +21,18 @@ from typing import Any
 from hospital_node.plan.columns import RELATIONS, Relation
 from protocols.query import Axis, QuerySpec
 from protocols.query.cohort import Read, leaves
-from protocols.query.terms import UNITS, AgeBetween, BinKey, Condition, Has, HasPrefix, Is, IsOneOf, OfColumn
+from protocols.query.terms import (
+    UNITS,
+    AgeBetween,
+    BinKey,
+    Categories,
+    Condition,
+    Has,
+    HasPrefix,
+    Is,
+    IsOneOf,
+    OfColumn,
+)
 
 NO_AGE = -1
 DAY_ZERO = date(1970, 1, 1)
@@ -31,7 +42,7 @@ NO_VALUE = -(2**63)
 @dataclass(frozen=True, slots=True)
 class CompiledPlan:
     """A statement with its parameters. Columns: person, then `day`, `age`, one per listed axis, `micro`, as the spec needs them,
-    and `holds_0`, `holds_1` ... for the conditions of its cohorts.
+    `category_sex` and the like for a table one, and `holds_0`, `holds_1` ... for the conditions of its cohorts.
 
     `windows` are further statements, one for each window in the spec's order: person and `day`, counted from 1970-01-01.
     """
@@ -68,6 +79,11 @@ def value_column(spec: QuerySpec) -> str | None:
     return columns.pop() if columns else None
 
 
+def categories_of(spec: QuerySpec) -> dict[str, tuple[str, ...]]:
+    """The columns that a table one counts by category, each with its list."""
+    return {measure.column: measure.labels for measure in spec.measures if isinstance(measure, Categories)}
+
+
 def by_length(words: tuple[str, ...]) -> Iterator[tuple[int, list[str]]]:
     """Words of one length together, so that one cut of a code is looked up among all of them."""
     for length, same in groupby(sorted(words, key=lambda word: (len(word), word)), key=len):
@@ -101,17 +117,22 @@ class _Statement:
             yield f"coalesce({self._age()}, {NO_AGE}) AS age"
         for axis in axes:
             if axis.key in {"district", "sex"}:
-                place = f"list_position({self.bind(list(axis.labels))}, {relation.column(axis.key)})"
-                yield f"coalesce({place}, 0) - 1 AS {axis.key}"
+                yield f"{self._place(axis.key, axis.labels)} AS {axis.key}"
             elif axis.key == "icd10_prefix":
                 yield f"{self._prefix_place(axis)} AS icd10_prefix"
         if (column := value_column(spec)) is not None:
             # Widened first: the largest SMALLINT and DECIMAL(18,6) overflow in millionths, and an overflow would raise on data.
             number, wide = (self._age(), "BIGINT") if column == "age" else (relation.column(column), "DECIMAL(24,6)")
             yield f"coalesce(CAST(CAST({number} AS {wide}) * {UNITS} AS BIGINT), {NO_VALUE}) AS micro"
+        for column, labels in categories_of(spec).items():
+            yield f"{self._place(column, labels)} AS category_{column}"
         for n, leaf in enumerate(plain_leaves(spec)):
             conditions = " AND ".join(map(self.condition, leaf.where))
             yield f"coalesce({conditions}, false) AS holds_{n}"
+
+    def _place(self, column: str, labels: tuple[str, ...]) -> str:
+        """The place of a column's value in a list, -1 where it is not in it."""
+        return f"coalesce(list_position({self.bind(list(labels))}, {self.relation.column(column)}), 0) - 1"
 
     def _prefix_place(self, axis: Axis) -> str:
         """The place of the one prefix that a code begins with; the list is free of prefixes of each other."""

@@ -34,6 +34,7 @@ from hospital_node.plan.cohort import Counted, counted, filters_of
 from hospital_node.plan.columns import RELATIONS
 from hospital_node.plan.compile import NO_VALUE, compile_plan
 from hospital_node.plan.packing import Int64s, PackedRows, Packing, Rows, above, cell_bits, runs
+from hospital_node.plan.picking import CATEGORY, END, picked
 from protocols.query import AgeBands, Axis, Grid, Layout, QuerySpec
 from protocols.query.cohort import QUERY_BOUND
 from protocols.query.domains import MAX_AGE
@@ -111,7 +112,11 @@ def _empty_tables() -> duckdb.DuckDBPyConnection:
 
 def _packed(spec: QuerySpec, grid: Grid, rows: Counted) -> PackedRows:
     person, blocks = np.asarray(rows.columns["person"], dtype=np.int64), int(_block_of_days(spec)[-1]) + 1
-    return PackedRows.of(person, _places(spec, grid, rows.columns), rows.columns.get("micro"), blocks, grid.size, rows.marks)
+    places, more = (
+        _places(spec, grid, rows.columns),
+        {name: of for name, of in rows.columns.items() if name.startswith((CATEGORY, END))},
+    )
+    return PackedRows.of(person, places, rows.columns.get("micro"), blocks, grid.size, rows.marks, more)
 
 
 def _tallies(
@@ -127,16 +132,16 @@ def _tallies(
 
 
 def _grouped(packing: Packing, piece: Rows) -> Tally:
-    keys, micro = piece.keys, piece.micro
-    starts = runs(keys)
+    keys, micro, starts = piece.keys, piece.micro, runs(piece.keys)
+    more = picked(piece.more, starts)
     rows = np.diff(starts, append=len(keys))
     if micro is None or not len(starts):
         nothing = np.broadcast_to(np.int64(0), len(starts))
-        return Tally(packing, keys[starts], rows, nothing, nothing)
+        return Tally(packing, keys[starts], rows, nothing, nothing, more)
     has_value = micro != NO_VALUE
     present = np.add.reduceat(has_value.astype(np.int64), starts)
     total = np.add.reduceat(np.where(has_value, np.clip(micro, -_LARGEST_ROW, _LARGEST_ROW), 0), starts)
-    return Tally(packing, keys[starts], rows, present, total)
+    return Tally(packing, keys[starts], rows, present, total, more)
 
 
 def _bounded(tally: Tally, layout: Layout, key: BoundingKey) -> Tally:

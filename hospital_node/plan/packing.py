@@ -9,8 +9,8 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,19 +52,21 @@ class Packing:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """One number for each row and, where values or filters are asked, its value and the filters that it passes."""
+    """One number for each row and, where they are asked, its value, the filters that it passes and what else it says, by name."""
 
     keys: Int64s
     micro: NDArray[np.integer] | None = None
     marks: NDArray[np.uint8] | None = None
+    more: Mapping[str, NDArray[np.integer]] = field(default_factory=dict)
 
     def at(self, chosen: slice | NDArray[np.integer] | NDArray[np.bool_]) -> Rows:
         micro = None if self.micro is None else self.micro[chosen]
-        return Rows(self.keys[chosen], micro, None if self.marks is None else self.marks[chosen])
+        more = {name: column[chosen] for name, column in self.more.items()}
+        return Rows(self.keys[chosen], micro, None if self.marks is None else self.marks[chosen], more)
 
     def in_order(self) -> Rows:
         """Sorted by key; uses the rows up."""
-        if self.micro is None and self.marks is None:
+        if self.micro is None and self.marks is None and not self.more:
             self.keys.sort()
             return self
         return self.at(np.argsort(self.keys))
@@ -87,13 +89,14 @@ class PackedRows:
         blocks: int,
         cells: int,
         marks: NDArray[np.uint8] | None = None,
+        more: Mapping[str, NDArray[np.integer]] | None = None,
     ) -> PackedRows:
         """`place` is each row's `block << cell_bits(cells) | cell`, and `cells` where a row lies in none."""
         block_bits, wide = (blocks - 1).bit_length(), cell_bits(cells)
         first, ids, keys = _numbered(person_id, _ROOM - block_bits - wide)
         keys <<= block_bits + wide
         keys |= place
-        return cls(Packing(block_bits, wide, first, ids), Rows(keys, micro, marks), cells)
+        return cls(Packing(block_bits, wide, first, ids), Rows(keys, micro, marks, more or {}), cells)
 
     def pieces(self) -> Iterator[Rows]:
         """The rows in order, a run of whole patients at a time. Uses the rows up."""

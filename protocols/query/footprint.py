@@ -10,7 +10,8 @@ Rules (privacy choice 2)
 - A total of `totals` adds up the kept cells of the leaves, each clamped there, so that the levels agree exactly: with f leaves of
   one block in one cell of the level, j = min(k, f) of them may coincide. The k clamped leaves then move it by L1 <= c * k and
   L2^2 <= c^2 * (q j^2 + r^2), where k = q j + r. Persons are an OR at each level instead: at most k cells by 1.
-- A quantile is a histogram: each kept cell is in one bin, so that bins add nothing to k.
+- A quantile is a histogram: each kept cell is in one bin, so that bins add nothing to k. So are present and missing, the
+  categories of a table one, and the intervals of a survival curve in which patients have their event or are lost.
 - Bounded over the whole query (`bound` "query"): k cells of a patient count, each total within [lo, hi] over all blocks. Removing
   one block's rows may move a kept cell from one end to the other, or exchange a cell for another: with j of k cells kept, of
   `length` entries, L1 <= j (hi - lo) + 2 (k - j) c and L2^2 <= j (hi - lo)^2 + 2 (k - j) c^2. Both are largest at an end of
@@ -30,7 +31,18 @@ from enum import StrEnum
 from protocols.query.cohort import QUERY_BOUND
 from protocols.query.domains import Axis, Grid, months_between
 from protocols.query.spec import QuerySpec
-from protocols.query.terms import Average, Count, Measure, Persons, Quantiles, Spread, Sum
+from protocols.query.terms import (
+    Average,
+    Categories,
+    Count,
+    Measure,
+    Persons,
+    Quantiles,
+    Spread,
+    Sum,
+    Summary,
+    Survival,
+)
 
 PATIENTS_BLOCK = "static:patients"
 
@@ -53,6 +65,13 @@ class Part(StrEnum):
     DEVIATION = "deviation"
     SQUARE = "square"
     BINS = "bins"
+    PRESENCE = "presence"
+    CATEGORIES = "categories"
+    ENDS = "ends"
+
+
+MISSING = "missing"
+_HISTOGRAMS = frozenset({Part.BINS, Part.PRESENCE, Part.CATEGORIES, Part.ENDS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +176,6 @@ class Layout:
         """How many cells the plan keeps of each (patient, block), or of each patient."""
         return self.segments[0].cells
 
-    @property
-    def max_per_patient_block(self) -> int:
-        """The most that one (patient, block) adds to any one entry of the vector, in absolute value."""
-        return max(segment.largest for segment in self.segments)
-
     def sensitivities(self) -> tuple[tuple[int, int], ...]:
         """(L1, L2 squared) of each segment, in the order of the vector."""
         return tuple((segment.l1, segment.l2_squared) for segment in self.segments)
@@ -185,16 +199,27 @@ def _segment(
     at_level = leaves.over(level)
     gone = [axis for axis in leaves.axes if axis.key not in level]
     merged = math.prod(len(axis.labels) if is_whole else axis.per_block for axis in gone)
-    shown = Grid((*at_level.axes, bin_axis(measure))) if isinstance(measure, Quantiles) else at_level
+    shown = Grid((*at_level.axes, inner_axis(measure, part))) if part in _HISTOGRAMS else at_level
     if part is Part.PERSONS:
         reachable = at_level.size if is_whole else at_level.reachable_per_block
         return Segment(measure, part, level, shown, offset, *ends, min(cells, reachable), is_whole=is_whole)
     return Segment(measure, part, level, shown, offset, *ends, cells, min(cells, merged), is_whole)
 
 
-def bin_axis(measure: Quantiles) -> Axis:
-    """The bins of a quantile, numbered from the lowest."""
-    return Axis("bins", tuple(map(str, range(measure.bins))), measure.bins)
+def inner_axis(measure: Measure, part: Part) -> Axis:
+    """The entries of a part that is a histogram inside every cell."""
+    if isinstance(measure, Categories):
+        labels: tuple[str, ...] = (*measure.labels, MISSING)
+    elif isinstance(measure, Survival):
+        events, lost = ([f"{end} {edge}" for edge in measure.edges] for end in ("event", "censored"))
+        labels = (*events, *lost, "outlived")
+    elif part is Part.PRESENCE:
+        labels = ("present", MISSING)
+    elif isinstance(measure, Quantiles | Summary):
+        labels = tuple(map(str, range(measure.bins)))  # numbered from the lowest
+    else:
+        raise AssertionError(f"a {measure.kind} has no histogram")
+    return Axis(part.value, labels, len(labels))
 
 
 def _parts(measure: Measure) -> tuple[tuple[Part, int, int], ...]:
@@ -202,11 +227,19 @@ def _parts(measure: Measure) -> tuple[tuple[Part, int, int], ...]:
         return ((Part.ROWS, 0, measure.hi),)
     if isinstance(measure, Persons):
         return ((Part.PERSONS, 0, 1),)
-    if isinstance(measure, Spread):
-        return (Part.DEVIATION, -measure.steps, measure.steps), (Part.SQUARE, 0, measure.steps**2), (Part.PRESENT, 0, 1)
-    if isinstance(measure, Quantiles):
-        return ((Part.BINS, 0, 1),)
+    if isinstance(measure, Quantiles | Categories | Survival):
+        return ((_HISTOGRAM_OF[type(measure)], 0, 1),)
+    if isinstance(measure, Spread | Summary):
+        moments = (Part.DEVIATION, -measure.steps, measure.steps), (Part.SQUARE, 0, measure.steps**2)
+        return (
+            (*moments, (Part.PRESENT, 0, 1))
+            if isinstance(measure, Spread)
+            else (*moments, (Part.PRESENCE, 0, 1), (Part.BINS, 0, 1))
+        )
     lo, hi = map(int, measure.scaled)
     if measure.kind == "sum":
         return ((Part.TOTAL, lo, hi),)
     return (Part.MEAN, lo, hi), (Part.PRESENT, 0, 1)
+
+
+_HISTOGRAM_OF = {Quantiles: Part.BINS, Categories: Part.CATEGORIES, Survival: Part.ENDS}

@@ -1,4 +1,5 @@
-"""Rules of the numbers that bound a measure or a histogram: clamps stand the right way round, edges and points rise."""
+"""Rules of the numbers that bound a measure or a histogram: clamps stand the right way round, edges and points rise, and a
+follow-up ends after it began."""
 
 from __future__ import annotations
 
@@ -6,8 +7,21 @@ import itertools
 from collections.abc import Iterator
 from decimal import Decimal
 
+from protocols.query.domains import LATEST
 from protocols.query.errors import Problem, ProblemCode
-from protocols.query.terms import MAX_CLAMP, UNITS, Average, BinKey, Key, Measure, Quantiles, Spread, Sum
+from protocols.query.terms import (
+    MAX_CLAMP,
+    UNITS,
+    Average,
+    BinKey,
+    Key,
+    Measure,
+    Period,
+    Quantiles,
+    Ranged,
+    Sum,
+    Survival,
+)
 
 
 def range_problems(measures: tuple[Measure, ...], keys: tuple[Key, ...]) -> Iterator[Problem]:
@@ -17,7 +31,7 @@ def range_problems(measures: tuple[Measure, ...], keys: tuple[Key, ...]) -> Iter
 
 def _clamps_are_bounds(measures: tuple[Measure, ...]) -> Iterator[Problem]:
     for n, measure in enumerate(measures):
-        if isinstance(measure, Spread | Quantiles):
+        if isinstance(measure, Ranged):
             yield from _range_is_one(measure, f"measures.{n}")
         if not isinstance(measure, Sum | Average):
             continue
@@ -31,7 +45,7 @@ def _clamps_are_bounds(measures: tuple[Measure, ...]) -> Iterator[Problem]:
             yield Problem(ProblemCode.CLAMPS, measure.kind, f"a clamp times its scale is over {MAX_CLAMP}", path=path)
 
 
-def _range_is_one(measure: Spread | Quantiles, path: str) -> Iterator[Problem]:
+def _range_is_one(measure: Ranged, path: str) -> Iterator[Problem]:
     lo, hi = Decimal(measure.lo), Decimal(measure.hi)
     if not lo < hi:
         yield Problem(ProblemCode.CLAMPS, measure.kind, "clamps need lo < hi", "CLAMP(value, 0, 30)", path=path)
@@ -50,3 +64,19 @@ def _bins_rise(keys: tuple[Key, ...]) -> Iterator[Problem]:
                 yield Problem(ProblemCode.BAD_VALUE, "bin", "edges must rise", "BIN(value, 0, 5, 10, 20)", path=f"keys.{n}")
             elif max(-edges[0], edges[-1]) > MAX_CLAMP:
                 yield Problem(ProblemCode.BAD_VALUE, "bin", f"an edge is over {MAX_CLAMP}", path=f"keys.{n}")
+
+
+def follow_up_problems(measures: tuple[Measure, ...], period: Period | None) -> Iterator[Problem]:
+    """A survival curve's grid rises and ends where its event is looked for, within what the follow-up can see."""
+    for n, measure in enumerate(measures):
+        if not isinstance(measure, Survival):
+            continue
+        path, edges = f"measures.{n}", measure.edges
+        if any(low >= high for low, high in itertools.pairwise(edges)):
+            yield Problem(ProblemCode.BAD_VALUE, "KAPLAN_MEIER", "edges must rise", "[30, 60, 90]", path=path)
+        elif measure.event.days != (1, edges[-1]):
+            rule = "the event is looked for from day 1 to the last edge"
+            yield Problem(ProblemCode.LOOK_BACK, "KAPLAN_MEIER", rule, f"HAS(..., 1, {edges[-1]})", path=path)
+        if period is not None and not period.end < measure.until <= LATEST:
+            rule = "follow-up has to last a day beyond the period at least"
+            yield Problem(ProblemCode.PERIOD, "KAPLAN_MEIER", rule, f"a day after {period.end}", path=path)

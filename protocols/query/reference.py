@@ -127,6 +127,27 @@ EXAMPLES: tuple[Example, ...] = (
         "AND NOT HAS(visits, age >= 60, DATE '2025-01-01', DATE '2025-02-01') GROUP BY district, sex",
         "AND, OR and NOT of what a patient had in fixed windows; people as they stand in the register.",
     ),
+    Example(
+        "Table one",
+        "SELECT sex, TABLE_ONE(CLAMP(age, 0, 100), district, visit_class) FROM visits WHERE {quarter} GROUP BY sex",
+        "Printed as a journal prints it: n, mean ± SD, median [quartiles], n (%), missing, a column for each group. One price, "
+        "split evenly over the parts below. A patient counts once, in one group, unless `cells_per_patient` and `bound` say "
+        "otherwise.",
+    ),
+    Example(
+        "Table one, with a condition and without",
+        "SELECT TABLE_ONE(CLAMP(age, 0, 100), sex) FILTER (WHERE HAS(diagnoses, icd10 LIKE 'J1%', DATE '2025-01-01', "
+        "DATE '2025-04-01')), TABLE_ONE(CLAMP(age, 0, 100), sex) FILTER (WHERE NOT HAS(diagnoses, icd10 LIKE 'J1%', "
+        "DATE '2025-01-01', DATE '2025-04-01')) FROM patients WHERE as_of = DATE '2025-07-01'",
+        "Groups may be filters too, each paid as its own.",
+    ),
+    Example(
+        "Time to an event",
+        "SELECT sex, KAPLAN_MEIER(HAS(visits, visit_class = 'AMB', 1, 60), [7, 14, 30, 60], DATE '2025-05-01') FROM diagnoses "
+        "WHERE {quarter} AND icd10 LIKE 'J18%' AND FIRST_EVER(90) GROUP BY sex",
+        "From the first diagnosis to the next visit: survival to each edge, with groups the log-rank test on the grid. Who has no "
+        "visit by the last edge, or before the day on which follow-up ends, is censored.",
+    ),
 )
 
 _INTRODUCTION = """# The kinds of question

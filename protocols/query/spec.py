@@ -7,7 +7,8 @@ Rules
 - Dated tables need a period; `patients` has none, and states `as_of` exactly when an age is asked, since age needs a day.
 - `totals` are proper subsets of the keys, in their order, each once: further levels of the same answer, which stack.
 - The bound is per (patient, block), or on request per patient over the whole query; a question that looks at rows of other days
-  has the second only (privacy choice 2), and takes it where none is stated.
+  has the second only (privacy choice 2), and takes it where none is stated; so does a table one, which has each
+  patient once, in one cell.
 """
 
 from __future__ import annotations
@@ -36,11 +37,12 @@ from protocols.query.domains import (
     weeks_between,
 )
 from protocols.query.errors import Problem, ProblemCode, QueryError, nearest_name
-from protocols.query.ranges import range_problems
+from protocols.query.ranges import follow_up_problems, range_problems
 from protocols.query.terms import (
     MAX_CONDITIONS,
     AgeBandKey,
     BinKey,
+    Categories,
     Cohort,
     Condition,
     Has,
@@ -52,6 +54,8 @@ from protocols.query.terms import (
     Period,
     PrefixKey,
     Quantiles,
+    Summary,
+    Survival,
     Table,
     Term,
     covered_prefixes,
@@ -105,7 +109,7 @@ class QuerySpec(Term):
     def from_fields(cls, data: object) -> QuerySpec:
         """Reads an encoding in which fields with a default may be absent, as a person writes it."""
         try:
-            return cls.model_validate_json(_text(_with_bound(data)))
+            return cls.model_validate_json(_text(_with_bounds(data)))
         except ValidationError as error:
             raise QueryError(_shape_problems(error)) from None
 
@@ -123,9 +127,10 @@ class QuerySpec(Term):
 
     @property
     def windows(self) -> tuple[Has, ...]:
-        """What else a patient may have to have, each once."""
+        """What else a patient may have to have, and the events that are waited for, each once."""
         found = (leaf for _, cohort in self.cohorts for leaf in leaves(cohort))
-        return tuple(dict.fromkeys(leaf for leaf in found if isinstance(leaf, Has)))
+        events = (measure.event for measure in self.measures if isinstance(measure, Survival))
+        return tuple(dict.fromkeys([*(leaf for leaf in found if isinstance(leaf, Has)), *events]))
 
     @property
     def is_block_local(self) -> bool:
@@ -136,7 +141,14 @@ class QuerySpec(Term):
     def reads(self) -> tuple[Read, ...]:
         """The rows that a plan may look at: its own first, then those of each window."""
         own = None if self.period is None else (self.period.start, self.period.end)
-        return (Read(self.table, own), *(Read(window.table, days_read(window, self.period)) for window in self.windows))
+        return (Read(self.table, own), *(Read(window.table, self._days_of(window)) for window in self.windows))
+
+    def _days_of(self, window: Has) -> tuple[date, date]:
+        """Those of a window; of an event that is waited for, no day after the follow-up ends."""
+        start, end = days_read(window, self.period)
+        conditions = (leaf for _, cohort in self.cohorts for leaf in leaves(cohort))
+        ends = [measure.until for measure in self.measures if isinstance(measure, Survival) and measure.event == window]
+        return start, end if window in conditions else min(end, max(ends))
 
     @property
     def uses_age(self) -> bool:
@@ -175,6 +187,9 @@ class QuerySpec(Term):
         )
 
 
+_ONCE_PER_PATIENT = {"summary", "categories", "survival"}
+
+
 def _unrelated_to_time(key: str, labels: tuple[str, ...]) -> Axis:
     return Axis(key, labels, len(labels))
 
@@ -188,11 +203,18 @@ def _text(data: object) -> str:
         ) from None
 
 
-def _with_bound(data: object) -> object:
-    """The bound that a question needs is taken where none is stated."""
-    if not isinstance(data, dict) or "bound" in data or not _looks_further(data):
+def _with_bounds(data: object) -> object:
+    """The bounds that a question needs are taken where none is stated: a table one has each patient once, in one group."""
+    if not isinstance(data, dict):
         return data
-    return data | {"bound": QUERY_BOUND}
+    is_once = _counts_once(data.get("measures"))
+    bounds: dict[str, object] = {"bound": QUERY_BOUND} if is_once or _looks_further(data) else {}
+    return (bounds | {"cells_per_patient": 1} if is_once else bounds) | data
+
+
+def _counts_once(measures: object) -> bool:
+    kinds = [each.get("kind") for each in measures if isinstance(each, dict)] if isinstance(measures, list) else []
+    return any(kind in _ONCE_PER_PATIENT for kind in kinds if isinstance(kind, str))
 
 
 def _looks_further(part: object) -> bool:
@@ -237,6 +259,7 @@ def _names_exist(spec: QuerySpec) -> Iterator[Problem]:
         *(("keys", n, key.key, spec.table.keys) for n, key in enumerate(spec.keys)),
         *(("keys", n, key.column, spec.table.sums) for n, key in enumerate(spec.keys) if isinstance(key, BinKey)),
         *(("measures", n, m.column, spec.table.sums) for n, m in enumerate(spec.measures) if isinstance(m, OfColumn)),
+        *(("measures", n, m.column, spec.table.columns) for n, m in enumerate(spec.measures) if isinstance(m, Categories)),
     ]
     for part, n, name, known in named:
         if name not in known:
@@ -259,6 +282,9 @@ def _conditions_are_sound(spec: QuerySpec) -> Iterator[Problem]:
     yield from condition_problems(spec.where, spec.table, "where")
     for path, cohort in spec.cohorts:
         yield from cohort_problems(cohort, spec.table, path)
+    for n, measure in enumerate(spec.measures):
+        if isinstance(measure, Survival):
+            yield from cohort_problems(measure.event, spec.table, f"measures.{n}.event")
 
 
 def _prefix_key_is_a_partition(spec: QuerySpec) -> Iterator[Problem]:
@@ -275,6 +301,7 @@ def _prefix_key_is_a_partition(spec: QuerySpec) -> Iterator[Problem]:
 
 def _ranges_are_bounds(spec: QuerySpec) -> Iterator[Problem]:
     yield from range_problems(spec.measures, spec.keys)
+    yield from follow_up_problems(spec.measures, spec.period)
 
 
 def _totals_are_levels(spec: QuerySpec) -> Iterator[Problem]:
@@ -314,7 +341,8 @@ def _windows_are_near(spec: QuerySpec) -> Iterator[Problem]:
     days = [read.days for read in spec.reads if read.days is not None]
     if spec.windows and _months(min(start for start, _ in days), max(end for _, end in days)) > MAX_MONTHS:
         rule = f"windows reach over more than {MAX_MONTHS} months"
-        yield Problem(ProblemCode.LOOK_BACK, "HAS", rule, "a shorter look-back", path=spec.cohorts[0][0])
+        path = spec.cohorts[0][0] if spec.cohorts else "measures"
+        yield Problem(ProblemCode.LOOK_BACK, "HAS", rule, "a shorter look-back", path=path)
 
 
 def _age_has_a_day(spec: QuerySpec) -> Iterator[Problem]:
@@ -340,11 +368,19 @@ def _grid_fits(spec: QuerySpec) -> Iterator[Problem]:
     # A wrong period or a key outside its table has been named already, and has no grid.
     if any(True for rule in (_period_is_stated, _names_exist, _nothing_twice) for _ in rule(spec)):
         return
-    bins = max((measure.bins for measure in spec.measures if isinstance(measure, Quantiles)), default=1)
+    bins = max(map(_entries_in_a_cell, spec.measures))
     size = math.prod(spec.grid().shape) * bins
     if size > MAX_CELLS:
         nearest = "fewer keys or bins, a shorter period or a shorter list"
         yield Problem(ProblemCode.TOO_MANY_CELLS, "keys", f"{size} cells, the most is {MAX_CELLS}", nearest, path="keys")
+
+
+def _entries_in_a_cell(measure: Measure) -> int:
+    if isinstance(measure, Survival):
+        return 2 * len(measure.edges) + 1
+    if isinstance(measure, Categories):
+        return len(measure.labels) + 1
+    return measure.bins if isinstance(measure, Quantiles | Summary) else 1
 
 
 _RULES: tuple[Callable[[QuerySpec], Iterator[Problem]], ...] = (

@@ -32,13 +32,13 @@ _READ = {"expressions", "from_", "where", "group"}
 _LEVELS = (exp.Rollup, exp.Cube, exp.GroupingSets)
 
 
-def parse_sql(text: str, *, cells_per_patient: int = 4, bound: str | None = None) -> QuerySpec:
+def parse_sql(text: str, *, cells_per_patient: int | None = None, bound: str | None = None) -> QuerySpec:
     """The typed query that a SQL text means. Raises `QueryError` with every problem found."""
     return _SelectReader(Source.read(text), cells_per_patient, bound).spec()
 
 
 class _SelectReader:
-    def __init__(self, source: Source, cells_per_patient: int, bound: str | None) -> None:
+    def __init__(self, source: Source, cells_per_patient: int | None, bound: str | None) -> None:
         self._source, self._cells, self._bound = source, cells_per_patient, bound
         self._problems: list[Problem] = []
         self._places: dict[str, tuple[int, int]] = {}
@@ -101,10 +101,9 @@ class _SelectReader:
                 self._places[f"keys.{len(self._keys)}"] = self._source.place(node)
                 self._keys.append(key)
             return
-        measure = measures.read(node)
-        if measure is None:
-            self._has_refused_items = True
-        else:
+        read = measures.read(node)
+        self._has_refused_items |= not read
+        for measure in read:
             self._places[f"measures.{len(self._measures)}"] = self._source.place(node)
             self._measures.append(measure)
 
@@ -214,9 +213,9 @@ class _SelectReader:
             "measures": self._measures,
             "keys": self._keys,
             "where": where.conditions(has_prefix_key=prefix_key is not None),
-            "cells_per_patient": self._cells,
         }
         optional = {
+            "cells_per_patient": self._cells,
             "period": where.period(),
             "as_of": where.as_of(),
             "totals": self._totals or None,

@@ -138,6 +138,10 @@ def _is_function(node: exp.Expr, name: str) -> bool:
     return isinstance(node, exp.Anonymous) and node.name.upper() == name
 
 
+def is_window(node: exp.Expr) -> bool:
+    return _is_function(node, "HAS")
+
+
 def is_first_ever(node: exp.Expr) -> bool:
     return _is_function(node.unnest(), "FIRST_EVER")
 

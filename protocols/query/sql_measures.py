@@ -5,6 +5,9 @@ Rules
 - SUM, AVG, VARIANCE, STDDEV, MEDIAN and QUANTILE of CLAMP(x, lo, hi); QUANTILE(CLAMP(...), 0.9) or a list [0.25, 0.5, 0.75].
 - Any of them may be followed by FILTER (WHERE ...): a cohort of its own (`sql_cohort`).
 - A fourth argument of CLAMP is the scale of SUM and AVG, the steps of VARIANCE and STDDEV, the bins of MEDIAN and QUANTILE.
+- TABLE_ONE(CLAMP(age, 0, 100), sex) is several measures: patients, then the lines of each column; a fourth argument of its CLAMP
+  is the bins of the quartiles.
+- KAPLAN_MEIER(HAS(visits, visit_class = 'IMP', 1, 90), [30, 60, 90], DATE '2025-12-31'): an event, a grid, and the follow-up's end.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from typing import Any
 from sqlglot import exp
 
 from protocols.query.errors import Problem, ProblemCode
-from protocols.query.sql_cohort import CohortReader
-from protocols.query.sql_literals import number_of
+from protocols.query.sql_cohort import CohortReader, is_window
+from protocols.query.sql_literals import day_of, number_of
 from protocols.query.sql_source import Source, name_of
 from protocols.query.terms import UNITS, decimal_text
 
@@ -31,6 +34,8 @@ _KINDS: dict[type[exp.Expr], str] = {
     exp.Quantile: "quantiles",
 }
 _FOURTH = {"variance": "steps", "stddev": "steps", "quantiles": "bins"}
+_TABLE_ONE = "TABLE_ONE(CLAMP(age, 0, 100), sex, district)"
+_KAPLAN_MEIER = "KAPLAN_MEIER(HAS(visits, visit_class = 'IMP', 1, 90), [30, 60, 90], DATE '2025-12-31')"
 _EXAMPLES = {"scale": 100, "steps": 16, "bins": 32}
 
 
@@ -40,13 +45,49 @@ class MeasureReader:
     def __init__(self, source: Source, problems: list[Problem], cohort: CohortReader) -> None:
         self._source, self._problems, self._cohort = source, problems, cohort
 
-    def read(self, node: exp.Expr) -> dict[str, Any] | None:
-        """The measure as a field of the spec; None, with a problem noted, for what is none."""
+    def read(self, node: exp.Expr) -> list[dict[str, Any]]:
+        """The measures as fields of the spec, one but for a table one; none, with a problem noted, for what is none."""
         node = _with_filter_outside(node)
         if not isinstance(node, exp.Filter):
-            return self._measure(node)
-        measure, rows = self._measure(node.this), self._cohort.read(node.expression.this)
-        return None if measure is None or rows is None else measure | {"filter": rows}
+            return self._measures(node)
+        measures, rows = self._measures(node.this), self._cohort.read(node.expression.this)
+        return [] if rows is None else [measure | {"filter": rows} for measure in measures]
+
+    def _measures(self, node: exp.Expr) -> list[dict[str, Any]]:
+        if _is_function(node, "TABLE_ONE"):
+            return self._table_one(node)
+        measure = self._survival(node) if _is_function(node, "KAPLAN_MEIER") else self._measure(node)
+        return [] if measure is None else [measure]
+
+    def _table_one(self, node: exp.Expr) -> list[dict[str, Any]]:
+        lines = [self._lines(part, node) for part in node.expressions]
+        if lines and None not in lines:
+            return [{"kind": "count_distinct_person"}, *(each for each in lines if each is not None)]
+        if not lines:
+            self._add(ProblemCode.BAD_VALUE, "TABLE_ONE", "needs its columns", _TABLE_ONE, self._source.place(node))
+        return []
+
+    def _lines(self, part: exp.Expr, node: exp.Expr) -> dict[str, Any] | None:
+        if _is_clamp(part):
+            read = self._clamp(part, node, "bins")
+            return None if read is None else {"kind": "summary", **read}
+        if isinstance(part, exp.Column) and not part.table and part.name.lower() not in _CLAMPED:
+            return {"kind": "categories", "column": part.name.lower()}
+        rule = "a number with its clamps, or one of sex, district, visit_class"
+        self._add(ProblemCode.BAD_VALUE, "TABLE_ONE", rule, _TABLE_ONE, self._source.place(node))
+        return None
+
+    def _survival(self, node: exp.Expr) -> dict[str, Any] | None:
+        parts = node.expressions
+        event = self._cohort.read(parts[0]) if len(parts) == 3 and is_window(parts[0]) else None
+        edges = [number_of(edge) for edge in parts[1].expressions] if event and isinstance(parts[1], exp.Array) else []
+        until = day_of(parts[2]) if event else None
+        whole = [int(edge) for edge in edges if edge is not None and edge % 1 == 0]
+        if event and whole and len(whole) == len(edges) and until:
+            return {"kind": "survival", "event": event, "edges": whole, "until": str(until)}
+        rule = "an event within days, the days of the grid, and the day on which follow-up ends"
+        self._add(ProblemCode.BAD_VALUE, "KAPLAN_MEIER", rule, _KAPLAN_MEIER, self._source.place(node))
+        return None
 
     def _measure(self, node: exp.Expr) -> dict[str, Any] | None:
         if isinstance(node, exp.Count):
@@ -137,7 +178,11 @@ class MeasureReader:
 
 
 def _is_clamp(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Anonymous) and node.name.upper() == "CLAMP"
+    return _is_function(node, "CLAMP")
+
+
+def _is_function(node: exp.Expr, name: str) -> bool:
+    return isinstance(node, exp.Anonymous) and node.name.upper() == name
 
 
 def _with_filter_outside(node: exp.Expr) -> exp.Expr:

@@ -60,7 +60,9 @@ _NAMES: dict[type[exp.Expr], tuple[str, str]] = {
     exp.Alias: ("alias", "no alias here"),
 }
 
-_MEASURES = "COUNT(*), COUNT(DISTINCT person_id), and SUM, AVG, VARIANCE, STDDEV, MEDIAN, QUANTILE of CLAMP(...)"
+_MEASURES = (
+    "COUNT(*), COUNT(DISTINCT person_id), and SUM, AVG, VARIANCE, STDDEV, MEDIAN, QUANTILE of CLAMP(...), TABLE_ONE, KAPLAN_MEIER"
+)
 
 
 def name_of(node: exp.Expr) -> tuple[str, str]:

@@ -4,6 +4,8 @@ Rules
 - Every bound of a measure is public and stands in the query: a clamp drawn from data would leak (privacy pitfall 6).
 - Clamps satisfy lo <= 0 <= hi, so that a patient who is absent (total 0) is inside them (privacy choice 2). A spread is
   measured from the middle of its clamps and a quantile in bins between them, so theirs only satisfy lo < hi.
+- A table one and a survival curve take one entry a patient and cell, so that they are bounded over the whole query unless told
+  otherwise.
 - Sums are integers: `value * scale`, rounded half up, at most six decimals (`scale` divides 1,000,000).
 - Lists that mean sets are sorted and without repeats; decimals are strings in their one shortest spelling.
 """
@@ -261,9 +263,56 @@ class Quantiles(_Filtered):
     bins: int = Field(default=32, ge=2, le=MAX_BINS)
 
 
-Measure = Annotated[Count | Persons | Sum | Average | Spread | Quantiles, Field(discriminator="kind")]
-OfColumn = Sum | Average | Spread | Quantiles
+class Summary(_Filtered):
+    """The lines of a table one for a number: mean, standard deviation, median and quartiles of the means that `Average` adds up,
+    and how many patients have no number. `steps` as in `Spread`, `bins` as in `Quantiles`."""
+
+    kind: Literal["summary"] = "summary"
+    column: Literal["value", "age"]
+    lo: DecimalText
+    hi: DecimalText
+    steps: int = Field(default=16, ge=2, le=MAX_STEPS)
+    bins: int = Field(default=32, ge=2, le=MAX_BINS)
+
+
+class Categories(_Filtered):
+    """The lines of a table one for a closed list: how many patients in each category, and how many in none.
+
+    A patient of several categories is in the one that most of its rows of the cell have, the first of the list where even.
+    """
+
+    kind: Literal["categories"] = "categories"
+    column: Literal["sex", "district", "visit_class"]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return CLOSED_LISTS[self.column]
+
+
+class Survival(_Filtered):
+    """Kaplan-Meier on a grid of days: from a patient's first counted row of a cell to its first later row that `event` holds on.
+
+    Edge by edge, (0, e1], (e1, e2] ... `until` ends the follow-up of everybody: a patient without an event is censored at the last
+    day before it, or at the last edge.
+    """
+
+    kind: Literal["survival"] = "survival"
+    event: Has
+    edges: Annotated[tuple[Annotated[int, Field(ge=1, le=MAX_DAYS)], ...], Field(min_length=1, max_length=MAX_EDGES)]
+    until: date
+
+
+Measure = Annotated[
+    Count | Persons | Sum | Average | Spread | Quantiles | Summary | Categories | Survival, Field(discriminator="kind")
+]
+OfColumn = Sum | Average | Spread | Quantiles | Summary
 """The measures of a number that stands on each row."""
+Ranged = Spread | Quantiles | Summary
+"""Those that measure it between two ends, neither of which has to be on a side of 0."""
+OncePerPatient = Summary | Categories | Survival
+"""One entry a patient and cell."""
+InOneRange = Ranged | Categories | Survival
+"""Measures that exact mode does not have: they cut what they count to a public range, or choose one of a patient's rows."""
 
 
 class PlainKey(Term):

@@ -20,7 +20,7 @@ from protocols.query.terms import decimal_text
 _PLACE = re.compile(r"at line (\d+), column (\d+)")
 _BARE_WORDS = {"keys": "key", "measures": "kind"}
 _DECIMALS = {"lo", "hi", "number", "edges", "points"}
-_WITH_DECIMALS = {"sum", "avg", "variance", "stddev", "quantiles"}
+_WITH_DECIMALS = {"sum", "avg", "variance", "stddev", "quantiles", "summary"}
 
 
 def parse_toml(text: str) -> QuerySpec:

@@ -17,6 +17,7 @@ from protocols.query.terms import (
     AgeBetween,
     AllOf,
     BinKey,
+    Categories,
     Cohort,
     Condition,
     Count,
@@ -31,6 +32,8 @@ from protocols.query.terms import (
     PrefixKey,
     Quantiles,
     Spread,
+    Summary,
+    Survival,
 )
 
 
@@ -74,6 +77,11 @@ def in_words(spec: QuerySpec, language: Language, *, is_exact: bool = False) -> 
     return "\n".join(_Words(language).lines(spec, is_exact=is_exact))
 
 
+def cohort_in_words(cohort: Cohort, language: Language) -> str:
+    """The rows that a measure's filter holds on."""
+    return _Words(language).cohort(cohort)
+
+
 class _Words:
     def __init__(self, language: Language) -> None:
         self._zh = language is Language.ZH
@@ -97,7 +105,7 @@ class _Words:
             + (self._list([self._key(key) for key in spec.keys]) or self._say("不分组", "nothing, one number")),
             *self._totals(spec),
             self._say("条件：", "Where: ") + (self._conditions(spec.where) or self._say("全部", "all rows")),
-            *([self._say("且该行满足：", "And of the row: ") + self._cohort(spec.cohort)] if spec.cohort else []),
+            *([self._say("且该行满足：", "And of the row: ") + self.cohort(spec.cohort)] if spec.cohort else []),
             self._time(spec),
             self._unbounded(spec.cells_per_patient) if is_exact else self._bound(spec),
             self._say(
@@ -142,7 +150,11 @@ class _Words:
             )
         if isinstance(measure, Persons):
             return self._say("患者人数（每家医院内不重复）", "distinct patients (within each hospital)")
+        if isinstance(measure, Survival):
+            return self._survival(measure)
         column = self._name(_COLUMNS[measure.column])
+        if isinstance(measure, Summary | Categories):
+            return self._table_one(measure, column)
         if isinstance(measure, Spread):
             zh, en = {"variance": ("方差", "variance"), "stddev": ("标准差", "standard deviation")}[measure.kind]
             return self._say(
@@ -172,6 +184,30 @@ class _Words:
             f"{en} [{measure.lo}, {measure.hi}], in steps of 1/{measure.scale})",
         )
 
+    def _table_one(self, measure: Summary | Categories, column: str) -> str:
+        if isinstance(measure, Categories):
+            named = self._list([self._value(measure.column, label) for label in measure.labels])
+            return self._say(
+                f"基线表·{column}（{named}、缺失；每患者、单元格取行数最多的一类）",
+                f"table one of {column} ({named}, missing; of each patient and cell the one that most rows have)",
+            )
+        ends = f"[{measure.lo}, {measure.hi}]"
+        return self._say(
+            f"基线表·{column}：均值、标准差、中位数、四分位数、缺失"
+            f"（每患者、区块、单元格取均值，截断于 {ends}，两侧各 {measure.steps} 级，直方图 {measure.bins} 格）",
+            f"table one of {column}: mean, standard deviation, median, quartiles, missing "
+            f"(mean per patient, block and cell clamped to {ends}, {measure.steps} steps either side of the middle, "
+            f"{measure.bins} bins)",
+        )
+
+    def _survival(self, measure: Survival) -> str:
+        grid, event = self._list(list(map(str, measure.edges))), self._window(measure.event)
+        return self._say(
+            f"Kaplan-Meier：自患者在单元格内的首行起，至首次满足 {event}，按 {grid} 天分段，随访至 {measure.until}（不含）",
+            f"Kaplan-Meier: from a patient's first row of a cell to the first day on which {event}, "
+            f"in steps to day {grid}, followed up before {measure.until}",
+        )
+
     def _key(self, key: Key) -> str:
         name = self._name(_COLUMNS[key.key])
         if isinstance(key, AgeBandKey):
@@ -189,18 +225,18 @@ class _Words:
     def _filter(self, measure: Measure) -> str:
         if measure.filter is None:
             return ""
-        return self._say("，仅计满足以下条件的行：", ", only of rows with: ") + self._cohort(measure.filter)
+        return self._say("，仅计满足以下条件的行：", ", only of rows with: ") + self.cohort(measure.filter)
 
-    def _cohort(self, cohort: Cohort) -> str:
+    def cohort(self, cohort: Cohort) -> str:
         """In brackets wherever there is more than one part."""
         if isinstance(cohort, Is):
             return f"[{self._conditions(cohort.where)}]"
         if isinstance(cohort, Has):
             return self._window(cohort)
         if isinstance(cohort, Not):
-            return self._say("非 ", "not ") + self._cohort(cohort.of)
+            return self._say("非 ", "not ") + self.cohort(cohort.of)
         joined = self._say(" 且 ", " and ") if isinstance(cohort, AllOf) else self._say(" 或 ", " or ")
-        return f"({joined.join(map(self._cohort, cohort.of))})"
+        return f"({joined.join(map(self.cohort, cohort.of))})"
 
     def _window(self, has: Has) -> str:
         table, conditions = self._name(_TABLES[has.table]), self._conditions(has.where) or self._say("任意", "any")

@@ -45,6 +45,14 @@ AGE_BINS = {"key": "bin", "column": "age", "edges": ["0", "18", "65", "151"]}
 WOMEN = {"kind": "is", "where": [{"column": "sex", "values": ["F"]}]}
 ADMITTED_BEFORE = {"kind": "has", "table": "visits", "where": [{"column": "visit_class", "values": ["IMP"]}], "days": [-30, -1]}
 SEEN_LATER = {"kind": "has", "table": "visits", "where": [], "days": [1, 14]}
+AGE_LINES = {"kind": "summary", "column": "age", "lo": "0", "hi": "100", "steps": 6, "bins": 10}
+SEX_LINES, CLASS_LINES = {"kind": "categories", "column": "sex"}, {"kind": "categories", "column": "visit_class"}
+TO_ADMISSION = {
+    "kind": "survival",
+    "event": {"kind": "has", "table": "visits", "where": [{"column": "visit_class", "values": ["IMP"]}], "days": [1, 40]},
+    "edges": [3, 14, 40],
+    "until": "2026-12-12",
+}
 KEYS = [{"key": "district"}, {"key": "iso_week"}, {"key": "sex"}]
 
 
@@ -89,10 +97,25 @@ SHAPES: dict[str, dict[str, Any]] = {
         AGE_MEAN, {"kind": "count", "hi": 2, "filter": {"kind": "any", "of": [WOMEN, SEEN_LATER]}}, keys=KEYS[:2]
     ),
     "whole query": _table({"kind": "count", "hi": 3}, AGE_SPREAD, AGE_QUARTILES, keys=KEYS[:2], bound="query"),
+    "table one": _table(AGE_LINES, SEX_LINES, {**CLASS_LINES, "filter": WOMEN}, keys=KEYS[:2], cells=2),
+    "table one by block": _table(AGE_LINES, CLASS_LINES, keys=KEYS[:2], cells=2, bound="block", totals=[["iso_week"], []]),
+    "table one of one group": _table({"kind": "count_distinct_person"}, AGE_LINES, SEX_LINES, keys=(), cells=1),
+    "survival": _table(TO_ADMISSION, {**TO_ADMISSION, "filter": WOMEN}, keys=KEYS[:2], cells=2, totals=[[]]),
     "one number": _table({"kind": "count", "hi": 2}, keys=(), cells=1),
     "fit": FIT,
 }
-KINDS = ("spread", "quantiles", "histogram", "totals", "filters", "window in a filter", "whole query")
+KINDS = (
+    "spread",
+    "quantiles",
+    "histogram",
+    "totals",
+    "filters",
+    "window in a filter",
+    "whole query",
+    "table one",
+    "table one by block",
+    "survival",
+)
 WEIGHTS = encode_weights(np.array([-1.5, 2.0, 0.25, -0.5]))
 
 

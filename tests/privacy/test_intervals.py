@@ -27,9 +27,10 @@ from privacy.intervals import (
 )
 from privacy.rdp import skellam_rdp, skellam_variance_for
 from privacy.sampler import draw
-from privacy.sensitivity import Sensitivity, block_local, stack, whole_query
+from privacy.sensitivity import Sensitivity
 from privacy.tables import MAX_VARIANCE, skellam_table
 from tests.privacy.ideal import SeededBits, pmf
+from tests.privacy.rules import block_local, stack, whole_query
 
 LEVELS = [Fraction(1, 2), Fraction(9, 10), Fraction(95, 100), Fraction(99, 100)]
 FOUR_CELLS = block_local(4, 0, 1)
@@ -194,7 +195,7 @@ def with_piece(**changed: object) -> Release:
 
 
 def test_a_whole_query_plan_may_state_its_patient_of_all_blocks():
-    plan = replace(with_piece(sensitivity=whole_query(4, 0, 1, 1), whole_patient=FOUR_CELLS), blocks=12)
+    plan = replace(with_piece(sensitivity=whole_query(4, 0, 1), whole_patient=FOUR_CELLS), blocks=12)
     stated = by_case(plan)
     assert stated[Case.ALL_BLOCKS] < stated[Case.ONE_HOSPITAL]
 

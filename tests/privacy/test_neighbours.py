@@ -16,9 +16,9 @@ from scipy import stats
 from privacy.conversion import epsilon_at
 from privacy.rdp import share_variance, skellam_rdp, skellam_variance_for
 from privacy.sampler import draw
-from privacy.sensitivity import block_local
 from privacy.tables import skellam_table
 from tests.privacy.ideal import SeededBits, skellam_divergence
+from tests.privacy.rules import block_local
 
 ORDER, DELTA, CHARGE = 8, Fraction(1, 10**6), Fraction(14569, 10**4)
 K = 16

@@ -1,6 +1,7 @@
 """Curves from histograms: survival with log-rank, ROC and calibration."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,16 +15,21 @@ def kaplan_meier(spec: KaplanMeier, values: Floats, sd: float) -> Result:
     """Survival to each edge by group (Greenwood's variance and the noise's); with groups, the log-rank test on the grid."""
     grid, estimates = len(spec.edges), []
     for name, entries in zip(spec.names, values.reshape(len(spec.names), -1), strict=True):
-        events, at_risk = _counts(entries, grid)
-        survived = _survival(entries, grid)
-        left = np.maximum(at_risk - events, 1.0)
-        sampled = survived**2 * np.cumsum(np.maximum(events, 0.0) / (at_risk * left))
-        noise = np.diag(by_noise(lambda each: _survival(each, grid), entries, sd))
-        told = zip(spec.edges, survived, sampled + noise, strict=True)
-        estimates += [stated(f"{name} to {edge}", value, variance) for edge, value, variance in told]
-    figures = _log_rank(values, len(spec.names), grid, sd) if spec.groups else {}
+        estimates += curve([f"{name} to {edge}" for edge in spec.edges], entries, sd)
+    figures = log_rank(values, len(spec.names), grid, sd) if spec.groups else {}
     rows = float(values.sum())
     return Result(tuple(estimates), {"rows": rows, **figures}, is_drowned=bool(sd and rows < 10 * sd * math.sqrt(len(values))))
+
+
+def curve(names: Sequence[str], entries: Floats, sd: float) -> list[Estimate]:
+    """Survival to each edge of one group, with Greenwood's variance and the noise's."""
+    grid = len(names)
+    events, at_risk = _counts(entries, grid)
+    survived = _survival(entries, grid)
+    left = np.maximum(at_risk - events, 1.0)
+    sampled = survived**2 * np.cumsum(np.maximum(events, 0.0) / (at_risk * left))
+    noise = np.diag(by_noise(lambda each: _survival(each, grid), entries, sd))
+    return [stated(name, value, variance) for name, value, variance in zip(names, survived, sampled + noise, strict=True)]
 
 
 def _counts(entries: Floats, grid: int) -> tuple[Floats, Floats]:
@@ -39,7 +45,8 @@ def _survival(entries: Floats, grid: int) -> Floats:
     return np.asarray(np.cumprod(1 - np.clip(events / at_risk, 0.0, 1.0)), np.float64)
 
 
-def _log_rank(values: Floats, groups: int, grid: int, sd: float) -> dict[str, float]:
+def log_rank(values: Floats, groups: int, grid: int, sd: float) -> dict[str, float]:
+    """Of groups laid side by side, each as `curve` takes one."""
     excess = _excess(values, groups, grid)
     parts = [_counts(each, grid) for each in values.reshape(groups, -1)]
     events, at_risk = np.sum([each for each, _ in parts], axis=0), np.array([each for _, each in parts])

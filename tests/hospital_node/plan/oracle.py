@@ -23,6 +23,7 @@ from protocols.query.terms import (
     AnyOf,
     Average,
     BinKey,
+    Categories,
     Cohort,
     Count,
     Has,
@@ -35,6 +36,8 @@ from protocols.query.terms import (
     PrefixKey,
     Quantiles,
     Spread,
+    Summary,
+    Survival,
     ValueBound,
 )
 from tests.hospital_node.plan.records import Records, Row
@@ -81,7 +84,16 @@ def the_most_popular(spec: QuerySpec, cells: CellsOf, person: int, block: str, _
     return sorted(cells[person, block], key=lambda cell: (-popularity[cell], cell))[: Layout.of(spec).cells_kept]
 
 
-def answer(spec: QuerySpec, records: Records, key: bytes, choice: Choice = by_keyed_hash, *, is_clamped: bool = True) -> list[int]:
+def answer(
+    spec: QuerySpec,
+    records: Records,
+    key: bytes,
+    choice: Choice = by_keyed_hash,
+    *,
+    is_clamped: bool = True,
+    is_once: bool = True,
+) -> list[int]:
+    """Not `is_once` is broken: each row of a patient's cell counts as if it were a patient."""
     cells: CellsOf = defaultdict(lambda: defaultdict(list))
     for row in records.of(None):
         cell = _cell(spec, row)
@@ -93,7 +105,7 @@ def answer(spec: QuerySpec, records: Records, key: bytes, choice: Choice = by_ke
         for measure in spec.measures:
             passing = _passing(spec, measure, cells, records)
             chosen = {owner: [cell for cell in cells_ if passing[owner].get(cell)] for owner, cells_ in kept.items()}
-            vector += _at_level(spec, level, measure, passing, chosen, is_clamped=is_clamped)
+            vector += _at_level(spec, level, measure, passing, chosen, records, is_clamped=is_clamped, is_once=is_once)
     return vector
 
 
@@ -144,7 +156,15 @@ def _is_within(has: Has, row: Row, other: Row) -> bool:
 
 
 def _at_level(
-    spec: QuerySpec, level: tuple[str, ...], measure: Measure, cells: CellsOf, kept: Kept, *, is_clamped: bool
+    spec: QuerySpec,
+    level: tuple[str, ...],
+    measure: Measure,
+    cells: CellsOf,
+    kept: Kept,
+    records: Records,
+    *,
+    is_clamped: bool,
+    is_once: bool,
 ) -> list[int]:
     leaves = spec.grid()
     shown = Grid(tuple(axis for axis in leaves.axes if axis.key in level))
@@ -157,47 +177,96 @@ def _at_level(
         seen = {(person, merged(cell)) for (person, block), chosen in kept.items() for cell in chosen}
         return [sum(cell == n for _, cell in seen) for n in range(shown.size)]
     rows_of = [(merged(cell), cells[owner][cell]) for owner, chosen in kept.items() for cell in chosen]
-    amounts = [(cell, _amounts(spec, measure, rows, is_clamped=is_clamped)) for cell, rows in rows_of]
+    rows_of = rows_of if is_once else [(cell, [row]) for cell, rows in rows_of for row in rows]
+    amounts = [(cell, _amounts(spec, measure, rows, records, is_clamped=is_clamped)) for cell, rows in rows_of]
+    return [
+        sum(added[part][n] for cell, added in amounts if cell == at)
+        for part, entries in enumerate(_entries(measure))
+        for at in range(shown.size)
+        for n in range(entries)
+    ]
+
+
+def _entries(measure: Measure) -> list[int]:
+    """How many entries each part of a measure has in every cell."""
+    if isinstance(measure, Summary):
+        return [1, 1, 2, measure.bins]
+    if isinstance(measure, Categories):
+        return [len(measure.labels) + 1]
+    if isinstance(measure, Survival):
+        return [2 * len(measure.edges) + 1]
     if isinstance(measure, Quantiles):
-        return [sum(added[n] for cell, added in amounts if cell == at) for at in range(shown.size) for n in range(measure.bins)]
-    parts = 3 if isinstance(measure, Spread) else 2 if isinstance(measure, Average) else 1
-    return [sum(added[n] for cell, added in amounts if cell == at) for n in range(parts) for at in range(shown.size)]
+        return [measure.bins]
+    return [1] * (3 if isinstance(measure, Spread) else 2 if isinstance(measure, Average) else 1)
 
 
-def _amounts(spec: QuerySpec, measure: Measure, rows: list[Row], *, is_clamped: bool) -> list[int]:
+def _amounts(spec: QuerySpec, measure: Measure, rows: list[Row], records: Records, *, is_clamped: bool) -> list[list[int]]:
+    """What the rows of one patient, block and cell add to each entry of each part."""
+    if not rows:
+        return [[0] * entries for entries in _entries(measure)]
     if isinstance(measure, Count):
-        return [min(len(rows), measure.hi) if is_clamped else len(rows)]
+        return [[min(len(rows), measure.hi) if is_clamped else len(rows)]]
     assert not isinstance(measure, Persons)
+    if isinstance(measure, Categories):
+        known = [row.columns.get(measure.column) for row in rows]
+        most = max(measure.labels, key=lambda label: (known.count(label), -measure.labels.index(label)))
+        return [_one_of(measure.labels.index(most) if known.count(most) else len(measure.labels), len(measure.labels) + 1)]
+    if isinstance(measure, Survival):
+        return [_one_of(_end(spec, measure, min(rows, key=_day), records), 2 * len(measure.edges) + 1)]
     numbers = [_age(spec, row) if measure.column == "age" else row.columns["value"] for row in rows]
     present = [max(Fraction(-(10**9)), min(Fraction(number), Fraction(10**9))) for number in numbers if number is not None]
-    if isinstance(measure, Spread | Quantiles):
+    if isinstance(measure, Spread | Quantiles | Summary):
         return _of_mean(measure, present, is_clamped=is_clamped)
     if not present:
-        return [0] * (2 if isinstance(measure, Average) else 1)
+        return [[0]] * (2 if isinstance(measure, Average) else 1)
     total = sum(present, Fraction(0)) / (len(present) if isinstance(measure, Average) else 1)
     lo, hi = measure.scaled
     rounded = floor(total * measure.scale + Fraction(1, 2))
     clamped = max(int(lo), min(rounded, int(hi))) if is_clamped else rounded
-    return [clamped, 1] if isinstance(measure, Average) else [clamped]
+    return [[clamped], [1]] if isinstance(measure, Average) else [[clamped]]
 
 
-def _of_mean(measure: Spread | Quantiles, present: list[Fraction], *, is_clamped: bool) -> list[int]:
-    """Steps from the middle, their square and 1; or a 1 in one of the bins."""
-    size = measure.bins if isinstance(measure, Quantiles) else 3
+def _one_of(place: int, size: int) -> list[int]:
+    return [int(n == place) for n in range(size)]
+
+
+def _day(row: Row) -> date:
+    assert row.day is not None
+    return row.day
+
+
+def _end(spec: QuerySpec, measure: Survival, row: Row, records: Records) -> int:
+    """The interval of the first later row that is the event, or behind those the one in which the patient was last seen."""
+    days = [
+        (_day(other) - _day(row)).days
+        for other in records.of(measure.event.table)
+        if other.person_id == row.person_id
+        and _day(other) < measure.until
+        and all(_holds(spec, condition, other) for condition in measure.event.where)
+    ]
+    event = min((day for day in days if 1 <= day <= measure.edges[-1]), default=None)
+    if event is not None:
+        return next(n for n, edge in enumerate(measure.edges) if event <= edge)
+    seen = (measure.until - _day(row)).days - 1
+    lost = next((n for n, edge in enumerate(measure.edges) if seen <= edge), len(measure.edges))
+    return len(measure.edges) + (lost if seen < measure.edges[-1] else len(measure.edges))
+
+
+def _of_mean(measure: Spread | Quantiles | Summary, present: list[Fraction], *, is_clamped: bool) -> list[list[int]]:
+    """Steps from the middle, their square and 1; or a 1 in one of the bins; or both, with a 1 for present or missing."""
+    bins = measure.bins if isinstance(measure, Quantiles | Summary) else 0
     if not present:
-        return [0] * size
+        return {Quantiles: [[0] * bins], Summary: [[0], [0], [0, 1], [0] * bins]}.get(type(measure), [[0]] * 3)
     lo, hi = Fraction(measure.lo), Fraction(measure.hi)
     mean = Fraction(floor(sum(present, Fraction(0)) / len(present) * 10**6 + Fraction(1, 2)), 10**6)
+    inside = max(lo, min(mean, hi))
+    histogram = _one_of(min(floor((inside - lo) / (hi - lo) * bins), bins - 1), bins)
     if isinstance(measure, Quantiles):
-        inside = max(lo, min(mean, hi))
-        number = min(floor((inside - lo) / (hi - lo) * measure.bins), measure.bins - 1)
-        return [int(n == number) for n in range(size)]
+        return [histogram]
     middle = (lo + hi) / 2
-    away = mean - middle
-    if is_clamped:
-        away = max(lo - middle, min(away, hi - middle))
+    away = (inside if is_clamped else mean) - middle
     steps = floor(away * 2 * measure.steps / (hi - lo) + Fraction(1, 2))
-    return [steps, steps**2, 1]
+    return [[steps], [steps**2], *([[1, 0], histogram] if isinstance(measure, Summary) else [[1]])]
 
 
 def _age(spec: QuerySpec, row: Row) -> int | None:

@@ -44,7 +44,7 @@ def check_neighbours(
         moved = distance[segment.offset : segment.offset + segment.length]
         if sum(moved) > (blocks or 1) * l1 or sum(move**2 for move in moved) > (blocks or 1) ** 2 * l2_squared:
             raise SensitivityExceededError(f"{segment.part}: moved by {moved}, stated {l1} and {l2_squared}")
-        most = (segment.hi - segment.lo) * segment.together if segment.is_whole else layout.max_per_patient_block
+        most = (segment.hi - segment.lo) * segment.together if segment.is_whole else segment.largest
         if max(moved) > (blocks or 1) * most:
             raise SensitivityExceededError(f"{segment.part}: one entry moved by {max(moved)}")
 
@@ -124,6 +124,34 @@ def test_the_checker_catches_a_choice_that_depends_on_other_patients() -> None:
     tied = Records(Table.VISITS, tuple(row for n in range(2, 5) for row in visits(n, [7, 28])) + visits(1, [28]))
     with pytest.raises(SensitivityExceededError, match="persons: moved by"):
         check_neighbours(lambda s, r: oracle.answer(s, r, KEY, oracle.the_most_popular), popular, tied, tied.without(1, "2026-01"))
+
+
+TO_VISIT = {"kind": "survival", "event": {"kind": "has", "table": "visits", "days": [1, 9]}, "edges": [4, 9], "until": "2026-02-09"}
+
+
+@pytest.mark.parametrize(
+    "measure", [{"kind": "categories", "column": "sex"}, TO_VISIT, {"kind": "summary", "column": "age", "lo": "0", "hi": "90"}]
+)
+def test_the_checker_catches_a_table_one_or_curve_that_counts_every_row(measure: dict[str, object]) -> None:
+    everyone = Records(Table.VISITS, visits(1, [0, 7], times=4))
+    spec = weekly(measure)
+    check_neighbours(by_the_plan, spec, everyone, everyone.without(1, "2026-01"))
+    with pytest.raises(SensitivityExceededError, match="moved by"):
+        check_neighbours(lambda s, r: oracle.answer(s, r, KEY, is_once=False), spec, everyone, everyone.without(1, "2026-01"))
+
+
+def test_the_checker_catches_a_curve_priced_as_if_it_were_of_one_block() -> None:
+    """A patient's first row goes with January, and with it the end of the follow-up moves to another interval."""
+    everyone, spec = (
+        Records(Table.VISITS, visits(1, [29, 32, 40])),
+        weekly(TO_VISIT | {"until": "2026-03-20"}, k=1, end="2026-03-01"),
+    )
+    spec = QuerySpec.from_fields(spec.to_json() | {"keys": []})
+    fewer, layout = everyone.without(1, "2026-01"), Layout.of(spec)
+    check_neighbours(by_the_plan, spec, everyone, fewer)
+    local = replace(layout, segments=tuple(replace(segment, is_whole=False) for segment in layout.segments))
+    with pytest.raises(SensitivityExceededError, match="ends: moved by"):
+        check_neighbours(by_the_plan, spec, everyone, fewer, stated=local)
 
 
 @pytest.mark.parametrize("kind", ["stddev", "sum"])

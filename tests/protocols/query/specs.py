@@ -36,15 +36,25 @@ def specs(draw: st.DrawFn) -> QuerySpec:
         fields["cohort"] = draw(cohorts(table))
     if draw(st.integers(0, 4)) == 0:
         fields["bound"] = "query"
+    elif draw(st.booleans()) and not looks_further(fields):
+        fields["bound"] = "block"  # a table one is else bounded over the whole query
     if keys and draw(st.booleans()):
         fields["totals"] = draw(_totals([key["key"] for key in keys]))
     if table != "patients":
         start = FIRST_DAY + timedelta(days=draw(st.integers(0, 40)))
         end = start + timedelta(days=draw(st.integers(1, 75)))
         fields["period"] = {"from": str(start), "to": str(end)}
+        for measure in measures:
+            if measure["kind"] == "survival":
+                measure["until"] = str(end + timedelta(days=draw(st.sampled_from([1, 4, 60]))))
     elif _asks_age(fields):
         fields["as_of"] = str(draw(st.sampled_from([date(2025, 2, 28), date(2025, 12, 31), date(2024, 2, 29)])))
     return QuerySpec.from_fields(fields)
+
+
+def looks_further(fields: dict[str, Any]) -> bool:
+    """Whether a window of other days stands in it."""
+    return "has" in str(fields)
 
 
 def _totals(keys: list[str]) -> st.SearchStrategy[list[list[str]]]:
@@ -158,5 +168,24 @@ def _measures(draw: st.DrawFn, table: str) -> list[dict[str, Any]]:
             "bins": draw(st.integers(2, 9)),
         },
     ]
-    chosen = draw(st.lists(st.sampled_from(range(6)), min_size=1, max_size=3, unique=True))
+    known += [
+        {
+            "kind": "summary",
+            "column": column,
+            "lo": draw(st.sampled_from(["-1", "0", "1.5"])),
+            "hi": draw(st.sampled_from(["2.5", "7"])),
+            "steps": draw(st.integers(2, 20)),
+            "bins": draw(st.integers(2, 9)),
+        },
+        {
+            "kind": "categories",
+            "column": draw(st.sampled_from(["sex", "district", *(["visit_class"] if table == "visits" else [])])),
+        },
+    ]
+    if table != "patients":
+        edges = draw(st.sampled_from([[1], [3, 40], [1, 2, 7]]))
+        has = {"kind": "has", "table": draw(st.sampled_from(["visits", "diagnoses", "measurements"])), "days": [1, edges[-1]]}
+        where = draw(_conditions(has["table"], prefix_key=False))
+        known.append({"kind": "survival", "event": {**has, "where": where}, "edges": edges, "until": None})
+    chosen = draw(st.lists(st.sampled_from(range(len(known))), min_size=1, max_size=3, unique=True))
     return [known[n] for n in chosen]

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from privacy.sensitivity import block_local, whole_query
 from protocols.query import AgeBands, Axis, Grid, Layout, Part, QuerySpec, Segment, footprint
 from protocols.query.domains import (
     DISTRICTS,
@@ -18,6 +17,7 @@ from protocols.query.domains import (
     week_label,
     weeks_between,
 )
+from tests.privacy.rules import block_local, whole_query
 from tests.protocols.query.specs import specs
 
 DAYS = st.dates(date(1990, 1, 1), date(2150, 1, 1))
@@ -119,7 +119,6 @@ def test_sensitivities_follow_the_block_local_rule_and_stack() -> None:
     )
     assert layout.sensitivities() == ((12, 36), (4, 4), (280, 19_600), (4, 4))
     assert layout.stacked() == (300, 19_644)
-    assert layout.max_per_patient_block == 70
     assert [segment.scale for segment in layout.segments] == [1, 1, 10, 1]
 
 
@@ -141,7 +140,7 @@ def test_both_statements_of_each_rule_agree(spec: QuerySpec) -> None:
             continue
         local = block_local(segment.cells, segment.lo, segment.hi)
         assert (local.l1, local.l2_squared) == segment.whole
-        stated = whole_query(segment.cells, segment.lo, segment.hi, segment.clamp) if segment.is_whole else local
+        stated = whole_query(segment.cells, segment.lo, segment.hi) if segment.is_whole else local
         if segment.is_whole and segment.length < 2 * segment.cells:
             assert segment.l1 <= stated.l1
             assert segment.l2_squared <= stated.l2_squared
