@@ -68,6 +68,8 @@ class OpenerCore:
     ended: Sequence[OpenerStore] = ()
     gate: Gate = field(init=False)
     _segments: set[tuple[bytes, int]] = field(default_factory=set)
+    _leaving: set[tuple[bytes, int]] = field(default_factory=set)
+    """Later rounds of a segment, marked as released when they were bound: one flush of the disk a round."""
 
     def __post_init__(self) -> None:
         follower = Follower(self.trust)
@@ -184,10 +186,13 @@ class OpenerCore:
         opening = self._opening(request, binding, stream_sum, now) if is_first else None
         # Bound before it leaves: after a crash here only this very request can go on.
         kept = Opened(
-            binding.query, binding.round, binding.attempt, request.digest(), request.preimage, opening, total.tobytes(), 0, now
+            *(binding.query, binding.round, binding.attempt, request.digest(), request.preimage),
+            *(opening, total.tobytes(), int(not is_first), now),
         )
         self.store.keep(kept)
-        if request.is_segment and is_first:
+        if not is_first:
+            self._leaving.add((binding.query, binding.round))
+        elif request.is_segment:
             self._segments.add((binding.query, request.first_round))
         _log.info("member set bound", round=binding.round, attempt=binding.attempt, members=len(binding.members))
         return Reply(binding.query, binding.round, opening)
@@ -220,12 +225,14 @@ class OpenerCore:
         logged = facts.openings.get(round_)
         if kept.opening is not None and logged is not None and logged[2] != parse(kept.opening).statement:
             return [Refusal(Reason.OPENED_BEFORE, "this opening in the ledger", f"another at entry {logged[0]}")]
-        found = [] if kept.is_released else self._standing(kept, now)
+        was_released = bool(kept.is_released) and (query, round_) not in self._leaving
+        found = [] if was_released else self._standing(kept, now)
         if found or logged is None:
             return found or None
         if not kept.is_released:
             # Marked before it leaves: a crash here loses nothing, since the same request is answered again.
             self.store.mark_released(query, round_)
+        self._leaving.discard((query, round_))
         return kept.sum
 
     def _standing(self, kept: Opened, now: int) -> list[Refusal]:

@@ -3,14 +3,15 @@
 One SQLite file, one writer thread, synchronous FULL. Nothing in it can spend a hospital's budget or open a sum: losing it loses
 comfort, not privacy. A question's row is written before the step it describes, so that a restart resumes at that step; masked
 vectors and sealed seeds are stored before the auditor is asked to open, so that an opened sum can always be finished. They are
-kept 35 days for re-derivation and then deleted.
+kept 35 days for re-derivation and then deleted. What comes while the disk is busy shares the next transaction.
 """
 
 import json
 import sqlite3
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,22 +65,55 @@ class Contributed:
     masked: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One statement on its way to the disk, and how many rows it changed."""
+
+    sql: str
+    values: tuple[object, ...]
+    changed: "Future[int]" = field(default_factory=Future)
+
+
 class Register:
-    """Methods block; call them through `asyncio.to_thread` or from the starting thread."""
+    """Methods block; call them through `asyncio.to_thread` or from the starting thread. Those named `note_` do not: what they write
+    is on its way to the disk when they return, ahead of all that is written later.
+    """
 
     def __init__(self, path: Path) -> None:
         self._thread = ThreadPoolExecutor(1, "register")
+        self._waiting: deque[_Step] = deque()
         self._db = self._run(lambda: _connect(path))
 
     def _run(self, work: Callable[[], T]) -> T:
         return self._thread.submit(work).result()
 
     def _write(self, sql: str, values: Sequence[object]) -> int:
-        return self._run(lambda: self._write_now(sql, values))
+        return self._put(sql, values).result()
 
-    def _write_now(self, sql: str, values: Sequence[object]) -> int:
+    def _put(self, sql: str, values: Sequence[object]) -> "Future[int]":
+        step = _Step(sql, tuple(values))
+        self._waiting.append(step)
+        self._thread.submit(self._write_what_waits)
+        return step.changed
+
+    def _write_what_waits(self) -> None:
+        """In one transaction; where that fails, each by itself, so that each has its own end."""
+        steps = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        try:
+            self._write_together(steps)
+        except sqlite3.Error as error:
+            if len(steps) == 1:
+                steps[0].changed.set_exception(error)
+                return
+            for each in steps:
+                self._waiting.append(each)
+                self._write_what_waits()
+
+    def _write_together(self, steps: Sequence[_Step]) -> None:
         with self._db:
-            return self._db.execute(sql, tuple(values)).rowcount
+            changed = [self._db.execute(each.sql, each.values).rowcount for each in steps]
+        for each, rows in zip(steps, changed, strict=True):
+            each.changed.set_result(rows)
 
     def _read(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
         return self._run(lambda: self._db.execute(sql, tuple(values)).fetchall())
@@ -115,8 +149,8 @@ class Register:
         self._write("UPDATE question SET state = ?, changed = ? WHERE query = ?", (state, now, query))
 
     def note_state(self, query: bytes, state: str, now: int) -> None:
-        """`set_state` on its way to the disk when this returns: a restart finds an open question by any of its open states."""
-        self._thread.submit(self._write_now, "UPDATE question SET state = ?, changed = ? WHERE query = ?", (state, now, query))
+        """`set_state` without waiting: a restart finds an open question by any of its open states."""
+        self._put("UPDATE question SET state = ?, changed = ? WHERE query = ?", (state, now, query))
 
     def set_refusals(self, query: bytes, refusals: Sequence[Refusal]) -> None:
         """Why the question is about to end, written before its end is."""
@@ -135,8 +169,9 @@ class Register:
         rows = self._read(sql, (query, round_))
         return (rows[0][0], rows[0][1]) if rows else None  # type: ignore[return-value]
 
-    def finish_round(self, query: bytes, round_: int, vector: bytes, weights: bytes) -> None:
-        self._write("INSERT INTO finished_round VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (query, round_, vector, weights))
+    def note_finished(self, query: bytes, round_: int, vector: bytes, weights: bytes) -> None:
+        """Where it did not come to the disk, the stored contributions of the round lead to the same vector again."""
+        self._put("INSERT INTO finished_round VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (query, round_, vector, weights))
 
     def finished_rounds(self, query: bytes) -> list[tuple[int, bytes, bytes]]:
         """Of a training: round, released vector and the weights after it, in order."""

@@ -202,12 +202,13 @@ class Rounds:
             if number <= len(finished):
                 continue
             complete = await self.gathering.round(question, number, spec.encode(numbers))
+            question.breakdown.step("contribute")
             vector = await self._opened(question, complete)
+            question.breakdown.step("open")
             numbers = await steered.after(numbers, vector, complete.binding)
-            stored = (vector.astype("<i8").tobytes(), spec.encode(numbers))
-            await asyncio.to_thread(self._register.finish_round, question.id, number, *stored)
+            self._register.note_finished(question.id, number, vector.astype("<i8").tobytes(), spec.encode(numbers))
+            question.breakdown.step("step")
             await question.note()
-        question.breakdown.step("rounds")
         last = await self.gathering.round(question, question.query.rounds, b"")  # stored by now: nothing is asked again
         values = trained_values(spec, numbers, vector)
         model = model_statement(self._ledger.view, question, last.binding, values, self._uri, stamp(self._clock()))

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from typer.testing import CliRunner
@@ -56,9 +59,25 @@ def test_the_same_question_and_contribution_again_change_nothing(register: Regis
 
 
 def test_a_finished_round_is_never_written_over(register: Register) -> None:
-    register.finish_round(QUERY, 1, b"vector", b"weights")
-    register.finish_round(QUERY, 1, b"another", b"others")
+    register.note_finished(QUERY, 1, b"vector", b"weights")
+    register.note_finished(QUERY, 1, b"another", b"others")
     assert register.finished_rounds(QUERY) == [(1, b"vector", b"weights")]
+
+
+def test_what_cannot_be_written_spoils_nothing_that_waits_with_it(register: Register) -> None:
+    register.set_attempt(QUERY, 1, 1, b"u")
+    held = Event()
+    register._thread.submit(held.wait)  # the disk is busy: what comes now shares a transaction
+    with ThreadPoolExecutor(3) as pool:
+        again = pool.submit(register.set_attempt, QUERY, 1, 1, b"another")
+        others = [pool.submit(register.set_attempt, QUERY, 1, number, b"u") for number in (2, 3)]
+        while len(register._waiting) < 3:
+            pass
+        held.set()
+        assert [each.result() for each in others] == [None, None]
+        with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
+            again.result()
+    assert register.last_attempt(QUERY, 1) == (3, b"u")
 
 
 def test_ended_questions_are_not_carried_on_with_and_keep_their_reasons(register: Register) -> None:

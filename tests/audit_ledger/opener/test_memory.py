@@ -194,6 +194,20 @@ def test_a_round_of_a_segment_is_opened_once_and_only_within_the_opened_set(tmp_
     assert reasons(training.opener, city, training.round(1, members[:4], attempt=2)) == {Reason.OPENED_BEFORE}
 
 
+def test_a_hold_keeps_a_later_round_here_until_its_sum_has_left(training: Segment) -> None:
+    training.open(training.round(0))
+    reply = training.opener.open(training.round(1), training.city.now)
+    training.city.hold(True)
+    training.city.bring(training.opener)
+    kept = training.opener.release(reply.query, 1, training.city.now)
+    assert isinstance(kept, list)
+    assert {each.reason for each in kept} == {Reason.ON_HOLD}
+    training.city.now += 1
+    training.city.hold(False)
+    training.city.bring(training.opener)
+    assert training.opener.release(reply.query, 1, training.city.now) == training.sum_of(training.round(1))
+
+
 def test_a_restart_ends_the_running_segment(training: Segment) -> None:
     first, second = training.round(0), training.round(1)
     total = training.open(first)
