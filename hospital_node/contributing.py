@@ -311,15 +311,17 @@ class Contributing:
         return seed, seal(seed, self._sealing_key(ready), query_context(attempt.value, self.me))
 
     def _signed(self, attempt: Attempt, sealed: bytes, masked: bytes) -> tuple[bytes, bytes]:
-        """Receipt and round signature. A segment's receipt signs the chain up to this round; the last one goes into the ledger."""
+        """Receipt and round signature. A segment has one receipt, which comes with its last round and signs the chain of all."""
         sealed_hash, masked_hash, signature = sha256(sealed).digest(), masked, b""
-        if is_segment(attempt.ready):
+        ready, binding = attempt.ready, attempt.binding
+        if is_segment(ready):
             message = round_message(attempt.value, self.me, sealed_hash, masked)
             signature = self.identity.sign(message)
             segment = self._segments[attempt.query]
-            segment.sent[attempt.binding.round] = (sealed_hash, masked)
+            segment.sent[binding.round] = (sealed_hash, masked)
+            if binding.round < ready.last_round:
+                return b"", signature
             sealed_hash, masked_hash = segment.heads()
-        ready, binding = attempt.ready, attempt.binding
         receipt = Receipt(
             log=self.origin,
             at=stamp(self.clock()),

@@ -2,8 +2,10 @@
 
 What must survive `kill -9` at any line, and in which order it is written
  1. A charge and its Ready are one transaction, before the Ready leaves. A crash after it loses budget, a crash before it nothing.
- 2. An accepted binding u is written before anything is computed for it; the masked vector before it leaves. So an accepted u
-    without a stored vector is refused and never recomputed, and a stored one is sent again byte for byte.
+ 2. An accepted binding u is written before anything is computed for it, and outlives the process from then on; u and the masked
+    vector are on the disk before the vector leaves, by one flush of the disk for both. So an accepted u without a stored vector is
+    refused and never recomputed, and a stored one is sent again byte for byte. A loss of power before that flush may forget u, of
+    which nothing has left.
  3. An agreement key is written before the Ready that names it, and deleted (overwritten: secure_delete, and the write-ahead log
     truncated) once the month's last window has passed.
  4. Followed entries are written as they were verified, from index 0 without a gap, together with the first step that is decided
@@ -108,9 +110,12 @@ class Journal:
         except sqlite3.Error as cause:
             raise JournalFailed(f"{self.path}: {cause}") from cause
 
-    def _write(self, step: Callable[[sqlite3.Connection], Result]) -> Result:
+    def _write(self, step: Callable[[sqlite3.Connection], Result], *, is_flushed: bool = True) -> Result:
+        """One transaction. Not flushed, it outlives the process; the disk has it with the next one that is."""
+
         def transaction() -> Result:
             followed = list(self._followed)
+            self._database.execute(f"PRAGMA synchronous={'FULL' if is_flushed else 'NORMAL'}")
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 self._database.executemany(_FOLLOWED, followed)
@@ -219,8 +224,9 @@ class Journal:
         return bool(self._read("SELECT 1 FROM accepted WHERE query = ? LIMIT 1", query))
 
     def accept(self, query: str, round_: int, attempt: int, binding: bytes) -> None:
+        """Outlives the process; the disk has it with the vector, before that leaves (rule 2)."""
         row = (query, round_, attempt, binding)
-        self._write(lambda database: database.execute("INSERT INTO accepted VALUES (?, ?, ?, ?)", row))
+        self._write(lambda database: database.execute("INSERT INTO accepted VALUES (?, ?, ?, ?)", row), is_flushed=False)
 
     def store(self, made: StoredContribution) -> None:
         row = (made.query, made.round, made.attempt, made.binding, made.sealed, made.receipt, made.round_signature, made.masked)

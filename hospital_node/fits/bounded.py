@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 # Just below 1: the rounding errors of norm, quotient and product can then never lengthen a clipped row.
 _SAFE = 1 - 2.0**-30
+AT_ONCE = 1 << 15
+"""Numbers that are clipped together: they stay in the processor's cache from one step to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,10 @@ def scores(features: Floats, weights: Floats) -> Floats:
 
 def summed(gradients: npt.NDArray[np.floating], bound: Bound) -> Integers:
     """The exact sum that noise is added to."""
-    total: Integers = as_integers(gradients, bound).sum(axis=0, dtype=np.int64)
+    total: Integers = np.zeros(bound.width, np.int64)
+    at_once = max(1, AT_ONCE // max(1, bound.width))
+    for start in range(0, max(1, len(gradients)), at_once):
+        total += as_integers(gradients[start : start + at_once], bound).sum(axis=0, dtype=np.int64)
     return total
 
 

@@ -31,7 +31,13 @@ def training_sums(
 
     Raises GradientError or StudyFailed for a study that does not keep its form.
     """
-    rows = rows_of(spec, records)
+    return sums_of_rows(spec, rows_of(spec, records), weights, gradients, random)
+
+
+def sums_of_rows(
+    spec: Training, rows: Rows, weights: Floats, gradients: Gradients, random: Callable[[int], bytes] = os.urandom
+) -> Integers:
+    """`training_sums` of rows that are at hand."""
     taking = picked(rows, chosen(len(rows.starts), spec.rate, random))
     bound, total = Bound(spec.weights, spec.clip, spec.scale), np.zeros(spec.width, np.int64)
     if len(taking.starts):

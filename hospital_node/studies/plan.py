@@ -1,12 +1,17 @@
-"""The plan of a training: a study's process for each question, from its probe to the question's end."""
+"""The plan of a training: a study's process, from the probe of its first segment on, and the rows that a question's rounds read.
+
+A question is answered from one generation of the records: its rows are the same in all of its rounds, and are read once.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 import duckdb
 
-from hospital_node.fits.gradients import training_sums
+from hospital_node.fits.gradients import sums_of_rows
+from hospital_node.fits.rows import Rows, rows_of
 from hospital_node.studies.installed import Installed, installed_studies, read_pins, study_refusals
 from hospital_node.studies.worker import Worker
 from hospital_node.tables.matching import empty_table
@@ -14,9 +19,24 @@ from protocols.asked import Asked
 from protocols.fits import Training
 from protocols.refusal import Refusal
 from protocols.secagg.ring import Integers
+from protocols.statements import Query
 
 KEPT = 2
 """Studies that run at a time; the one that was asked longest ago goes."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A study's process, and the rows of the question that it was asked last."""
+
+    worker: Worker
+    question: Query | None = None
+    rows: Rows | None = None
+
+    def rows_of(self, asked: Asked, spec: Training, records: duckdb.DuckDBPyConnection) -> Rows:
+        if self.rows is None or self.question != asked.query:
+            self.question, self.rows = asked.query, rows_of(spec, records)
+        return self.rows
 
 
 class TrainingPlan:
@@ -24,7 +44,7 @@ class TrainingPlan:
 
     def __init__(self, home: Path | None = None, installed: Callable[[], dict[str, Installed]] = installed_studies) -> None:
         self._home, self._installed, self._lock = home, installed, Lock()
-        self._workers: dict[Training, Worker] = {}
+        self._running: dict[Training, Running] = {}
 
     def refusals(self, spec: Training) -> list[Refusal]:
         """Why this study does not run here."""
@@ -38,34 +58,41 @@ class TrainingPlan:
         """Starts the study, so that its first round does not wait for it, and sees whether its model is the stated one."""
         spec = _training(asked)
         with empty_table(spec) as records:
-            self._sums(spec, records, spec.encode(spec.start()))
+            self._sums(spec, lambda _: rows_of(spec, records), spec.encode(spec.start()))
 
     def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
-        return self._sums(_training(asked), records, round_input)
+        spec = _training(asked)
+        return self._sums(spec, lambda running: running.rows_of(asked, spec, records), round_input)
 
-    def _sums(self, spec: Training, records: duckdb.DuckDBPyConnection, round_input: bytes) -> Integers:
+    def _sums(self, spec: Training, read: Callable[[Running], Rows], round_input: bytes) -> Integers:
         with self._lock:  # a process answers one round at a time
-            worker = self._worker(spec)
+            running = self._of(spec)
             try:
                 weights = spec.decode(round_input)
-                return training_sums(spec, records, weights, lambda at, rows: worker.gradients(at, rows, spec.weights))
+                return sums_of_rows(spec, read(running), weights, lambda at, rows: running.worker.gradients(at, rows, spec.weights))
             except BaseException:
-                self._workers.pop(spec).stop()  # it may be within an answer
+                self._running.pop(_whole(spec)).worker.stop()  # it may be within an answer
                 raise
 
-    def _worker(self, spec: Training) -> Worker:
-        worker = self._workers.pop(spec, None)
-        if worker is None or not worker.is_alive:
-            worker = Worker.start(self._installed()[spec.study.name], spec)
-        self._workers[spec] = worker
-        while len(self._workers) > KEPT:
-            self._workers.pop(next(iter(self._workers))).stop()
-        return worker
+    def _of(self, spec: Training) -> Running:
+        key = _whole(spec)
+        running = self._running.pop(key, None)
+        if running is None or not running.worker.is_alive:
+            running = Running(Worker.start(self._installed()[spec.study.name], spec))
+        self._running[key] = running
+        while len(self._running) > KEPT:
+            self._running.pop(next(iter(self._running))).worker.stop()
+        return running
 
     def close(self) -> None:
         with self._lock:
-            while self._workers:
-                self._workers.popitem()[1].stop()
+            while self._running:
+                self._running.popitem()[1].worker.stop()
+
+
+def _whole(spec: Training) -> Training:
+    """The training that a segment is of: what follows the first one needs no other process."""
+    return spec.model_copy(update={"after": None, "spread": "0"})
 
 
 def _training(asked: Asked) -> Training:

@@ -8,10 +8,9 @@ bytes.
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from threading import Timer
 from typing import IO
 
 import numpy as np
@@ -19,11 +18,13 @@ import numpy as np
 from hospital_node.errors import GradientError, StudyFailed
 from hospital_node.fits.bounded import Floats
 from hospital_node.fits.rows import Rows
+from hospital_node.studies.answers import Answers
 from hospital_node.studies.installed import Installed
 from protocols.fits import Training
 
 PROGRAM = "hospital_node.studies.process"
-PATIENCE_S = 120.0
+PIPE_BYTES = 1 << 20
+"""As large as the system lets a pipe be by itself: fewer turns between the two processes."""
 
 
 @dataclass(slots=True)
@@ -31,12 +32,16 @@ class Worker:
     """One running study. Its calls are made one after another."""
 
     process: "subprocess.Popen[bytes]"
+    answers: Answers
 
     @classmethod
     def start(cls, study: Installed, spec: Training, command: tuple[str, ...] = (sys.executable, "-m", PROGRAM)) -> "Worker":
         """The study with its model built. Raises StudyFailed where it cannot, or the model is not what the question says."""
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        worker = cls(process)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pipesize=PIPE_BYTES
+        )
+        assert process.stdout is not None
+        worker = cls(process, Answers(process.stdout.fileno()))
         hello = {"target": study.target, "sha256": study.sha256, "features": len(spec.features), "weights": spec.weights}
         try:
             worker._send(hello)
@@ -60,7 +65,7 @@ class Worker:
                 raise GradientError(f"gradients: expected rows of {width} numbers of 4 or 8 bytes, got another shape or type")
             if not 0 < blocks <= len(rows.starts) - done:
                 raise GradientError(f"gradients: expected {len(rows.starts)} rows, got another number")
-            raw = self._read(blocks * width * int(dtype[-1]))
+            raw = self.answers.exactly(blocks * width * int(dtype[-1]))
             done += blocks
             yield np.frombuffer(raw, dtype).reshape(blocks, width)
 
@@ -87,29 +92,13 @@ class Worker:
             raise StudyFailed("study: its process has ended") from error
 
     def _answer(self) -> dict[str, object]:
-        line = self._bounded(lambda pipe: pipe.readline())
         try:
-            answer = json.loads(line)
+            answer = json.loads(self.answers.line())
         except ValueError:
-            raise StudyFailed("study: its process has ended") from None
+            raise StudyFailed("study: expected a frame, got something else") from None
         if not isinstance(answer, dict):
             raise StudyFailed("study: expected a frame, got something else")
         return answer
-
-    def _read(self, size: int) -> bytes:
-        raw = self._bounded(lambda pipe: pipe.read(size))
-        if len(raw) != size:
-            raise StudyFailed("study: its process ended within an answer")
-        return raw
-
-    def _bounded(self, read: Callable[[IO[bytes]], bytes]) -> bytes:
-        """A process that says nothing for PATIENCE_S is killed, which ends the read."""
-        timer = Timer(PATIENCE_S, self.process.kill)
-        timer.start()
-        try:
-            return read(self._pipe(self.process.stdout))
-        finally:
-            timer.cancel()
 
     def _require_ok(self, answer: dict[str, object]) -> None:
         if (code := answer.get("error")) is not None:

@@ -73,6 +73,18 @@ def test_what_was_done_before_a_kill_is_there_and_nothing_else(name: str, tmp_pa
     journal.close()
 
 
+def test_the_disk_is_flushed_once_for_an_accepted_binding_and_its_vector(journal: Journal) -> None:
+    """And before the charge, always. What SQLite flushes is told by the setting that each transaction begins under."""
+    told: list[str] = []
+    journal._run(lambda: journal._database.set_trace_callback(told.append))
+    journal.charge(ready(), SPENT, READY)
+    journal.accept(QUERY, 0, 1, bytes(32))
+    assert journal.accepted(QUERY, 0) == {1: bytes(32)}
+    journal.store(made())
+    settings = [each.removeprefix("PRAGMA synchronous=") for each in told if each.startswith("PRAGMA synchronous")]
+    assert settings == ["FULL", "NORMAL", "FULL"]
+
+
 def test_a_charge_its_ready_and_its_record_are_one_transaction(journal: Journal) -> None:
     journal.charge(ready(), SPENT, READY)
     assert journal.questions() == [READY]
