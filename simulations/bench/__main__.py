@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from simulations.bench import accuracy, audit, count, import_fhir, latency, learning, log_door, residents, secagg
+from simulations.bench import accuracy, audit, count, import_fhir, latency, learning, log_door, residents, rounds, secagg
 from simulations.bench.peers import count as peers
 from simulations.bench.rows import Row, load
 
@@ -30,6 +30,7 @@ GROUPS: dict[str, Callable[[bool, Tell], Sequence[Row]]] = {
     "import": lambda _, __: [Row.of_json(row) for row in import_fhir.rows()],
     "latency": latency.rows,
     "learning": lambda is_quick, _: learning.rows(is_quick),
+    "rounds": rounds.rows,
     "log": log_door.rows,
     "audit": audit.rows,
 }

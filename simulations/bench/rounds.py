@@ -1,0 +1,259 @@
+"""What a training's rounds cost beside its gradients: real processes, mutual TLS, every signature and every fsync.
+
+Promise: 200 steps of distributed DP-SGD (four segments of 50) of a model of 10,000 weights over 8 hospitals take at most 20 s more
+than their gradients would alone, in a plain loop on as many cores as there are. Offers, Readys, openings, receipts and releases of
+the segments are in; the auditor's approval, which is a person's, is not. A segment has one Ready and one receipt of each hospital.
+
+Contributions leave in a slot, which the protocol demands in every round; it is set as an operator sets it, from what the slowest
+contribution of a training before took from its member set on.
+"""
+
+import json
+import math
+import os
+import re
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import kapok
+from coordinator.client.interactive import InteractiveCity
+from coordinator.client.training import fit_statement
+from hospital_node.studies.hashing import package_hash
+from protocols.fits import Training
+from protocols.fits.training import Study
+from simulations.bench.rows import Row, load
+from simulations.bench.turns import seconds
+from simulations.bench.wide_study import FEATURES, WEIGHTS, Wide
+from simulations.city import build_city, write_duckdb
+from simulations.processes import Services, run
+from simulations.town import Town
+
+HOSPITALS, PATIENTS, SAMPLED = 8, 256, "0.125"
+SEGMENTS, SEGMENT, WARM_UP = 4, 50, 12
+PRICE, FINENESS = "0.05", 128
+FIRST_SLOT_MS, LONGEST_SLOT_MS, GRID_MS = 1_500, 1_500, 5
+ROOM = 1.5
+"""A slot over the slowest contribution before; the count must be there in the first three quarters of it."""
+TABLE = "wide"
+MODULE = "simulations.bench.wide_study"
+
+
+class Overrun(Exception):
+    """A hospital's count did not come within its slot: the machine was slower than when the slot was chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One segment: its rounds, seconds of the coordinator's steps, and what each hospital's trace says of its contributions."""
+
+    query: str
+    rounds: int
+    steps: dict[str, float]
+    traced: tuple[dict[str, float], ...]
+
+    @property
+    def own_s(self) -> float:
+        """All but the wait for the auditor's approval."""
+        return self.steps["total"] - self.steps["approval"]
+
+
+def rows(is_quick: bool = False, tell: Callable[[str], None] = lambda _: None) -> list[Row]:
+    segments, length = (1, 10) if is_quick else (SEGMENTS, SEGMENT)
+    with tempfile.TemporaryDirectory(prefix="kapok-bench-") as folder, city(Path(folder), tell) as town:
+        slot_ms = slot_for(trained(town, 1, WARM_UP, tell))
+        while True:
+            set_slot(town, slot_ms, tell)
+            before = processor_seconds(town)
+            try:
+                found = trained(town, segments, length, tell)
+                spent = {name: seconds - before[name] for name, seconds in processor_seconds(town).items()}
+                return figures(found, slot_ms, spent)
+            except Overrun:
+                slot_ms = slot_ms * 3 // 2
+                if slot_ms > LONGEST_SLOT_MS:
+                    raise
+
+
+@contextmanager
+def city(folder: Path, tell: Callable[[str], None]) -> Iterator[Town]:
+    """A city whose hospitals have a table of 99 columns and have accepted the study."""
+    tell(f"{HOSPITALS} hospitals of {PATIENTS} patients and {FEATURES} columns")
+    records = write_duckdb(build_city(20250101, HOSPITALS, PATIENTS), folder / "records")
+    settings = {"grid_ms": GRID_MS, "slot_ms": FIRST_SLOT_MS}
+    with _installed(folder / "packages"), Services(folder / "logs") as services:
+        town = Town(folder / "city", records, services, tell=tell, node_settings=settings)
+        town.found()
+        for number, name in enumerate(town.hospitals):
+            _register(town, name, number)
+            run("kapok-node", "studies", "accept", "wide", "--home", town.node(name))
+        town.await_hospitals(lambda each: TABLE in each["policy"].get("tables", ()))
+        approved = 0
+        while approved < len(town.hospitals):
+            approved += len(town.approve_tables())
+            time.sleep(0.3)
+        yield town
+
+
+@contextmanager
+def _installed(folder: Path) -> Iterator[None]:
+    """The study as a package of a researcher's: its entry point on the path of every process that is started from here."""
+    info = folder / "kapok_bench_study-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kapok-bench-study\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[kapok.studies]\nwide = {MODULE}:Wide\n")
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([before] if before else [])])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def _register(town: Town, name: str, number: int) -> None:
+    draw, home = np.random.default_rng(number), town.node(name)
+    columns = [f"f{place:02}" for place in range(FEATURES)]
+    rows_ = np.round(draw.uniform(-1, 1, (PATIENTS, FEATURES)), 3)
+    lines = [",".join([*(f"{cell:g}" for cell in row), "yes" if row[0] > 0 else "no"]) for row in rows_]
+    table, schema = home / "wide.csv", home / "wide.toml"
+    table.write_text("\n".join([",".join([*columns, "ill"]), *lines, ""]))
+    stated = "".join(f'    {{name = "{each}", type = "number", low = "-1", high = "1"}},\n' for each in columns)
+    ill = '    {name = "ill", type = "category", categories = ["yes", "no"]},\n'
+    schema.write_text(f'catalogue = "{TABLE}-1"\ntitle = "wide"\ncolumn = [\n{stated}{ill}]\n')
+    run("kapok-node", "tables", "add", TABLE, table, "--schema", schema, "--home", home)
+    policy = home / "policy.toml"
+    policy.write_text(policy.read_text().replace("tables = [", f'tables = ["{TABLE}", '))
+
+
+def spec_of(study: Study, after: str | None) -> Training:
+    columns = [{"column": f"f{place:02}", "low": "-1", "high": "1", "unit": ""} for place in range(FEATURES)]
+    fields = {
+        "study": study.model_dump(),
+        "table": TABLE, "catalogue": f"{TABLE}-1", "outcome": {"column": "ill", "category": "yes"}, "features": columns,
+        "weights": WEIGHTS, "longest": "1", "fineness": FINENESS, "sampled": SAMPLED, "step": "0.5", "after": after,
+        "batch": int(HOSPITALS * PATIENTS * float(SAMPLED)),
+    }  # fmt: skip
+    return Training.model_validate(fields, strict=False)
+
+
+def trained(town: Town, segments: int, length: int, tell: Callable[[str], None]) -> list[Trained]:
+    """Segments that follow one another, each from the weights that the one before released."""
+    found: list[Trained] = []
+    with kapok.connect(town.bureau) as bureau:
+        for number in range(segments):
+            tell(f"segment {number + 1} of {segments}, {length} rounds")
+            found.append(_segment(town, bureau, found[-1].query if found else None, length))
+    return found
+
+
+def _segment(town: Town, bureau: InteractiveCity, after: str | None, length: int) -> Trained:
+    spec = spec_of(Study(name="wide", version="1.0", sha256=str(package_hash(MODULE))), after)
+    query, envelope = bureau.sign_statement(fit_statement(bureau, spec, length, price=PRICE))
+    for step in bureau.steps(query, envelope):
+        if step.state == "logged":
+            run("kapok-audit", "approve", query, "--until", town.until, "--home", town.auditor)
+        if step.is_last and step.state != "released":
+            raise RuntimeError(f"the training ended as {step.state}: {sorted({each.code for each in step.reasons})}")
+    with closing(sqlite3.connect(f"file:{town.coordinator / 'register.sqlite'}?mode=ro", uri=True)) as register:
+        [(told,)] = register.execute("SELECT breakdown FROM question WHERE query = ?", (bytes.fromhex(query),))
+    return Trained(query, length, json.loads(told), _traced(town, query, length))
+
+
+def _traced(town: Town, query: str, length: int) -> tuple[dict[str, float], ...]:
+    """Raises Overrun where a hospital sent zeros in a round."""
+    found = []
+    for name in town.hospitals:
+        lines = (json.loads(line) for line in town.trace(name).read_text().splitlines())
+        own = [line for line in lines if line["query"] == query]
+        if len(own) != length or not all("counting_s" in line for line in own):
+            raise Overrun(f"{name}: a count did not come within its slot")
+        found += own
+    return tuple(found)
+
+
+def slot_for(found: Sequence[Trained]) -> int:
+    slowest = max(line["contributing_s"] for each in found for line in each.traced)
+    return math.ceil(1000 * ROOM * slowest / GRID_MS) * GRID_MS
+
+
+def set_slot(town: Town, slot_ms: int, tell: Callable[[str], None]) -> None:
+    tell(f"the nodes' slot becomes {slot_ms} ms")
+    for name in town.hospitals:
+        town.services.running[f"node/{name}"].stop()
+        config = town.node(name) / "config.toml"
+        config.write_text(re.sub(r"(?m)^slot_ms = .*$", f"slot_ms = {slot_ms}", config.read_text()))
+        run("kapok-node", "resume", "--home", town.node(name))
+    town.start_nodes(town.hospitals)
+    town.await_hospitals(lambda each: each["connected"])
+
+
+def processor_seconds(town: Town) -> dict[str, float]:
+    """What the coordinator, the auditor, all nodes and all studies have used of the cores so far."""
+    found = dict.fromkeys(("coordinator", "auditor", "node", "study"), 0.0)
+    for name, service in town.services.running.items():
+        if service.process is not None:
+            found[name.partition("/")[0]] += _used(service.process.pid)
+            for child in _children(service.process.pid):
+                found["study"] += _used(child)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    """Of any of its threads: a study is started from one."""
+    return [int(child) for thread in Path(f"/proc/{pid}/task").iterdir() for child in (thread / "children").read_text().split()]
+
+
+def _used(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def gradients_s() -> float:
+    """A round's gradients alone: those of all hospitals in a plain loop, as if the cores shared them evenly."""
+    study, draw, many = Wide(), np.random.default_rng(1), int(PATIENTS * float(SAMPLED))
+    study.prepare(FEATURES)
+    study.begin(draw.normal(0, 0.1, WEIGHTS))
+    features, outcome = draw.uniform(-1, 1, (many, FEATURES)), np.ones(many)
+    turns = [seconds(lambda: [study.gradient(features[n : n + 1], outcome[n : n + 1]) for n in range(many)]) for _ in range(20)]
+    return statistics.median(turns) * HOSPITALS / (os.cpu_count() or 1)
+
+
+def figures(found: Sequence[Trained], slot_ms: int, spent: dict[str, float]) -> list[Row]:
+    rounds, alone = sum(each.rounds for each in found), gradients_s()
+    whole = sum(each.own_s for each in found)
+    overhead = whole - rounds * alone
+    how = (
+        f"{HOSPITALS} nodes, {WEIGHTS:,} weights, {rounds} rounds in {len(found)} segments, slot {slot_ms} ms on a grid "
+        f"of {GRID_MS} ms; gradients alone {1000 * alone:.1f} ms a round; {load()}"
+    )
+    busy = sum(spent.values())
+    return [
+        Row.measured("200 steps of DP-SGD beside their gradients", "s", overhead * 200 / rounds, how, bar="<= 20"),
+        Row.measured("a round beside its gradients", "ms", 1000 * overhead / rounds, how),
+        Row.measured("of that, the slot in which contributions leave", "ms", float(slot_ms), "public; from the slowest before"),
+        Row.measured("processors' time of a round, all programs", "ms", 1000 * busy / rounds, how),
+        *(Row.measured(f"of that, {name}", "ms", 1000 * each / rounds, how) for name, each in spent.items()),
+        *_steps(found, rounds, how),
+    ]
+
+
+def _steps(found: Sequence[Trained], rounds: int, how: str) -> Iterator[Row]:
+    for name in found[0].steps:
+        if name not in ("total", "approval"):
+            took = sum(each.steps[name] for each in found)
+            yield Row.measured(f"step: {name}, a round", "ms", 1000 * took / rounds, how)
+    lines = [line for each in found for line in each.traced]
+    for name in ("counting_s", "gate_s", "masking_s", "journal_s", "contributing_s"):
+        times = [1000 * line[name] for line in lines if name in line]
+        yield Row.measured(f"hospital: {name[:-2]}, median", "ms", statistics.median(times), how)
+        yield Row.measured(f"hospital: {name[:-2]}, slowest", "ms", max(times), how)
