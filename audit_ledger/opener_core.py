@@ -225,8 +225,7 @@ class OpenerCore:
         logged = facts.openings.get(round_)
         if kept.opening is not None and logged is not None and logged[2] != parse(kept.opening).statement:
             return [Refusal(Reason.OPENED_BEFORE, "this opening in the ledger", f"another at entry {logged[0]}")]
-        was_released = bool(kept.is_released) and (query, round_) not in self._leaving
-        found = [] if was_released else self._standing(kept, now)
+        found = self._standing(kept, now)
         if found or logged is None:
             return found or None
         if not kept.is_released:
@@ -236,7 +235,12 @@ class OpenerCore:
         return kept.sum
 
     def _standing(self, kept: Opened, now: int) -> list[Refusal]:
+        """Why the sum may not leave now. What has left may be fetched again; of a later round of a segment a restart cannot tell
+        whether it has, so that a hold keeps it here.
+        """
         facts = self.gate.follower.view.questions.get(kept.query.hex())
+        if kept.is_released and (kept.query, kept.round) not in self._leaving:
+            return [] if kept.opening is not None else self.gate.standing(facts, now)
         return [*self.gate.standing(facts, now), *window_refusals(Binding.decode(kept.preimage), self.gate, now)]
 
     def close(self) -> None:

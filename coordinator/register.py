@@ -97,17 +97,19 @@ class Register:
         return step.changed
 
     def _write_what_waits(self) -> None:
-        """In one transaction; where that fails, each by itself, so that each has its own end."""
+        """In one transaction; where that fails, each by itself and in the same order, so that each has its own end."""
         steps = [self._waiting.popleft() for _ in range(len(self._waiting))]
         try:
             self._write_together(steps)
-        except sqlite3.Error as error:
-            if len(steps) == 1:
-                steps[0].changed.set_exception(error)
-                return
+        except Exception:  # noqa: BLE001 (whoever waits for a step is told of its error)
             for each in steps:
-                self._waiting.append(each)
-                self._write_what_waits()
+                self._write_alone(each)
+
+    def _write_alone(self, step: _Step) -> None:
+        try:
+            self._write_together([step])
+        except Exception as error:  # noqa: BLE001 (as above)
+            step.changed.set_exception(error)
 
     def _write_together(self, steps: Sequence[_Step]) -> None:
         with self._db:

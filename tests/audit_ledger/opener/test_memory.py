@@ -208,6 +208,17 @@ def test_a_hold_keeps_a_later_round_here_until_its_sum_has_left(training: Segmen
     assert training.opener.release(reply.query, 1, training.city.now) == training.sum_of(training.round(1))
 
 
+def test_a_hold_keeps_a_later_round_here_over_a_restart(training: Segment) -> None:
+    training.open(training.round(0))
+    reply = training.opener.open(training.round(1), training.city.now)
+    core = restarted(training.city, training.opener)
+    training.city.hold(True)
+    training.city.bring(core)
+    kept = core.release(reply.query, 1, training.city.now)
+    assert isinstance(kept, list)
+    assert {each.reason for each in kept} == {Reason.ON_HOLD}
+
+
 def test_a_restart_ends_the_running_segment(training: Segment) -> None:
     first, second = training.round(0), training.round(1)
     total = training.open(first)
