@@ -31,7 +31,7 @@ from audit_ledger.screen import (
     say,
     show_round,
 )
-from audit_ledger.vectors import SUM, place
+from audit_ledger.vectors import SUM, Vectors, place
 from audit_ledger.verify import Audit, LedgerReport, verified_past, verify_ledger
 
 app = typer.Typer()
@@ -78,9 +78,10 @@ def verify(
     pinned = pinned_trust(trust)
     if Path(target).is_file():
         end_answer(verify_answer(Path(target).read_bytes(), pinned, int(time.time()), vectors), as_json)
-    pinned, audit = begun_after(target, pinned, after, as_json, processes)
+    begin = Audit(processes=processes, vectors=Vectors(vectors) if vectors else None)
+    pinned, audit = begun_after(target, pinned, after, as_json, begin)
     audit = replace(audit, mirror=Mirror(mirror) if mirror else None, checkpoints=_notes(checkpoint), evidence=evidence)
-    audit = replace(audit, hashes_only=hashes_only, vectors=vectors)
+    audit = replace(audit, hashes_only=hashes_only)
     end_ledger(verified_ledger(target, pinned, audit), as_json)
 
 
@@ -103,7 +104,7 @@ def monitor(
     With --json one line a round: {"at", "alert", ...}; `alert` is null, or a code.
     / 加 --json 每轮一行：{"at", "alert", ...}；`alert` 为 null 或代码。
     """
-    pinned, audit = begun_after(target, pinned_trust(trust), after, as_json, processes)
+    pinned, audit = begun_after(target, pinned_trust(trust), after, as_json, Audit(processes=processes))
     watch = Watch(target, pinned, replace(audit, mirror=Mirror(mirror), checkpoints=_notes(checkpoint)), stale_after)
     while True:
         with progress_bar() as progress:
@@ -157,17 +158,18 @@ def pinned_trust(path: Path | None) -> TrustFile:
 
 
 def begun_after(
-    target: str, pinned: TrustFile, after: list[str] | None, as_json: bool, processes: int = 2
+    target: str, pinned: TrustFile, after: list[str] | None, as_json: bool, begin: Audit | None = None
 ) -> tuple[TrustFile, Audit]:
     """The trust in the log and how to begin with it; ends the program where a log before it is not verified."""
+    begin = begin or Audit()
     if not after:
-        return pinned, Audit(processes=processes)
+        return pinned, begin
     with progress_bar() as progress:
-        found = verified_past(after, target, pinned, int(time.time()), progress, processes)
+        found = verified_past(after, target, pinned, int(time.time()), progress, begin)
     if isinstance(found, LedgerReport):
         end_ledger(found, as_json)
     trust, begun = found
-    return trust, Audit(processes=processes, begun=begun)
+    return trust, replace(begin, begun=begun)
 
 
 def verified_ledger(target: str, pinned: TrustFile, audit: Audit) -> LedgerReport:

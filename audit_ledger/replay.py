@@ -21,7 +21,7 @@ from audit_ledger.view import LedgerView
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
 from protocols.identity import fingerprint
-from protocols.statements import Opening, Ready, Release, Signed, Statement
+from protocols.statements import Opening, Ready, Release, Review, Signed, Statement
 
 AHEAD = 6
 """Jobs that the other process has or is given."""
@@ -52,7 +52,7 @@ class Dates:
     def findings(self, index: int, statement: Statement) -> Iterator[Finding]:
         if statement.at > self.latest:
             yield Finding(index, Rule.POSTDATED, f"{statement.at}, seen by {self.latest}")
-        if statement.at < self.earliest and isinstance(statement, Ready | Opening | Release):
+        if statement.at < self.earliest and isinstance(statement, Ready | Opening | Release | Review):
             yield Finding(index, Rule.BACKDATED, f"{statement.at}, not there at {self.earliest}")
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from audit_ledger.facts import LedgerFacts, QuestionFacts, query_of
 from audit_ledger.findings import Finding, Rule
-from protocols.clock import unix
+from protocols.clock import stamp, unix
 from protocols.contract import CONTRACT
-from protocols.statements import Approval, Opening, Ready, Receipt, Release, Statement
+from protocols.statements import Approval, Opening, Ready, Receipt, Release, Review, Statement
 
 TOLERANCE_S = 2 * CONTRACT.clock_tolerance_s
 
@@ -25,6 +25,8 @@ def time_findings(ledger: LedgerFacts, index: int, statement: Statement) -> Iter
 
 def _rests_on(ledger: LedgerFacts, statement: Statement) -> Iterator[tuple[str, str]]:
     """What must have been there, by name and date."""
+    if isinstance(statement, Review) and (opened := ledger.emergencies.get(statement.target)) is not None:
+        yield "the emergency", stamp(opened)
     facts = ledger.questions.get(statement.target if isinstance(statement, Approval) else query_of(statement) or "")
     if facts is None:
         return

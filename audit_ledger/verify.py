@@ -86,7 +86,7 @@ class LedgerReport:
 class Audit:
     """How to verify: what to keep, what to compare with, and on how many processes. `keeps` holds every question in memory.
 
-    `begun` makes the view that the logs before this one carry into it (`verified_past`).
+    `begun` makes the view that the logs before this one carry into it (`verified_past`); `vectors` counts over all of them.
     """
 
     mirror: Mirror | None = None
@@ -95,7 +95,7 @@ class Audit:
     processes: int = 2
     keeps: bool = False
     hashes_only: bool = False
-    vectors: Path | None = None
+    vectors: Vectors | None = None
     begun: Callable[[], LedgerView] | None = None
 
 
@@ -126,15 +126,16 @@ def exit_code(error: LedgerError) -> int:
 
 
 def verified_past(
-    after: Sequence[str], target: str, trust: TrustFile, now: int, progress: Progress = lambda *_: None, processes: int = 2
+    after: Sequence[str], target: str, trust: TrustFile, now: int, progress: Progress = lambda *_: None, audit: Audit = Audit()
 ) -> tuple[TrustFile, Callable[[], LedgerView]] | LedgerReport:
     """The trust in the log at `target` and the view it begins with, from the trust in the first of the logs `after`, oldest first.
 
-    Gives back the report of the first that is not verified. Raises NotSuccessor where a log does not follow the one before it.
+    Of `audit` the processes and the vectors are used: each log's releases are made again. Gives back the report of the first log
+    that is not verified. Raises NotSuccessor where a log does not follow the one before it.
     """
     begun: Callable[[], LedgerView] | None = None
     for old, following in pairwise([*after, target]):
-        report = verify_ledger(old, trust, now, progress, Audit(processes=processes, begun=begun))
+        report = verify_ledger(old, trust, now, progress, Audit(processes=audit.processes, vectors=audit.vectors, begun=begun))
         if not report.is_verified or report.view is None:
             return report
         [entry0] = TileReader(fetch_of(following), _size_at(following)).read_entries(0, 1)
@@ -163,7 +164,7 @@ class _Run:
         before = self._before(note, cosigned.checkpoint)
         replay = self._resumed(before)
         replay.dates = Dates.between(self._witnessed(before[0]) if before and replay.stack.size else None, self._witnessed(note))
-        replay.vectors = self.report.vectors = Vectors(self.audit.vectors) if self.audit.vectors else None
+        replay.vectors = self.report.vectors = self.audit.vectors
         self.report.read_from, self.report.verified_to = replay.stack.size, replay.stack.size
         self.report.view, self.report.findings, self.report.kinds = replay.view, replay.findings, replay.kinds
         self._carry_on(replay, cosigned.checkpoint, progress, note, before)

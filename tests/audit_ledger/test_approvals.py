@@ -174,6 +174,15 @@ def test_an_overdue_review_refuses_further_emergencies_at_gate_and_opener_until_
     assert city.findings() == []
 
 
+def test_a_review_dated_before_the_emergency_was_opened_is_found(city: City) -> None:
+    question = Question(city, city.opener(), purpose="outbreak")
+    question.live()
+    opened = city.view().emergencies[question.id.hex()]
+    seen = st.parse(review(city, question.id.hex())).statement
+    for at, expected in ((opened - 120, set()), (opened - 121, {Rule.BACKDATED})):
+        assert found(city, city.sign(seen.model_copy(update={"at": stamp(at)}), city.approval)) == expected
+
+
 def test_the_opener_caps_emergencies_a_day_also_those_whose_opening_is_on_its_way(city: City) -> None:
     city.log_entry(rule(city, outbreak_a_day=1))
     opener = city.opener()

@@ -146,6 +146,19 @@ def test_a_new_year_is_no_new_budget(city: City, tmp_path: Path) -> None:
     assert following.view.accounts[uri] is not old.view.accounts[uri]
 
 
+def test_a_log_does_not_close_over_an_emergency_without_its_review_and_the_next_one_counts_it(city: City, tmp_path: Path) -> None:
+    question = Question(city, city.opener(), purpose="outbreak")
+    question.live()
+    view = city.view()
+    assert {each.rule for each in view.findings_for(st.parse(close_of(city)))} == {Rule.BREAK_GLASS}
+    review = st.Review(**city.head(AUDITOR), target=question.id.hex(), verdict="in_order", note="seen")
+    city.log_entry(city.sign(review, city.approval))
+    old = closed(city)
+    following = old.successor(Year(city, tmp_path / "next").entry0, city.now)
+    assert following.view.emergencies_of_the_day(city.now + 86_399) == {question.id.hex()}, "the day's number goes on"
+    assert following.view.overdue_reviews(city.now + 30 * 86_400) == [], "its review too"
+
+
 LIES: dict[str, tuple[dict[str, Any], str]] = {
     "another origin": ({"log": "ledger.kapok.test/2028"}, "the close names ledger.kapok.test/2027"),
     "another auditor's root": ({"auditor_root": b64(key("a stranger").public)}, "another root key of the auditor"),

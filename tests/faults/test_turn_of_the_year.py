@@ -70,6 +70,11 @@ def test_a_town_goes_from_one_years_log_to_the_next(world: World, tmp_path: Path
     run("kapok-audit", "verify", world.town.ledger, "--trust", first_trust, "--after", spare)
     run("kapok-audit", "verify", world.town.ledger, "--trust", world.town.coordinator / "trust.policy", expect=(3,))
     run("kapok-audit", "verify", spare, "--trust", first_trust)
+    vectors = tmp_path / "vectors"
+    for program, home in (("kapok-audit", world.town.auditor), ("kapok-coordinator", world.town.coordinator)):
+        run(program, "vectors", "--home", home, "--out", vectors)
+    line = ("verify", world.town.ledger, "--trust", first_trust, "--after", spare, "--vectors", vectors, "--json")
+    assert json.loads(run("kapok-audit", *line))["rederived"] > 1, "the new log's one release, and those of the log before it"
 
 
 def totals(world: World) -> dict[str, dict[tuple[str, str], Fraction]]:

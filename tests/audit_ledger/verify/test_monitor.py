@@ -82,6 +82,30 @@ def test_the_state_is_written_where_there_is_something_new_or_it_was_of_no_use(c
     assert state.read_bytes() != first
 
 
+def test_a_daemon_goes_on_from_what_it_holds_and_after_a_broken_round_from_the_disk(city: City, tmp_path: Path) -> None:
+    mirror, size = Mirror(tmp_path / "mirror"), city.log.size
+    watch = Watch(str(city.folder), city.trust, Audit(mirror), 3600)
+    assert watch.once(city.now).exit_code == 0
+    state = (mirror.folder / "state").read_bytes()
+    (mirror.folder / "state").unlink()
+    grown(city, 3)
+    report = watch.once(city.now).report
+    assert report is not None
+    assert report.read_from == size, "no state is on the disk that it could have read"
+    same_facts(report, verify_ledger(str(city.folder), city.trust, city.now))
+    assert (mirror.folder / "state").read_bytes() != state
+    grown(city, 2)
+    tile = city.folder / "tile" / "entries" / "000.p" / str(city.log.size)
+    good = tile.read_bytes()
+    tile.write_bytes(good[:-9] + b"\x00" + good[-8:])
+    assert watch.once(city.now).exit_code == 1
+    (mirror.folder / "state").unlink()
+    tile.write_bytes(good)
+    report = watch.once(city.now).report
+    assert report is not None
+    assert (report.is_verified, report.read_from) == (True, 0), "what broke off was not gone on from"
+
+
 def test_an_audit_of_hashes_leaves_no_state_that_an_audit_of_rules_would_read_on_from(city: City, tmp_path: Path) -> None:
     city.now += 1
     city.log_entry(city.sign(city.policy_of(city.hospitals[H1]), city.hospitals[H2].identity))
@@ -254,6 +278,20 @@ def test_a_statement_dated_before_the_last_checkpoint_was_not_there_then(city: C
     city.checkpoint()
     assert watched(city, tmp_path).is_verified
     question.ready(H1, at=stamp(city.now - 7000))
+    city.checkpoint()
+    assert [each.rule for each in watched(city, tmp_path).findings] == [Rule.BACKDATED]
+
+
+def test_a_review_that_was_made_late_and_dated_in_time_is_found(city: City, tmp_path: Path) -> None:
+    question = Question(city, city.opener(), purpose="outbreak")
+    question.live()
+    in_time = city.now
+    city.now += 3600 * (CONTRACT.review_hours + 1)
+    city.checkpoint()
+    assert [each.rule for each in watched(city, tmp_path).findings] == [Rule.REVIEW_OVERDUE]
+    head = {**city.head(AUDITOR), "at": stamp(in_time)}
+    review = st.Review(**head, target=question.id.hex(), verdict="in_order", note="seen")
+    city.log_entry(city.sign(review, city.approval))
     city.checkpoint()
     assert [each.rule for each in watched(city, tmp_path).findings] == [Rule.BACKDATED]
 

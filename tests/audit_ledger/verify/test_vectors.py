@@ -11,7 +11,7 @@ from audit_ledger.answer_report import NotShown
 from audit_ledger.bundle import verify_answer
 from audit_ledger.findings import Rule
 from audit_ledger.main import run
-from audit_ledger.vectors import SUM, masked_name, place
+from audit_ledger.vectors import SUM, Vectors, masked_name, place
 from audit_ledger.verify import Audit, LedgerReport, verify_ledger
 from protocols.answer import Answer
 from tests.support.city import City, Question
@@ -46,7 +46,7 @@ class Kept:
         self.question.release(self.question.binding(), self.values)
 
     def report(self) -> LedgerReport:
-        return verify_ledger(str(self.city.folder), self.city.trust, self.city.now, audit=Audit(vectors=self.vectors))
+        return verify_ledger(str(self.city.folder), self.city.trust, self.city.now, audit=Audit(vectors=Vectors(self.vectors)))
 
     def rules(self) -> list[tuple[str, Rule]]:
         """The kind of the entry and the rule, of each finding."""
