@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from simulations.bench import accuracy, audit, count, import_fhir, latency, learning, log_door, residents, rounds, secagg
+from simulations.bench import accuracy, audit, count, import_fhir, latency, learning, log_door, research, residents, rounds, secagg
 from simulations.bench.peers import count as peers
 from simulations.bench.rows import Row, load
 
@@ -31,6 +31,7 @@ GROUPS: dict[str, Callable[[bool, Tell], Sequence[Row]]] = {
     "latency": latency.rows,
     "learning": lambda is_quick, _: learning.rows(is_quick),
     "rounds": rounds.rows,
+    "research": lambda is_quick, _: research.rows(is_quick),
     "log": log_door.rows,
     "audit": audit.rows,
 }

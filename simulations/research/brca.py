@@ -1,18 +1,18 @@
-"""TCGA-BRCA: six regions as hospitals, and the pooled Cox regressions of a likelihood that is written out here.
+"""TCGA-BRCA: six regions as hospitals, and their pooled Cox regressions.
 
 The benchmark's 1,088 patients: those with a place in its split, whose last digit is the region. The columns are public functions
 of the published one-hot table, chosen before any fit.
 """
 
 import csv
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from simulations.research import survival
 from simulations.research.table import Cohort
 
 Floats = npt.NDArray[np.float64]
@@ -67,55 +67,10 @@ def columns(rows: Sequence[dict[str, str]]) -> tuple[Floats, Floats, "npt.NDArra
 
 
 def pooled_stratified(held: Sequence[list[dict[str, str]]], ties: str = "efron") -> tuple[Floats, Floats]:
-    """Weights and standard errors of the pooled rows, a stratum a region: risk sets one by one, as the formula stands in books."""
-
-    def at(weights: Floats) -> tuple[Floats, Floats]:
-        gradient, information = np.zeros(len(FEATURES)), np.zeros((len(FEATURES), len(FEATURES)))
-        for rows in held:
-            x, days, died = columns(rows)
-            risk = np.exp(x @ weights)
-            for _, grouped in groupby(sorted(np.flatnonzero(died), key=lambda n: days[n]), key=lambda n: days[n]):
-                tied = list(grouped)
-                there = days >= days[tied[0]]
-                for place, event in enumerate(tied):
-                    weight = np.where(there, risk, 0.0)
-                    weight[tied] *= 1 - (place / len(tied) if ties == "efron" else 0.0)
-                    centre = weight @ x / weight.sum()
-                    apart = x - centre
-                    gradient += x[event] - centre
-                    information += (apart * weight[:, None]).T @ apart / weight.sum()
-        return gradient, information
-
-    return _maximum(at)
+    """Weights and standard errors of the pooled rows, a stratum a region."""
+    return survival.stratified([columns(rows) for rows in held], ties)
 
 
 def pooled_on_grid(held: Sequence[list[dict[str, str]]], edges: Sequence[str] = EDGES) -> tuple[Floats, Floats]:
-    """The piecewise exponential model as the Poisson regression it is: a row a patient and interval, its years as exposure."""
-    x, days, died = columns([row for rows in held for row in rows])
-    ends = np.array([float(each) for each in edges])
-    begins = np.r_[0.0, ends[:-1]]
-    patient, interval = np.nonzero(days[:, None] > begins[None])
-    lived = (np.minimum(days[patient], ends[interval]) - begins[interval]) / 365.25
-    event = died[patient] & (days[patient] <= ends[interval])
-    design = np.column_stack([np.eye(len(ends))[interval], x[patient]])
-
-    def at(weights: Floats) -> tuple[Floats, Floats]:
-        mean = lived * np.exp(design @ weights)
-        return design.T @ (event - mean), design.T @ (design * mean[:, None])
-
-    start = np.zeros(design.shape[1])
-    start[: len(ends)] = np.log(died.sum() / lived.sum()) - x.mean(axis=0) @ start[len(ends) :]
-    weights, errors = _maximum(at, start)
-    return weights[len(ends) :], errors[len(ends) :]
-
-
-def _maximum(at: Callable[[Floats], tuple[Floats, Floats]], start: Floats | None = None) -> tuple[Floats, Floats]:
-    """Newton's method until nothing moves. Raises ArithmeticError where it does not get there."""
-    weights = np.zeros(len(FEATURES)) if start is None else start
-    for _ in range(60):
-        gradient, information = at(weights)
-        step = np.linalg.solve(information, gradient)
-        weights = weights + step
-        if np.abs(step).max() < 1e-12:
-            return weights, np.sqrt(np.diag(np.linalg.inv(information)))
-    raise ArithmeticError("the pooled fit has no maximum that Newton's method finds")
+    """The same of the piecewise exponential model over all regions."""
+    return survival.on_grid(*columns([row for rows in held for row in rows]), [float(each) for each in edges])

@@ -101,7 +101,7 @@ def test_what_the_auditor_rejects_is_refused_by_its_code_and_asked_again_changes
     with pytest.raises(CommandFailed, match=r"(?s)exit code 2.*(with|须加) --exact"):
         run("kapok-audit", "approve", asked, "--home", town.auditor, "--until", town.until)
     time.sleep(2)
-    assert _kapok(town, "answers")["unanswered"] == [asked]  # without an approval it waits, and no hospital is asked
+    assert asked in _kapok(town, "answers")["unanswered"]  # without an approval it waits, and no hospital is asked
     run("kapok-audit", "reject", asked, "--home", town.auditor, "--reason", "the table is too small")
     first = _kapok(town, "resume", asked, expect=1)
     assert _codes(first) == {"authority.not_approved"}
