@@ -20,6 +20,7 @@ from coordinator.client.question import read_question
 from coordinator.client.session import Session
 from coordinator.client.settings import Settings
 from coordinator.client.showing import (
+    ask_what_is_due,
     detached,
     is_fit,
     list_answers,
@@ -27,6 +28,7 @@ from coordinator.client.showing import (
     present,
     require_files,
     show_fit,
+    show_series,
     show_when_fitted,
     watching,
 )
@@ -261,6 +263,31 @@ def query(
         with watching(session, id_, is_quiet=as_json) as waiting:
             answer = city.send(id_, envelope, waiting.watch)
     present(session, answer, out, chart_file, further, is_whole=show_all, as_json=as_json)
+
+
+@app.command("series", help="help.series")
+def series(
+    ctx: typer.Context,
+    question: Question,
+    ask: Annotated[bool, typer.Option("--ask", help="opt.ask")] = False,
+    sd: Sd = None,
+    epsilon: Epsilon = None,
+    price: Price = None,
+    programme: ProgrammeName = None,
+    purpose: Purpose = "surveillance",
+    hospitals: Hospitals = "",
+    cells_per_patient: Cells = None,
+    clamp: Clamp = None,
+    home: HomeFolder = DEFAULT_HOME,
+    lang: LangName = None,
+    as_json: AsJson = False,
+) -> None:
+    session, spec = _session(ctx, lang), read_question(question, cells_per_patient, clamp)
+    request = Request(spec, noise_of(sd, epsilon, price), programme, purpose, names_of(hospitals))
+    with session.connect(home) as city:
+        if ask:
+            ask_what_is_due(session, city, spec, request, as_json=as_json)
+        show_series(session, city, spec, as_json=as_json)
 
 
 @app.command("train", help="help.train")

@@ -36,6 +36,7 @@ EXAMPLES = {
     "preview": "kapok preview ili.sql --sd 20 --programme ILI",
     "plan-year": "kapok plan-year surveillance.toml",
     "query": "kapok query ili.sql --programme ILI --sd 20 --out ili.csv --chart ili.png",
+    "series": "kapok series january.sql --sd 40 --programme ILI --ask",
     "train": "kapok train admission.json --rounds 6 --sd 16",
     "answers": "kapok answers 3f2a --chart ili.png",
     "trust": "kapok trust founding-2027.json --after https://ledger.example/log/gz.kapok.example/2026",

@@ -9,6 +9,8 @@ from rich.text import Text
 
 from coordinator.client.advice import Advice, advice
 from coordinator.client.city import Plan
+from coordinator.client.series import promise
+from coordinator.client.series_view import promise_lines
 from coordinator.client.texts import Say
 from coordinator.client.wording import decimal, number, share_of_budget
 from coordinator.client.year import Line, Year
@@ -19,16 +21,16 @@ _BAR = 40
 
 def advice_table(plan: Plan, say: Say) -> list[RenderableType]:
     """Nothing where nothing is worth saying."""
-    cast = plan.forecast
-    found = advice(plan.request.spec, cast)
+    cast, spec = plan.forecast, plan.request.spec
+    found, as_series = advice(spec, cast), promise_lines(promise(spec, cast), cast.layout.segments[0].scale, say)
     if not found:
-        return []
+        return [*as_series]
     titles = ("", say("preview.advice_cells_short"), say("preview.half_width"), say("preview.instead_of"))
     table = Table(*titles, title=say("preview.advice_title"), title_justify="left")
     for each in found:
         halves = (f"± {number(round(half, 1))}" for half in (each.half_width, each.instead_of))
         table.add_row(_asked(each, cast.layout.cells_kept, say), f"{each.cells:,}", *halves)
-    return [table]
+    return [table, *as_series]
 
 
 def _asked(each: Advice, kept: int, say: Say) -> str:

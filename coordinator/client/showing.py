@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ import typer
 
 from coordinator.client import export, reading, render, training
 from coordinator.client.advice import advice
-from coordinator.client.city import Answer, City, Plan
+from coordinator.client.city import Answer, City, Plan, Request
 from coordinator.client.desk import State, Step
 from coordinator.client.errors import NotGiven, Unreachable, Unverified
+from coordinator.client.forecast import ByPrice
 from coordinator.client.further import Further
+from coordinator.client.series import promise, questions_like, schedule, to_ask, told
+from coordinator.client.series_view import promise_json, series_json, series_page
 from coordinator.client.session import Session, Waiting
 from coordinator.client.wording import decimal
 from protocols.exact import EXACT
+from protocols.query import QuerySpec
 
 
 def detached(session: Session, city: City, id_: str, envelope: bytes, *, as_json: bool) -> None:
@@ -90,6 +95,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             for each in cast.statements
         ],
         "advice": [asdict(each) for each in advice(plan.request.spec, cast)],
+        "as_series": promise_json(promise(plan.request.spec, cast), cast.layout.segments[0].scale),
         "budgets": [
             {name: value if value is None or isinstance(value, str) else float(value) for name, value in asdict(each).items()}
             | {"fits": each.fits(cast.price.one)}
@@ -156,6 +162,33 @@ def present(
         if not chart.draw(given, chart_file, session.say):
             session.note("chart.no_font")
         session.note("answer.written", path=chart_file)
+
+
+def ask_what_is_due(session: Session, city: City, spec: QuerySpec, request: Request, *, as_json: bool) -> None:
+    """One after the other; what was asked before and is not answered is waited for."""
+    questions = schedule(spec)
+    waiting_for = questions_like(city.shelf, city.shelf.open_questions(), questions)
+    for each in to_ask(questions, told(city, questions), _today(city)):
+        noise = ByPrice(city.plan(request).forecast.price.one * each.share)
+        if open_ids := waiting_for.get(each):
+            with watching(session, open_ids[-1], is_quiet=as_json) as waiting:
+                city.resume(open_ids[-1], waiting.watch)
+            continue
+        id_, envelope = city.sign(city.plan(replace(request, spec=each.spec, noise=noise)))
+        with watching(session, id_, is_quiet=as_json) as waiting:
+            city.send(id_, envelope, waiting.watch)
+
+
+def _today(city: City) -> date:
+    return datetime.fromtimestamp(city.now(), UTC).date()
+
+
+def show_series(session: Session, city: City, spec: QuerySpec, *, as_json: bool) -> None:
+    questions, today = schedule(spec), _today(city)
+    answers = told(city, questions)
+    if as_json:
+        return session.show_json(series_json(spec, questions, answers, today))
+    return session.show(series_page(spec, questions, answers, today, session.say))
 
 
 def list_answers(session: Session, city: City, *, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The words of a table one and of a survival curve, (Chinese, English) by message id."""
+"""The words of a table one, of a survival curve and of a series, (Chinese, English) by message id."""
 
 TABLES: dict[str, tuple[str, str]] = {
     "table_one.title": (
@@ -24,4 +24,32 @@ TABLES: dict[str, tuple[str, str]] = {
         "对数秩检验：χ² = {statistic}，自由度 {df}，p = {p}（计入噪声）",
         "log-rank test: chi-square {statistic}, df {df}, p = {p} (noise counted in)",
     ),
+    "series.title": ("常设序列：各问题及其价格份额", "a standing series: its questions, and the share of the price of each"),
+    "series.months": ("月份", "months"),
+    "series.share": ("占价格", "of the price"),
+    "series.answered": ("已答复", "answered"),
+    "series.due": ("可提问", "due"),
+    "series.later": ("未到期", "later"),
+    "series.city": ("各月（全部单元格之和，由全部答案最小二乘合并）", "by month (sum of cells; least squares over all answers)"),
+    "series.to_date": ("截至目前", "to date"),
+    "series.changed": (
+        "各答案彼此不符（p = {p}）：两次提问之间记录已变（补报或更正），请以较晚的合计为准",
+        "the answers do not fit together (p = {p}): records changed between two of them; trust the later totals",
+    ),
+    "series.promise": (
+        "12 个月的常设序列（kapok series）代价不变，噪声更小：",
+        "as a standing series of 12 months (kapok series), at the same cost:",
+    ),
+    "series.promise_to_date": ("  至今合计 ± {series}（逐月相加为 ± {alone}）", "  totals to date ± {series} instead of ± {alone}"),
+    "series.promise_year": ("  全年合计 ± {series}（逐月相加为 ± {alone}）", "  the year ± {series} instead of ± {alone}"),
+    "series.promise_month": ("  单月 ± {series}（单独提问为 ± {alone}）", "  a month ± {series} instead of ± {alone}"),
+    "error.series": (
+        "序列的问题须为：一个自然月，计数或求和，不按周或月分组，无合计层级，按区块限界",
+        "a series needs a question of one calendar month: counts or sums, no key of week or month, no totals, bounded per block",
+    ),
+    "help.series": (
+        "一年的每月常设问题：到期的提问（--ask），全部答案合并为一张表。",
+        "A year of a monthly question: ask what is due (--ask), and make one table of all its answers.",
+    ),
+    "opt.ask": ("提出已到期的问题", "ask what is due"),
 }

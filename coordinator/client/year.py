@@ -48,8 +48,8 @@ class Standing:
         if period is None:
             raise AssertionError("a standing question without a period was accepted")
         for number in range(_MOST_RUNS):
-            start, end = _moved(period.start, self.every, number), _moved(period.end, self.every, number)
-            if start >= _moved(period.start, "month", 12):
+            start, end = moved(period.start, self.every, number), moved(period.end, self.every, number)
+            if start >= moved(period.start, "month", 12):
                 return
             yield QuerySpec.from_fields(self.spec.to_json() | {"period": {"from": str(start), "to": str(end)}})
 
@@ -130,7 +130,8 @@ def _standing(entry: Any, number: int, folder: Path, noise_of: NoiseOf) -> Stand
     return Standing(entry["title"], spec, noise, every, purpose)
 
 
-def _moved(day: date, every: str, number: int) -> date:
+def moved(day: date, every: str, number: int) -> date:
+    """So many days, weeks or months on; the last day of a shorter month."""
     if every != "month":
         return day + timedelta(days=number * (7 if every == "week" else 1))
     months = day.year * 12 + day.month - 1 + number

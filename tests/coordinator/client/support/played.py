@@ -38,14 +38,18 @@ class Played(Question):
         self.not_after = self.city.now + CONTRACT.window_s
 
     def ready(self, uri: str, first: int = 0, last: int = 0, **changes: Any) -> bytes:
-        totals = self.city.hospitals[uri].totals
-        before = {block: totals.get((self.purpose, block), Decimal(0)) for block in self.blocks}
-        one, two = encode_charge(self.price.one), encode_charge(self.price.two)
-        texts = tuple(f"{before[block] + Decimal(one):.9f}" for block in self.blocks)
-        charge = st.Charge(
-            purpose=self.purpose, price=one, price_two=two, blocks=self.blocks, totals=texts, totals_two=(two,) * len(texts)
-        )
-        return super().ready(uri, first, last, charge=charge, **changes)
+        totals, charged = self.city.hospitals[uri].totals, {}
+        texts = {"price": encode_charge(self.price.one), "price_two": encode_charge(self.price.two)}
+        for name, price_text in texts.items():
+            purpose = self.purpose if name == "price" else f"{self.purpose}, two hospitals"
+            for block in self.blocks:
+                charged[purpose, block] = totals.get((purpose, block), Decimal(0)) + Decimal(price_text)
+        told = [f"{total:.9f}" for total in charged.values()]
+        ones, twos = tuple(told[: len(self.blocks)]), tuple(told[len(self.blocks) :])
+        charge = st.Charge(purpose=self.purpose, **texts, blocks=self.blocks, totals=ones, totals_two=twos)
+        made = super().ready(uri, first, last, charge=charge, **changes)
+        totals.update(charged)  # in the place of what the base class counts
+        return made
 
     def binding(self, members: Iterable[str] = (), **changes: Any) -> Binding:
         shape = {"dimension": self.asked.dimension, "variances": self.asked.variances, "ring": 64}
