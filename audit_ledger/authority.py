@@ -71,6 +71,10 @@ class Authority:
     def hospitals(self) -> list[str]:
         return sorted({each.subject for each in self.keys.values() if _is_hospital(each) and each.until is None})
 
+    def identities(self, subject: str) -> list[AdmittedKey]:
+        """Every identity key that this party ever had."""
+        return [each for each in self.keys.values() if (each.subject, each.use) == (subject, "identity")]
+
     def is_signed_by(self, signed: Signed, subject: str, use: str) -> bool:
         """Whether an active key of `subject` for `use` signed this entry."""
         return any(signed.envelope.is_signed_by(each.key) for each in self._standing(subject, use))

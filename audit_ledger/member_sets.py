@@ -89,10 +89,10 @@ def _is_absent(view: LedgerView, one: OpenedSet, uri: str) -> bool:
 
 
 def _was_admitted(view: LedgerView, uri: str, index: int) -> bool:
-    keys = [each for each in view.authority.keys.values() if (each.subject, each.use) == (uri, "identity")]
+    keys = view.authority.identities(uri)
     return any(key.since <= index and (key.until is None or key.until > index) for key in keys)
 
 
 def _changed_between(view: LedgerView, uri: str, index: int) -> bool:
-    keys = [each for each in view.authority.keys.values() if (each.subject, each.use) == (uri, "identity")]
+    keys = view.authority.identities(uri)
     return any(key.since > index or (key.until is not None and key.until > index) for key in keys)

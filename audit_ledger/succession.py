@@ -6,6 +6,9 @@
    An identity key is replaced by this entry itself.
 4. The file takes the old key's place, and the old key is gone.
 Run again after a crash, each step that is done already is left out. The party's program reads the new key at its next start.
+
+A party whose key speaks no more (it left, or the key was revoked) has nobody to hand over from: `ask_anew` makes the successor ask
+the auditor, as at its first admission. Where a crash came after the request, `hand_over_identity` goes on once it is admitted.
 """
 
 import os
@@ -14,6 +17,7 @@ from typing import Any
 
 from audit_ledger.authority import Authority
 from audit_ledger.desk import BadRequest, Desk
+from audit_ledger.party.enrol import Invitation, enrol, request_of
 from audit_ledger.party.home import Home
 from protocols.canonical import b64
 from protocols.identity import SigningKey, fingerprint
@@ -47,6 +51,22 @@ def hand_over_identity(home: Home, uri: str, head: dict[str, Any], authority: Au
     if active.key == old.public:
         named: dict[str, Any] = {"action": "add", "subject": uri, "use": "identity", "key": b64(new.public)}
         send(_signed(KeyAdd(**head, **named, licence=active.licence, outbreak=active.may_break_glass), new, old))
+    take_over(home, "identity")
+    return fingerprint(new.public)
+
+
+def ask_anew(home: Home, uri: str, head: dict[str, Any], authority: Authority, invitation: Invitation) -> str:
+    """A new key, a new certificate, and the request to the auditor with the licence and rights of the last admission.
+
+    The new fingerprint, which counts once the auditor has admitted it. Raises BadRequest, and what `enrol` raises.
+    """
+    last = max(authority.identities(uri), key=lambda each: each.since, default=None)
+    if last is None or last.licence is None or invitation.uri != uri:
+        raise BadRequest(f"{uri}: expected an invitation for this party, which was admitted before; got one for {invitation.uri}")
+    if last.until is None:
+        raise BadRequest(f"{uri}: its key is in force; rotate without an invitation, or have the auditor end it first")
+    new = successor(home, "identity")
+    enrol(home, invitation, request_of(new, head["log"], uri, head["at"], last.licence, last.may_break_glass))
     take_over(home, "identity")
     return fingerprint(new.public)
 

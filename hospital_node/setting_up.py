@@ -11,7 +11,7 @@ from audit_ledger.party.enrol import Invitation, enrol, key_request
 from audit_ledger.party.home import Home
 from audit_ledger.policy import TrustFile
 from audit_ledger.protecting import encrypt_keys
-from audit_ledger.succession import hand_over_identity
+from audit_ledger.succession import ask_anew, hand_over_identity
 from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, failures, say, show
 from hospital_node.config import CONFIG_FILE, Config
 from hospital_node.dataset import DATASET_FILE, DEFAULT_DATASET
@@ -121,16 +121,34 @@ def protect(
         show({"encrypted": [str(each) for each in made]}, as_json, text)
 
 
-def rotate(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
+def rotate(
+    lang: LangOption,
+    invite: Annotated[
+        Path | None,
+        typer.Option(help="A hospital that left comes back: a new key, admitted anew. 离开后重新加入：新密钥须重新准入。"),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
     """Replace the identity key; the old one signs for the new. Stop the node first. 更换身份密钥（先停止节点）。"""
     with failures(as_json):
         place = Home(home.expanduser())
         config = Config.read(place.path)
+        invitation = Invitation.read(invite) if invite else None
         with open_desk(place) as desk:
-            made = hand_over_identity(place, config.uri, desk.head(), desk.view().authority, desk.append)
+            head, authority = desk.head(), desk.view().authority
+            if invitation is not None:
+                made = ask_anew(place, config.uri, head, authority, invitation)
+            else:
+                made = hand_over_identity(place, config.uri, head, authority, desk.append)
+
+        def whom(*, en: bool) -> str:
+            others = "the other hospitals (kapok-node peers accept)" if en else "其他医院（kapok-node peers accept）"
+            return others if invitation is None else f"the auditor, then to {others}" if en else f"审计方，再告知{others}"
+
         text = say(
             lang,
-            f"{config.uri}: start the node again, and read this out to the other hospitals (kapok-node peers accept):\n{made}",
-            f"{config.uri}：请重启节点，并将新指纹告知其他医院（kapok-node peers accept）：\n{made}",
+            f"{config.uri}: start the node again, and read this out to {whom(en=True)}:\n{made}",
+            f"{config.uri}：请重启节点，并将新指纹告知{whom(en=False)}：\n{made}",
         )
         show({"uri": config.uri, "fingerprint": made}, as_json, text)

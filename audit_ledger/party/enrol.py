@@ -19,6 +19,7 @@ from audit_ledger.errors import LedgerError, Unavailable
 from audit_ledger.party.channel import OPTIONS, server_name
 from audit_ledger.party.home import Home, HomeError
 from protocols.canonical import b64
+from protocols.identity import SigningKey
 from protocols.statements import KeyAdd, Licence
 from protocols.v1 import link_pb2, link_pb2_grpc
 
@@ -62,7 +63,11 @@ class Invitation(BaseModel):
 
 def key_request(home: Home, origin: str, uri: str, at: str, licence: Licence, outbreak: bool = False) -> bytes:
     """The identity key's own entry, signed by itself (possession): what the auditor countersigns."""
-    key = home.key("identity")
+    return request_of(home.key("identity"), origin, uri, at, licence, outbreak)
+
+
+def request_of(key: SigningKey, origin: str, uri: str, at: str, licence: Licence, outbreak: bool = False) -> bytes:
+    """`key_request` for a key that is not its party's yet."""
     statement = KeyAdd(
         log=origin,
         at=at,

@@ -305,6 +305,11 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "opt.after": ("已结账的旧账本：目录或网址", "the closed log: folder or URL"),
     "help.rotate": ("更换身份密钥，由旧密钥签署。", "Replace the identity key; the old one signs for the new."),
     "rotate.done": ("{uri}：身份密钥已更换\n{fingerprint}", "{uri}: the identity key is replaced\n{fingerprint}"),
+    "rotate.asked": (
+        "{uri}：已申请重新准入，请向审计方口头核对指纹\n{fingerprint}",
+        "{uri} asks for a new admission: read this out to the auditor\n{fingerprint}",
+    ),
+    "opt.invite_anew": ("离开后重新加入：运营方的新邀请文件", "a party that left comes back: the operator's new invitation"),
     "help.cancel": ("取消问题。", "Cancel a question."),
     "help.train": ("在所有医院的记录上拟合模型，逐轮加噪。", "Fit a model over all hospitals, by private rounds."),
     "fit.title": ("{outcome} 的逻辑回归，{rounds} 轮", "logistic regression of {outcome}, {rounds} rounds"),

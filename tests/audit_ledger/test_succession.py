@@ -27,7 +27,7 @@ from coordinator.main import app as coordinator
 from hospital_node.config import Config as NodeConfig
 from protocols import statements as st
 from protocols.canonical import b64
-from protocols.identity import SigningKey
+from protocols.identity import SigningKey, fingerprint
 from tests.support.certificates import Authority
 from tests.support.city import AUDITOR, BUREAU, COORDINATOR, EMERGENCY, ORIGIN, City, Question, key
 from tests.support.desk import CityDesk, serve_desk
@@ -211,6 +211,41 @@ def test_a_hospital_and_a_bureau_replace_their_keys_by_a_command(city: City, tmp
         assert active.key == home.key("identity").public != before
         assert json.loads(done.stdout) == {"uri": uri, "fingerprint": active.fingerprint}
     assert city.findings() == []
+    server.stop(0)
+
+
+@pytest.mark.wire
+def test_a_party_that_left_comes_back_by_a_command_with_its_account(city: City, tmp_path: Path) -> None:
+    Question(city, city.opener()).live()
+    ca = Authority()
+    server, port = serve_desk(CityDesk(city), ca.equip(tmp_path / "C2", COORDINATOR))
+    node, link, old = ca.equip(tmp_path / "h01", H1), f"127.0.0.1:{port}", city.hospitals[H1].identity
+    node.write_secret("keys/identity.key", old.seed())
+    node.write("trust.policy", city.trust.encode())
+    named = {"uri": H1, "origin": ORIGIN, "coordinator": COORDINATOR, "link_address": link}
+    node.write("config.toml", NodeConfig.model_validate({**named, "legal_name": "legal", "licence": "1"}).text().encode())
+
+    def rotate(*more: object) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "hospital_node.main", "rotate", "--home", node.path, "--json", *more]
+        return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+    with open_door() as door:
+        assert "its key is in force" in rotate("--invite", door.invite(H1, tmp_path)).stdout
+        city.revoke_key(H1, old.public)
+        assert rotate().returncode != 0
+        assert "expected an invitation for this party" in rotate("--invite", door.invite(H2, tmp_path)).stdout
+        assert (node.key("identity").public, door.requests) == (old.public, []), "nothing has changed yet"
+        done = rotate("--invite", door.invite(H1, tmp_path))
+    assert done.returncode == 0, done.stderr
+    (request,) = door.requests
+    made = node.key("identity")
+    assert json.loads(done.stdout) == {"uri": H1, "fingerprint": fingerprint(made.public)}
+    assert not node.has("keys/identity.next.key")
+    assert found(city, request) == {Rule.SIGNATURE}, "it asks, and admits itself to nothing"
+    city.log_entry(st.parse(request).envelope.signed([city.approval]).encode())
+    city.hospitals[H1].identity = made
+    Question(city, city.opener()).live()
+    assert (city.findings(), city.view().accounts[H1].sequence) == ([], 2)
     server.stop(0)
 
 
