@@ -6,7 +6,7 @@ of noise, and least squares over all that was released (Gauss-Markov) gives ever
 lies in one span of each length, so that the shares of the price sum to what one question alone would pay.
 
 Causal: an estimate at step t uses what was released by then, and never waits. Noise is independent between releases, and fresh; no
-seed is kept from one to the next (decision 0016).
+seed is kept from one to the next (decision 0017).
 
 Hospitals come and go. A release sums up the hospitals that answered it. Hospitals of the same releases are one unknown a step; what
 a step is the total of is whoever answered that step's own question, which is a row of the equations and so always has an estimate.
