@@ -13,6 +13,7 @@ the auditor, as at its first admission. Where a crash came after the request, `h
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from audit_ledger.authority import Authority
@@ -41,6 +42,14 @@ def take_over(home: Home, name: str) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def renew_identity(desk: Desk, uri: str, invite: Path | None = None) -> str:
+    """`hand_over_identity`, or with an invitation's file `ask_anew`; the new fingerprint."""
+    head, authority = desk.head(), desk.view().authority
+    if invite is not None:
+        return ask_anew(desk.home, uri, head, authority, Invitation.read(invite))
+    return hand_over_identity(desk.home, uri, head, authority, desk.append)
 
 
 def hand_over_identity(home: Home, uri: str, head: dict[str, Any], authority: Authority, send: Send) -> str:

@@ -11,7 +11,7 @@ from audit_ledger.party.enrol import Invitation, enrol, key_request
 from audit_ledger.party.home import Home
 from audit_ledger.policy import TrustFile
 from audit_ledger.protecting import encrypt_keys
-from audit_ledger.succession import ask_anew, hand_over_identity
+from audit_ledger.succession import renew_identity
 from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, failures, say, show
 from hospital_node.config import CONFIG_FILE, Config
 from hospital_node.dataset import DATASET_FILE, DEFAULT_DATASET
@@ -134,17 +134,12 @@ def rotate(
     with failures(as_json):
         place = Home(home.expanduser())
         config = Config.read(place.path)
-        invitation = Invitation.read(invite) if invite else None
         with open_desk(place) as desk:
-            head, authority = desk.head(), desk.view().authority
-            if invitation is not None:
-                made = ask_anew(place, config.uri, head, authority, invitation)
-            else:
-                made = hand_over_identity(place, config.uri, head, authority, desk.append)
+            made = renew_identity(desk, config.uri, invite)
 
         def whom(*, en: bool) -> str:
             others = "the other hospitals (kapok-node peers accept)" if en else "其他医院（kapok-node peers accept）"
-            return others if invitation is None else f"the auditor, then to {others}" if en else f"审计方，再告知{others}"
+            return others if invite is None else f"the auditor, then to {others}" if en else f"审计方，再告知{others}"
 
         text = say(
             lang,

@@ -10,7 +10,7 @@ from audit_ledger.before import entry0_in, take_next
 from audit_ledger.desk import desk_at
 from audit_ledger.party.enrol import Invitation, enrol, key_request
 from audit_ledger.party.home import Home
-from audit_ledger.succession import ask_anew, hand_over_identity
+from audit_ledger.succession import renew_identity
 from coordinator.client import planning, render, training
 from coordinator.client.arguments import day_of, names_of, price_text, seconds_of, trust_bytes
 from coordinator.client.city import Request, noise_of
@@ -111,16 +111,12 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     session, place = _session(ctx, lang), Home(home)
-    settings, invitation = Settings.read(place), Invitation.read(invite) if invite else None
+    settings = Settings.read(place)
     with desk_at(place, settings.coordinator_address, settings.coordinator_uri) as desk:
-        head, authority = desk.head(), desk.view().authority
-        if invitation is not None:
-            made = ask_anew(place, settings.uri, head, authority, invitation)
-        else:
-            made = hand_over_identity(place, settings.uri, head, authority, desk.append)
+        made = renew_identity(desk, settings.uri, invite)
     if as_json:
         return session.show_json({"uri": settings.uri, "fingerprint": made})
-    done = "rotate.done" if invitation is None else "rotate.asked"
+    done = "rotate.asked" if invite else "rotate.done"
     return session.show(session.say(done, uri=settings.uri, fingerprint=made))
 
 
