@@ -1,0 +1,137 @@
+"""What is wrong with a query, in Chinese: the rules that `errors.Problem` names, and the valid forms that are words.
+
+The rules are written in English where they are checked; here each has its Chinese, with `{}` for what varies. A form that is a
+piece of the language itself stands as it is.
+"""
+
+from protocols.phrases import Phrases
+
+_CHINESE = {
+    # the text as a whole
+    "empty": "内容为空",
+    "longer than {} characters": "超过 {} 个字符",
+    "more than {} brackets deep": "括号嵌套超过 {} 层",
+    "not SQL from here on": "自此处起不是 SQL",
+    "not SQL: a quote or bracket is left open": "不是 SQL：引号或括号未闭合",
+    "not TOML from here on": "自此处起不是 TOML",
+    "not TOML that can be read": "无法读作 TOML",
+    "not JSON from here on": "自此处起不是 JSON",
+    "not JSON that can be read": "无法读作 JSON",
+    "not plain JSON": "不是纯 JSON",
+    "not in the canonical encoding": "不是规范编码",
+    "not a SELECT": "不是 SELECT",
+    "not one SELECT": "不是单一的 SELECT",
+    "a second statement": "多出一条语句",
+    "an object was expected": "应为一个对象",
+    "an object that names its kind was expected": "应为写明 kind 的对象",
+    "a name given twice in one object": "同一对象中名称重复",
+    "unknown": "未知",
+    "unknown field": "未知字段",
+    "missing": "缺失",
+    "not in its one spelling": "不是唯一的规范写法",
+    "not in the language": "不在查询语言之内",
+    # tables and columns
+    "a table stands alone": "数据表须单独出现",
+    "one table of the language is asked": "只能询问语言中的一张表",
+    "one table needs no prefix": "只有一张表，无需前缀",
+    "not in {}": "不在 {} 表中",
+    "not for this column": "不适用于此列",
+    # conditions
+    "not a condition of the language": "不是语言中的条件",
+    "more than one condition": "条件不止一个",
+    "conditions are sorted by column": "条件须按列名排序",
+    "a name outside its list": "名称不在列表之内",
+    "a list stands in the query": "列表须直接写在查询中",
+    "a list of quoted words": "应为带引号的词的列表",
+    "only a prefix of icd10, then %": "只能是 icd10 的前缀后接 %",
+    "not a code prefix": "不是编码前缀",
+    "a prefix begins another": "一个前缀包含另一个",
+    "a prefix begins another: a row would be in two cells": "一个前缀包含另一个：一行会落入两个单元格",
+    "a condition beside the key icd10_prefix": "已按 icd10_prefix 分组，不能另有条件",
+    "the key needs its list in WHERE": "此分组须在 WHERE 中给出列表",
+    "the range is empty": "范围为空",
+    "the range has no start": "范围缺少起点",
+    "the range has no end": "范围缺少终点",
+    "a day was expected": "应为日期",
+    "a number was expected": "应为数字",
+    "a whole number was expected": "应为整数",
+    "days stand in WHERE for all rows, and in the ends of a window": "日期写在 WHERE 中（对所有行），或写作时间窗的两端",
+    # periods
+    "{} needs one": "{} 需要时间范围",
+    "{} has no date": "{} 没有日期",
+    "no day lies in it, so the footprint is empty": "其中没有任何一天，覆盖范围为空",
+    "outside {} to {}": "不在 {} 至 {} 之间",
+    "more than {} months": "超过 {} 个月",
+    "the age of a patient needs a day": "患者年龄须指定日期",
+    "only for the age of patients": "仅用于患者年龄",
+    # cohorts
+    "more than {} conditions or {} levels": "超过 {} 个条件或 {} 层",
+    "no date to look for": "没有可查找的日期",
+    "a window has two ends, in days or as dates": "时间窗须有两端，以天数或日期表示",
+    "{} has no date to count days from": "{} 没有可起算的日期",
+    "the window ends before it begins": "时间窗的终点早于起点",
+    "the window is empty, or outside {} to {}": "时间窗为空，或不在 {} 至 {} 之间",
+    "a window reaches at most {} days": "时间窗至多 {} 天",
+    "windows reach over more than {} months": "各时间窗合计超过 {} 个月",
+    "a table, conditions, and the window's two ends, in days or as dates": "应为数据表、条件及时间窗的两端（天数或日期）",
+    "first-ever needs a stated look-back: 1 to {} days before in which no such row lies": (
+        "首次须写明回溯期：此前 1 至 {} 天内没有同类记录"
+    ),
+    "stands in WHERE, joined by AND": "写在 WHERE 中，以 AND 连接",
+    # keys, measures, bounds
+    "not in GROUP BY": "不能出现在 GROUP BY 中",
+    "differs from the keys of SELECT": "与 SELECT 的分组列不一致",
+    "not a named set of bands": "不是已命名的年龄分组",
+    "a column and two edges or more": "应为一列及两个以上的分界",
+    "edges must rise": "分界须递增",
+    "an edge is over {}": "分界超过 {}",
+    "not a part of the keys": "不是分组列的一部分",
+    "a level asked twice": "同一汇总层重复",
+    "asked twice": "重复询问",
+    "grouped by twice": "重复分组",
+    "nothing is counted": "没有统计任何内容",
+    "counts rows or persons": "只统计行数或人数",
+    "clamps of a count": "计数的截断",
+    "needs public clamps": "须写明公开的截断范围",
+    "not inside {}": "不能出现在 {} 之内",
+    "a column and two numbers": "应为一列及两个数",
+    "the {} is a whole number": "{} 须为整数",
+    "a number or a list of numbers": "应为一个数或数的列表",
+    "rising, between 0 and 1": "须递增，且在 0 与 1 之间",
+    "clamps need lo < hi": "截断须 lo < hi",
+    "clamps need lo <= 0 <= hi, lo < hi": "截断须 lo <= 0 <= hi 且 lo < hi",
+    "a clamp is over {}": "截断超过 {}",
+    "a clamp times its scale is over {}": "截断乘以 scale 超过 {}",
+    "the scale does not fit": "scale 不合适",
+    "{} cells, the most is {}": "{} 个单元格，至多 {} 个",
+    "rows of other days are looked at, so a patient is bounded over the whole query": (
+        "涉及其他日期的记录，因此患者按整个查询限界"
+    ),
+}  # fmt: skip
+_FORMS = {
+    "shorter lists": "缩短列表",
+    "fewer of them": "减少数量",
+    "a shorter look-back": "缩短回溯期",
+    "one SELECT": "一条 SELECT",
+    "each name once": "每个名称一次",
+    "once: it is paid each time": "只写一次：每次都要支付预算",
+    "one list or one range per column": "每列一个列表或一个范围",
+    "only the shorter one": "只保留较短的",
+    "a key by its name": "以名称写分组列",
+    "no period": "不写时间范围",
+    "no as_of": "不写 as_of",
+    "district, sex or age as such": "直接写 district、sex 或 age",
+    "every field written out, decimals shortest": "写全每个字段，小数取最短写法",
+    "an object of strings, integers and lists": "由字符串、整数与列表组成的对象",
+    "keys by name, or one of ROLLUP(...), CUBE(...), GROUPING SETS (...)": (
+        "以名称写分组列，或 ROLLUP(...)、CUBE(...)、GROUPING SETS (...) 之一"
+    ),
+}  # fmt: skip
+
+
+_PHRASES = Phrases(_CHINESE | _FORMS)
+
+
+def in_chinese(text: str) -> str:
+    """A rule or a valid form. What is not known here, such as a piece of the language, stands as it is."""
+    return _PHRASES.chinese(text)
