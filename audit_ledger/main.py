@@ -3,29 +3,19 @@
 Exit codes: 0 verified (or done), 1 evidence of tampering or a broken rule, 2 usage, 3 could not check (or not done).
 """
 
-import asyncio
 import json
-import logging
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import structlog
 import typer
-from pydantic import ValidationError
 
-from audit_ledger import decide, examine, renew, tell, watch
-from audit_ledger.before import begun, follow_to_its_close, make_ready
-from audit_ledger.bundle import NotAnAnswer
-from audit_ledger.desk import BadRequest
 from audit_ledger.errors import LedgerError
-from audit_ledger.init import BadDraft, BadShares, Founding, Share, combine, create_auditor, found_next
-from audit_ledger.init import found as found_entries
 from audit_ledger.party.chinese import speak
-from audit_ledger.party.enrol import Invitation, enrol
 from audit_ledger.party.home import Home, HomeError
+from audit_ledger.party.on_demand import Place, on_demand
 from audit_ledger.screen import (
     UNCHECKED,
     USAGE,
@@ -36,18 +26,29 @@ from audit_ledger.screen import (
     command,
     complain,
     fail,
+    in_two_languages,
+    log_to_stderr,
     out,
     print_json,
     say,
 )
-from audit_ledger.serve import serve as serve_forever
-from audit_ledger.verify import exit_code
 from protocols.errors import ProtocolError
 
-_USAGE = (HomeError, BadDraft, BadShares, BadRequest)
+if TYPE_CHECKING:
+    from audit_ledger.init import Founding
+
+_WHERE = {
+    "decide": ("admit", "approve", "reject", "rule", "revoke", "end", "hold", "review"),
+    "examine": ("verify", "monitor", "vectors"),
+    "tell": ("report", "explain"),
+    "watch": ("witness", "pin"),
+    "renew": ("protect", "rotate", "approver"),
+}
+COMMANDS = tuple(Place(name, f"audit_ledger.{module}:app.") for module, names in _WHERE.items() for name in names)
 
 app = typer.Typer(
     name="kapok-audit",
+    cls=on_demand(*COMMANDS, worded=lambda text: say(*in_two_languages(text))),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -73,6 +74,8 @@ def init(
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Make the keys, the shares of the root key, and the card for the coordinator. / 生成密钥、根密钥份额与名片。"""
+    from audit_ledger.init import Share, combine, create_auditor
+
     if restore:
         root = combine([Share.parse(each.read_text()) for each in restore])
         Home(home).protect(passphrase_file).write_secret("keys/root.key", root.seed())
@@ -100,7 +103,9 @@ def found_log(
     With --after it is the next period's: the closed log is verified, its keys carry over, and `serve` moves on at its next start.
     / 加 --after 即下一期账本：先核验已结账的账本，密钥沿用，`serve` 下次启动时转入新账。
     """
-    founding = _found_after(Home(home), draft, after) if after else found_entries(Home(home), draft.read_bytes())
+    from audit_ledger.init import found
+
+    founding = _found_after(Home(home), draft, after) if after else found(Home(home), draft.read_bytes())
     output.write_bytes(founding.encode())
     if after:
         out.print(say("restart `serve`: it moves on to the next log", "请重启 serve：即转入下一期账本"))
@@ -109,7 +114,10 @@ def found_log(
     out.print(say(f"compare both by telephone, then hand over {output}", f"电话核对两个指纹后，交付 {output}"))
 
 
-def _found_after(home: Home, draft: Path, after: str) -> Founding:
+def _found_after(home: Home, draft: Path, after: str) -> "Founding":
+    from audit_ledger.before import begun, follow_to_its_close, make_ready
+    from audit_ledger.init import found_next
+
     old, now = begun(home), int(time.time())
     closed = follow_to_its_close(old, after, now)
     founding, trust = found_next(home, draft.read_bytes(), old, now)
@@ -122,6 +130,8 @@ def enroll(
     home: HomeOption, invite: Annotated[Path, typer.Option("--invite", help=say("From the operator.", "运营方给的邀请文件"))]
 ) -> None:
     """Fetch this auditor's transport certificate with a one-time invitation. / 用一次性邀请领取证书。"""
+    from audit_ledger.party.enrol import Invitation, enrol
+
     place, invitation = Home(home), Invitation.read(invite)
     config = place.config()
     if invitation.uri != config.get("uri"):
@@ -147,31 +157,16 @@ def serve(
     ] = "127.0.0.1:7446",
 ) -> None:
     """Run the witness and the opener until SIGTERM. / 运行见证与开启服务。"""
+    import asyncio
+
+    from audit_ledger.serve import serve as serve_forever
 
     def ready(opener: str, witness: str) -> None:
         typer.echo(say(f"ready: opener {opener}, witness http://{witness}", f"就绪：开启 {opener}，见证 http://{witness}"))
         sys.stdout.flush()
 
+    log_to_stderr()
     asyncio.run(serve_forever(Home(home), listen, witness_listen, ready))
-
-
-def _log_to_stderr() -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-
-
-app.add_typer(decide.app)
-app.add_typer(examine.app)
-app.add_typer(tell.app)
-app.add_typer(watch.app)
-app.add_typer(renew.app)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -183,7 +178,7 @@ def run(arguments: Sequence[str]) -> int:
         return int(ended.code or 0)
     except (LedgerError, ProtocolError) as error:
         return _told(W.error(error.code, str(error)), error.code, _code(error), arguments)
-    except (OSError, UnicodeDecodeError, ValidationError) as error:
+    except _of_the_outside() as error:
         text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else type(error).__name__
         return _told(text, "system", UNCHECKED, arguments)
     except Exception as error:  # noqa: BLE001 - a fault of this program is no evidence against anybody
@@ -201,6 +196,12 @@ def _fault(error: Exception) -> str:
     return say(f"a fault of this program, nothing was verified: {told}", f"程序自身故障，未作任何核验：{told}")
 
 
+def _of_the_outside() -> tuple[type[Exception], ...]:
+    from pydantic import ValidationError
+
+    return OSError, UnicodeDecodeError, ValidationError
+
+
 def _told(message: str, code: str, status: int, arguments: Sequence[str]) -> int:
     if "--json" in arguments:
         print_json({"error": {"code": code, "exit_code": status, "message": message}})
@@ -209,7 +210,12 @@ def _told(message: str, code: str, status: int, arguments: Sequence[str]) -> int
 
 
 def _code(error: LedgerError | ProtocolError) -> int:
-    if isinstance(error, _USAGE):
+    from audit_ledger.bundle import NotAnAnswer
+    from audit_ledger.desk import BadRequest
+    from audit_ledger.init import BadDraft, BadShares
+    from audit_ledger.verify import exit_code
+
+    if isinstance(error, HomeError | BadDraft | BadShares | BadRequest):
         return USAGE
     if isinstance(error, NotAnAnswer):
         return UNCHECKED  # a broken download is no evidence of tampering
@@ -225,7 +231,6 @@ def _without_language(arguments: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
-    _log_to_stderr()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -1,22 +1,27 @@
 """How `kapok-audit` speaks: its language, its help, its verdicts and its exit codes. Decides nothing."""
 
+from __future__ import annotations
+
 import json
+import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from audit_ledger.answer_report import PRIVATE, AnswerReport
-from audit_ledger.monitor import Round
-from audit_ledger.verify import LedgerReport, spelled_age
 from audit_ledger.words import words
+
+if TYPE_CHECKING:
+    from audit_ledger.monitor import Round
+    from audit_ledger.verify import LedgerReport
 
 VERIFIED, EVIDENCE, USAGE, UNCHECKED = 0, 1, 2, 3
 PROGRESS_AFTER_S = 2.0
@@ -46,6 +51,21 @@ def command(app: typer.Typer, name: str, example: str) -> Callable[[_F], _F]:
         return registered
 
     return register
+
+
+def log_to_stderr() -> None:
+    """JSON lines on standard error: for the commands that serve, before they do."""
+    import structlog
+
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
 
 
 def in_two_languages(text: str) -> tuple[str, str]:
@@ -96,6 +116,8 @@ def show_ledger(report: LedgerReport, as_json: bool) -> None:
         sentences = [W.finding(each) for each in report.findings]
         print_json({**report.to_json(), "sentences": sentences})
         return
+    from audit_ledger.verify import spelled_age
+
     now = int(time.time())
     ages = ", ".join(f"{name} {spelled_age(now, seen)}" for name, seen in sorted(report.cosigned.items())) or say("nobody", "无")
     out.print(f"{report.origin}  {say('size', '条数')} {report.size}  {say('root', '根')} {report.root}", markup=False)

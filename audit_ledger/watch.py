@@ -13,7 +13,7 @@ from audit_ledger.errors import Malformed, Unavailable
 from audit_ledger.fetching import http_fetch
 from audit_ledger.note import LogKey, Note
 from audit_ledger.party.home import Home
-from audit_ledger.screen import EVIDENCE, USAGE, HomeOption, PassphraseOption, command, fail, out, say
+from audit_ledger.screen import EVIDENCE, USAGE, HomeOption, PassphraseOption, command, fail, log_to_stderr, out, say
 from audit_ledger.serve import open_witness, serve_witness
 from audit_ledger.tiles import CHECKPOINT_PATH
 from audit_ledger.witness_store import WitnessStore
@@ -36,6 +36,7 @@ def witness(
     passphrase_file: PassphraseOption = None,
 ) -> None:
     """Run a witness alone, for any C2SP logs, until SIGTERM: one of k of n. / 单独运行一个见证方，可为任何 C2SP 账本作证。"""
+    log_to_stderr()
     place = Home(home)
     if not place.has("keys/witness.key"):
         _create(place.protect(passphrase_file), name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from audit_ledger.answer_report import NotShown
 from audit_ledger.findings import Finding, Rule
+from audit_ledger.party.home_words import in_chinese
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class Words:
     def error(self, code: str, message: str) -> str:
         """What went wrong, by its code; the particulars stand as the library says them."""
         headline = _ERRORS.get(code) if self.is_chinese else None
+        message = in_chinese(message) if self.is_chinese and code == "home" else message
         return f"{headline}：{message}  [{code}]" if headline else f"{message}  [{code}]"
 
     def not_shown(self, what: NotShown, detail: str = "") -> str:

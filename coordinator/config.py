@@ -7,13 +7,27 @@ from typing import Self
 
 from audit_ledger.party.home import Home
 from coordinator.errors import CoordinatorError
-from coordinator.gathering import Timing
 
 
 class BadConfig(CoordinatorError):
     """A setting is missing, misspelt or of the wrong kind; the message names it."""
 
     code = "config"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Deadlines of a round, in seconds. `return_s` after the coordinator's start nobody counts as gone: hospitals back off.
+
+    `study_s` stands for `ready_s` where a hospital starts a study before its Ready: its model's library takes seconds to load.
+    """
+
+    ready_s: float = 15.0
+    straggler_s: float = 1.0
+    contribution_s: float = 60.0
+    vanished_s: float = 4.0
+    return_s: float = 30.0
+    study_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

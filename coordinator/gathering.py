@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from coordinator.attempt import Attempt, Turn, bind, contribution_refusals, fixed_set
+from coordinator.config import Timing
 from coordinator.ledger import CityLedger
 from coordinator.members import Member, Members, chunks
 from coordinator.opening import Auditor
@@ -31,21 +32,6 @@ from protocols.v1 import link_pb2
 
 log = structlog.get_logger("coordinator.rounds")
 TICK_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Deadlines of a round, in seconds. `return_s` after the coordinator's start nobody counts as gone: hospitals back off.
-
-    `study_s` stands for `ready_s` where a hospital starts a study before its Ready: its model's library takes seconds to load.
-    """
-
-    ready_s: float = 15.0
-    straggler_s: float = 1.0
-    contribution_s: float = 60.0
-    vanished_s: float = 4.0
-    return_s: float = 30.0
-    study_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """`kapok-coordinator`: the operator's program.
 
-Exit codes: 0 done, 1 refused, 2 usage, 3 could not (a port, a file, the auditor away).
+Exit codes: 0 done, 1 refused, 2 usage, 3 could not (a port, a file, the auditor away). A command imports what does its work, so
+that help and the short ones need not load a city's whole machinery.
 """
 
-import asyncio
 import json
 import logging
 import os
@@ -15,28 +15,16 @@ from functools import wraps
 from pathlib import Path
 from typing import Annotated, ParamSpec, TypeVar
 
-import structlog
 import typer
 from rich.console import Console
 
-from audit_ledger.before import begun, fetched
 from audit_ledger.errors import LedgerError
-from audit_ledger.party.enrol import Invitation, token_hash
 from audit_ledger.party.help import in_one_language
 from audit_ledger.party.home import Home, HomeError
-from audit_ledger.protecting import encrypt_keys
-from audit_ledger.tiles import folder_fetch
-from audit_ledger.vectors import masked_name
-from audit_ledger.vectors import place as place_of
+from audit_ledger.party.home_words import in_chinese
 from audit_ledger.words import words
-from coordinator.closing import accept_next, close_log
-from coordinator.config import Config
 from coordinator.errors import CoordinatorError
-from coordinator.founding import accept_founding, draft_root, hand_over
 from coordinator.register import Register
-from coordinator.serve import open_log, serve
-from coordinator.transport_ca import CertificateAuthority
-from coordinator.witnesses import add_witnesses
 from protocols.errors import ProtocolError
 from protocols.identity import Identity
 
@@ -63,7 +51,8 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             return command(*args, **kwargs)
         except (CoordinatorError, HomeError, LedgerError, ProtocolError, OSError) as error:
             code = getattr(error, "code", "system")
-            text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
+            text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+            text = in_chinese(text) if isinstance(error, HomeError) and WORDS.is_chinese else text
             console.print(f"✗ {text}  [{code}]", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(3) from None
 
@@ -95,6 +84,10 @@ def init(
     ] = None,
 ) -> None:
     """Makes keys, CA and the draft of entry 0; called again with --founding, accepts the countersigned one. / 初始化。"""
+
+    from coordinator.closing import accept_next
+    from coordinator.founding import accept_founding, draft_root
+
     place = Home(home)
     if founding is not None:
         is_next = place.has("next/founding/draft.json") or place.has("next/trust.policy")
@@ -128,6 +121,10 @@ def enroll(
     out: Annotated[Path, typer.Option(help="Where to write the invitation / 邀请文件的位置")],
 ) -> None:
     """Writes a one-time invitation for one party; hand it over in person or by a safe channel. / 发出一次性邀请。"""
+    from audit_ledger.party.enrol import Invitation, token_hash
+    from coordinator.config import Config
+    from coordinator.transport_ca import CertificateAuthority
+
     place = Home(home)
     config, uri = Config.read(place), str(Identity.parse(f"kapok://{role}/{name}"))
     token = secrets.token_urlsafe(32)
@@ -157,6 +154,8 @@ def witnesses(
     json_: JsonOption = False,
 ) -> None:
     """Lists the witnesses and the quorum, or adds witnesses; everybody then pins the new trust file. / 见证方与门限。"""
+    from coordinator.witnesses import add_witnesses
+
     place = Home(home)
     if add or quorum:
         path = add_witnesses(place, add or [], quorum)
@@ -180,6 +179,8 @@ def protect(
     passphrase_file: Annotated[Path, typer.Option(help="Lies outside --home, mode 600 / 口令文件，须在目录之外，权限 600")],
 ) -> None:
     """Encrypts the keys of a home that has plain ones; after a crash run it again. / 加密已有目录中的明文密钥。"""
+    from audit_ledger.protecting import encrypt_keys
+
     made = encrypt_keys(Home(home), passphrase_file)
     _done(SAY(f"{len(made)} keys encrypted", f"已加密 {len(made)} 把密钥"))
 
@@ -188,6 +189,10 @@ def protect(
 @explained
 def rotate(home: HomeOption) -> None:
     """Replaces the identity key of a stopped coordinator; the old one signs for it. / 更换协调方身份密钥（须先停止）。"""
+    from coordinator.config import Config
+    from coordinator.founding import hand_over
+    from coordinator.serve import open_log
+
     place = Home(home)
     config = Config.read(place)
     made = hand_over(place, config, open_log(place, config))
@@ -202,6 +207,8 @@ def close(
     json_: JsonOption = False,
 ) -> None:
     """Ends the log of a stopped coordinator and drafts the next one; the auditor's witness must run. / 结账并起草下一期。"""
+    from coordinator.closing import close_log
+
     closed = close_log(Home(home), next_origin)
     if json_:
         print(json.dumps({"origin": closed.origin, "size": closed.size, "next_vkey": closed.next_vkey, "draft": str(closed.draft)}))
@@ -218,6 +225,10 @@ def close(
 @explained
 def run(home: HomeOption, quiet: Annotated[bool, typer.Option(help="Warnings only / 只记录警告")] = False) -> None:
     """Runs the coordinator until it is told to stop (SIGTERM, Ctrl-C). / 运行协调方。"""
+    import asyncio
+
+    from coordinator.serve import serve
+
     configure_logs(quiet)
     asyncio.run(serve(Home(home), lambda address: print(f"ready {address}", flush=True)))
 
@@ -226,6 +237,9 @@ def run(home: HomeOption, quiet: Annotated[bool, typer.Option(help="Warnings onl
 @explained
 def nodes(home: HomeOption, json_: JsonOption = False) -> None:
     """Hospitals as the ledger knows them. / 已接入的医院。"""
+    from audit_ledger.before import begun, fetched
+    from audit_ledger.tiles import folder_fetch
+
     place = Home(home)
     view = begun(place).view
     for entry in fetched(folder_fetch(home / "ledger"))[0]:
@@ -244,6 +258,8 @@ def nodes(home: HomeOption, json_: JsonOption = False) -> None:
 @explained
 def status(home: HomeOption, json_: JsonOption = False) -> None:
     """Where the log stands and what waits. / 状态。"""
+    from coordinator.config import Config
+
     place = Home(home)
     config = Config.read(place)
     register = Register(home / "register.sqlite")
@@ -266,6 +282,9 @@ def vectors(
     query: Annotated[str, typer.Option(help="One query's id / 只导出一个问题")] = "",
 ) -> None:
     """Hands out the masked vectors of the last 35 days, which say nothing without the auditor's sums. / 导出掩码向量。"""
+    from audit_ledger.vectors import masked_name
+    from audit_ledger.vectors import place as place_of
+
     register, written = Register(home / "register.sqlite"), 0
     for asked, round_, attempt, uri, masked in register.all_contributions(bytes.fromhex(query) if query else None):
         folder = place_of(out, asked.hex(), round_, attempt)
@@ -280,6 +299,9 @@ def vectors(
 @explained
 def backup(home: HomeOption, out: Annotated[Path, typer.Option(help="A new folder / 新目录")]) -> None:
     """Copies log, register, keys and CA while the coordinator is stopped. / 备份。"""
+    from coordinator.config import Config
+    from coordinator.serve import open_log
+
     store = open_log(Home(home), Config.read(Home(home)))  # holds the lock, and verifies what is copied
     try:
         shutil.copytree(home, out)
@@ -290,6 +312,8 @@ def backup(home: HomeOption, out: Annotated[Path, typer.Option(help="A new folde
 
 def configure_logs(is_quiet: bool) -> None:
     """JSON lines on standard error, events with plain keys only."""
+    import structlog
+
     level = logging.WARNING if is_quiet else logging.INFO
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -15,8 +15,9 @@ import structlog
 from audit_ledger.errors import LedgerError
 from audit_ledger.view import LedgerView, QuestionFacts
 from coordinator.admission import Admitted, admit, admitted_of
+from coordinator.config import Timing
 from coordinator.errors import CoordinatorError
-from coordinator.gathering import Complete, Gathering, Timing, reason_of, wait_any
+from coordinator.gathering import Complete, Gathering, reason_of, wait_any
 from coordinator.ledger import CityLedger
 from coordinator.members import Members
 from coordinator.opening import Auditor, OpeningRefused

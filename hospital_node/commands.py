@@ -17,6 +17,7 @@ from rich.console import Console
 
 from audit_ledger.errors import LedgerError
 from audit_ledger.party.home import HomeError
+from audit_ledger.party.home_words import in_chinese
 from audit_ledger.words import words
 from hospital_node.errors import InvalidConfig, NodeError, Usage
 from hospital_node.records.errors import InvalidSchema, NoSuchSource, RecordsError
@@ -45,7 +46,9 @@ def failures(as_json: bool) -> Iterator[None]:
         yield
     except (typer.Exit, typer.Abort, typer.BadParameter):
         raise
-    except (InvalidConfig, Usage, HomeError, NoSuchSource, InvalidSchema) as error:
+    except HomeError as error:
+        _fail(error.code, in_chinese(str(error)) if default_lang() == "zh" else str(error), 2, as_json)
+    except (InvalidConfig, Usage, NoSuchSource, InvalidSchema) as error:
         _fail(error.code, str(error), 2, as_json)
     except OURS as error:
         _fail(error.code, str(error), 3, as_json)

@@ -34,7 +34,6 @@ from hospital_node.running import has_room
 from hospital_node.showing import opened
 from hospital_node.sources.errors import SlowSource
 from hospital_node.sources.mapping import SOURCE_FILE, read_source
-from hospital_node.sources.plans import DatabasePlans
 from hospital_node.tables.declared import declared
 from hospital_node.tables.registering import registered_tables
 
@@ -154,6 +153,8 @@ def _disk(place: Path, config: Config) -> Finding:
 def _database(place: Path, config: Config) -> Finding:
     if not (place / SOURCE_FILE).exists():
         return True, "not used: questions are answered from imported records", "未使用：由已导入的数据作答"
+    from hospital_node.sources.plans import DatabasePlans
+
     source = read_source(place / SOURCE_FILE)
     plans = DatabasePlans(place, source, ZoneInfo(config.zone), CodeMap.read())
     if wrong := plans.faults():

@@ -8,43 +8,55 @@ from typing import Annotated
 import typer
 
 from audit_ledger.party.help import in_one_language
+from audit_ledger.party.on_demand import Place, on_demand
 from audit_ledger.words import words
-from hospital_node import explaining, governing, running, setting_up, showing
 from hospital_node.commands import DEFAULT_HOME, HomeOption, failures
-from hospital_node.doctor import doctor
-from hospital_node.logs import configure
-from hospital_node.records.commands import import_app
-from hospital_node.residents import residents_app
-from hospital_node.sources.commands import source
-from hospital_node.studies.commands import studies_app
-from hospital_node.tables.commands import tables_app
 
+COMMANDS = (
+    Place(
+        "init",
+        "hospital_node.setting_up:init",
+        "kapok-node init --invite h01.json --legal-name 'First Hospital' --licence 440100",
+    ),
+    Place("enroll", "hospital_node.setting_up:enroll", "kapok-node enroll --home /var/lib/kapok"),
+    Place("rotate", "hospital_node.setting_up:rotate", "kapok-node rotate --home /var/lib/kapok"),
+    Place(
+        "protect",
+        "hospital_node.setting_up:protect",
+        "kapok-node protect --passphrase-file /etc/kapok-passphrase --home /var/lib/kapok",
+    ),
+    Place(
+        "source",
+        "hospital_node.sources.commands:source",
+        "kapok-node source --example-mapping > source.toml; kapok-node source source.toml",
+    ),
+    Place("status", "hospital_node.showing:status", "kapok-node status --json"),
+    Place("doctor", "hospital_node.doctor:doctor", "kapok-node doctor --lang zh"),
+    Place("policy", "hospital_node.governing:policy", "kapok-node policy --default > policy.toml"),
+    Place("budget", "hospital_node.showing:budget", "kapok-node budget"),
+    Place("questions", "hospital_node.showing:questions", "kapok-node questions --json"),
+    Place("pause", "hospital_node.governing:pause", "kapok-node pause --reason 'moving servers'"),
+    Place("resume", "hospital_node.governing:resume", "kapok-node resume --after-restore"),
+    Place("incident", "hospital_node.explaining:incident", "kapok-node incident 3f2a9c41 --reason network"),
+    Place("backup", "hospital_node.governing:backup", "kapok-node backup /mnt/backup/journal-2026-11.sqlite"),
+    Place("import", "hospital_node.records.commands:import_app"),
+    Place("peers", "hospital_node.governing:peers_app"),
+    Place("tables", "hospital_node.tables.commands:tables_app"),
+    Place("residents", "hospital_node.residents:residents_app"),
+    Place("studies", "hospital_node.studies.commands:studies_app"),
+)
 app = typer.Typer(
     name="kapok-node",
-    help="The hospital's node: answers the city's questions without giving a record away. 医院节点。",
+    cls=on_demand(*COMMANDS),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(import_app, name="import")
-app.add_typer(governing.peers_app, name="peers")
-app.add_typer(tables_app, name="tables")
-app.add_typer(residents_app, name="residents")
-app.add_typer(studies_app, name="studies")
-app.command(epilog="Example: kapok-node init --invite h01.json --legal-name 'First Hospital' --licence 440100123")(setting_up.init)
-app.command(epilog="Example: kapok-node enroll --home /var/lib/kapok")(setting_up.enroll)
-app.command(epilog="Example: kapok-node rotate --home /var/lib/kapok")(setting_up.rotate)
-app.command(epilog="Example: kapok-node protect --passphrase-file /etc/kapok-passphrase --home /var/lib/kapok")(setting_up.protect)
-app.command(epilog="Example: kapok-node source --example-mapping > source.toml; kapok-node source source.toml")(source)
-app.command(epilog="Example: kapok-node status --json")(showing.status)
-app.command(epilog="Example: kapok-node doctor --lang zh")(doctor)
-app.command(epilog="Example: kapok-node policy --default > policy.toml")(governing.policy)
-app.command(epilog="Example: kapok-node budget")(showing.budget)
-app.command(epilog="Example: kapok-node questions --json")(showing.questions)
-app.command(epilog="Example: kapok-node pause --reason 'moving servers'")(governing.pause)
-app.command(epilog="Example: kapok-node resume --after-restore")(governing.resume)
-app.command(epilog="Example: kapok-node incident 3f2a9c41 --reason network")(explaining.incident)
-app.command(epilog="Example: kapok-node backup /mnt/backup/journal-2026-11.sqlite")(governing.backup)
+
+
+@app.callback()
+def _root() -> None:
+    """The hospital's node: answers the city's questions without giving a record away. 医院节点。"""
 
 
 @app.command(epilog="Example: kapok-node run --home /var/lib/kapok --trace /var/log/kapok-trace.jsonl")
@@ -55,6 +67,9 @@ def run(
     ] = None,
 ) -> None:
     """Answer questions until it is stopped. Opens no port. 运行节点。"""
+    from hospital_node import running
+    from hospital_node.logs import configure
+
     with failures(as_json=False):
         configure()
         running.run(home.expanduser(), trace)

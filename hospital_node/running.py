@@ -28,7 +28,6 @@ from hospital_node.policy import PEERS_FILE, POLICY_FILE, read_policy
 from hospital_node.records.codes import CodeMap
 from hospital_node.records.errors import InvalidSchema
 from hospital_node.sources.mapping import SOURCE_FILE, read_source
-from hospital_node.sources.plans import DatabasePlans
 from hospital_node.tables.declared import FOLDER, declared
 from hospital_node.trace import Trace
 
@@ -43,6 +42,8 @@ def plans_of(home: Path, config: Config) -> Plans:
     """The hospital's own database where `source.toml` names one, else the imported records. Raises RecordsError."""
     if not (home / SOURCE_FILE).exists():
         return InstalledPlans(home / "records")
+    from hospital_node.sources.plans import DatabasePlans  # here, with the parser and the columns that only a database needs
+
     return DatabasePlans(home, read_source(home / SOURCE_FILE), ZoneInfo(config.zone), CodeMap.read())
 
 

@@ -6,12 +6,9 @@ from typing import Annotated
 
 import typer
 
-from audit_ledger.desk import open_desk
 from audit_ledger.party.enrol import Invitation, enrol, key_request
 from audit_ledger.party.home import Home
 from audit_ledger.policy import TrustFile
-from audit_ledger.protecting import encrypt_keys
-from audit_ledger.succession import renew_identity
 from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, failures, say, show
 from hospital_node.config import CONFIG_FILE, Config
 from hospital_node.dataset import DATASET_FILE, DEFAULT_DATASET
@@ -115,6 +112,8 @@ def protect(
     as_json: JsonOption = False,
 ) -> None:
     """Encrypt the keys of a folder that has plain ones; after a crash run it again. 加密已有目录中的明文密钥。"""
+    from audit_ledger.protecting import encrypt_keys
+
     with failures(as_json):
         made = encrypt_keys(Home(home.expanduser()), passphrase_file)
         text = say(lang, f"{len(made)} keys encrypted", f"已加密 {len(made)} 把密钥")
@@ -131,6 +130,9 @@ def rotate(
     as_json: JsonOption = False,
 ) -> None:
     """Replace the identity key; the old one signs for the new. Stop the node first. 更换身份密钥（先停止节点）。"""
+    from audit_ledger.desk import open_desk
+    from audit_ledger.succession import renew_identity
+
     with failures(as_json):
         place = Home(home.expanduser())
         config = Config.read(place.path)

@@ -23,7 +23,6 @@ from itertools import accumulate
 from typing import TypeVar
 
 import numpy as np
-from mpmath import libmp
 from numpy.typing import NDArray
 
 from privacy.errors import InvalidVariance
@@ -122,6 +121,8 @@ def _start(variance: float) -> int:
 
 
 def _gaussian_weights(sigma_squared: Fraction) -> list[int]:
+    from mpmath import libmp  # here, since only a curator's noise needs it
+
     exponent = libmp.from_rational(-sigma_squared.denominator, 2 * sigma_squared.numerator, PRECISION + 64, "n")
     step = libmp.to_fixed(libmp.mpf_exp(exponent, PRECISION + 64, "n"), PRECISION)
     ratio, squared = step, _scaled(step, step)

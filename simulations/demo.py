@@ -28,13 +28,11 @@ from protocols.query.sql import parse_sql
 from simulations.city import build_city, relocate, write_fhir
 from simulations.exact import bounded_exact, exact_answer
 from simulations.keys import bounding_keys
-from simulations.processes import CommandFailed, Services, run
+from simulations.processes import SLOT_MS, CommandFailed, Services, run
 from simulations.town import Town
 from simulations.training import train
 
 console = Console()
-# Longer than any honest count here, also on a busy machine: an overrun would pause a hospital.
-SLOT_MS = 1500
 INVENTED_YEAR = 2025
 
 

@@ -17,11 +17,7 @@ from rich.console import Console
 
 from audit_ledger.party.help import in_one_language
 from audit_ledger.words import words
-from simulations.attacks import shown
-from simulations.attacks.on_loopback import attack_a_city
-from simulations.city.relocate import UnreadableSource
-from simulations.demo import SLOT_MS, Demo
-from simulations.processes import CommandFailed
+from simulations.processes import SLOT_MS, CommandFailed
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A city to try Kapok on. / 模拟城市。"
@@ -52,6 +48,9 @@ def demo(
     year: Annotated[int | None, typer.Option(help="Asked about; 2025, or the busiest year of --fhir. / 所问年份")] = None,
 ) -> None:
     """Founds a city of real processes, asks, trains, audits. / 建城、提问、训练、审计。"""
+    from simulations.city.relocate import UnreadableSource
+    from simulations.demo import Demo
+
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         raise typer.Exit(Demo(out.resolve(), hospitals, fhir, seed, year, visits, slot_ms).run(keep))
@@ -71,6 +70,9 @@ def attacks(
     lang: Annotated[str | None, typer.Option(help="en or zh; LANG decides if not given. / 语言")] = None,
 ) -> None:
     """Attacks a city of real processes and shows what (ε, δ) leaves of each attack. / 攻击模拟城市,对照 (ε, δ) 所允许的上限。"""
+    from simulations.attacks import shown
+    from simulations.attacks.on_loopback import attack_a_city
+
     signal.signal(signal.SIGTERM, _interrupt)
     spoken, out = words(["--lang", lang] if lang else [], os.environ), out.resolve()
     told = Console(stderr=True)

@@ -17,6 +17,8 @@ from typing import Self
 
 READY = b"ready"
 START_TIMEOUT_S = 60.0
+# Longer than any honest count here, also on a busy machine: an overrun would pause a hospital.
+SLOT_MS = 1500
 
 
 class CommandFailed(Exception):

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from coordinator.client.city import connect
 from simulations.processes import CommandFailed, Services, run
 
 ORIGIN = "guangzhou.kapok.example/2026"
@@ -190,15 +191,13 @@ class Town:
         return found
 
     def await_hospitals(self, is_ready: Callable[[dict[str, Any]], Any], timeout_s: float = 60.0) -> None:
-        """Until every hospital of the city is as wanted in the catalogue."""
+        """Until every hospital of the city is as wanted in the catalogue, which is looked at on one connection."""
         until = time.monotonic() + timeout_s
-        while True:
-            ready = [each for each in self.catalog()["hospitals"] if is_ready(each)]
-            if len(ready) == len(self.hospitals):
-                return
-            if time.monotonic() > until:
-                raise CommandFailed(f"{len(ready)} of {len(self.hospitals)} hospitals are ready")
-            time.sleep(0.3)
+        with connect(self.bureau) as city:
+            while len(ready := [each for each in city.catalog_json()["hospitals"] if is_ready(each)]) < len(self.hospitals):
+                if time.monotonic() > until:
+                    raise CommandFailed(f"{len(ready)} of {len(self.hospitals)} hospitals are ready")
+                time.sleep(0.1)
 
     def approve_tables(self) -> list[dict[str, Any]]:
         """Approves every registration of a table that waits for the auditor; returns what `kapok-audit review` told of them."""

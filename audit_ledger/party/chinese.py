@@ -5,6 +5,8 @@ the look-up is given. The words hold for the process, as its language does.
 """
 
 import gettext
+import sys
+from functools import cache
 from typing import Final
 
 import click
@@ -15,7 +17,6 @@ import click.formatting
 import click.parser
 import click.types
 import typer.core
-import typer.rich_utils
 
 WORDS: Final = {
     "Usage:": "用法：",
@@ -66,9 +67,6 @@ WORDS: Final = {
 _SPEAKERS: Final = (
     click.core, click.decorators, click.exceptions, click.formatting, click.parser, click.types, typer.core,
 )  # fmt: skip
-_CONSTANTS: Final = {
-    name: value for name, value in vars(typer.rich_utils).items() if name.isupper() and isinstance(value, str) and value in WORDS
-}
 
 
 def speak(is_chinese: bool) -> None:
@@ -77,8 +75,18 @@ def speak(is_chinese: bool) -> None:
         vars(module)["_"] = _chinese if is_chinese else gettext.gettext
         if "ngettext" in vars(module):
             vars(module)["ngettext"] = _chinese_number if is_chinese else gettext.ngettext
-    for name, english in _CONSTANTS.items():
-        setattr(typer.rich_utils, name, WORDS[english] if is_chinese else english)
+    # The headings are loaded with the first page that is drawn, and are English then.
+    if is_chinese or "typer.rich_utils" in sys.modules:
+        for name, english in _headings().items():
+            setattr(sys.modules["typer.rich_utils"], name, WORDS[english] if is_chinese else english)
+
+
+@cache
+def _headings() -> dict[str, str]:
+    import typer.rich_utils
+
+    found = vars(typer.rich_utils).items()
+    return {name: value for name, value in found if name.isupper() and isinstance(value, str) and value in WORDS}
 
 
 def _chinese(english: str) -> str:

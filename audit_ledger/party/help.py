@@ -9,6 +9,7 @@ import click
 from typer.core import TyperArgument, TyperOption
 
 from audit_ledger.party.chinese import speak
+from audit_ledger.party.on_demand import Unloaded
 
 # The Chinese part begins with a Han character, after the English sentence's full stop or a slash.
 _CHINESE = re.compile(r"(?:(?<=\.) | / )(?=[\u4e00-\u9fff])")
@@ -23,6 +24,9 @@ def one_language(text: str, is_chinese: bool) -> str:
 def in_one_language(command: click.Command, is_chinese: bool) -> click.Command:
     """The command and all below it, changed in place; each then takes `--lang`, and click and typer speak that language too."""
     speak(is_chinese)
+    if isinstance(command, Unloaded):
+        command.dress(lambda text: one_language(text, is_chinese), lambda loaded: in_one_language(loaded, is_chinese))
+        return command
     command.help = one_language(command.help, is_chinese) if command.help else command.help
     command.epilog = command.epilog.replace("Example: ", "示例：", 1) if command.epilog and is_chinese else command.epilog
     for param in command.params:

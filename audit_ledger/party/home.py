@@ -56,7 +56,7 @@ class Home:
         try:
             return unb64(raw.decode("ascii").strip(), length)
         except (MalformedBytes, UnicodeDecodeError) as error:
-            raise HomeError(f"{path}: {error}") from None
+            raise HomeError(f"{path}: not a key: {error}") from None
 
     def write_secret(self, name: str, raw: bytes) -> None:
         """32 bytes of a key: as PKCS#8 if the home has a passphrase."""
@@ -117,7 +117,7 @@ class Home:
         except FileNotFoundError:
             raise HomeError(f"{path}: not there; run `init` first") from None
         except tomllib.TOMLDecodeError as error:
-            raise HomeError(f"{path}: {error}") from None
+            raise HomeError(f"{path}: not TOML: {error}") from None
 
     def write(self, name: str, raw: bytes) -> Path:
         """A public file, replaced atomically."""

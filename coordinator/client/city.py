@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Self
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any, Self
 
 from audit_ledger.bundle import verify_answer
 from audit_ledger.party.home import Home
@@ -22,7 +20,6 @@ from coordinator.client.catalog import Catalog
 from coordinator.client.checked import Verified, Verifier, verified
 from coordinator.client.desk import Desk, State, Step
 from coordinator.client.errors import BadUsage, NotGiven, Unreachable, Unverified
-from coordinator.client.export import arrow_table
 from coordinator.client.forecast import ByEpsilon, ByPrice, BySd, Forecast, Noise, exact_forecast, forecast, usual_noise
 from coordinator.client.settings import Settings
 from coordinator.client.shelf import Shelf
@@ -34,6 +31,9 @@ from protocols.contract import CONTRACT, PURPOSES
 from protocols.exact import as_exact
 from protocols.query import QuerySpec
 from protocols.statements import Programme, Query
+
+if TYPE_CHECKING:
+    import pyarrow
 
 Watcher = Callable[[Step], None]
 HOUR_S, DAY_S = 3_600, 86_400
@@ -94,7 +94,9 @@ class Answer:
         """Per measure, the 95 % noise interval of each cell."""
         return {each.name: list(zip(each.lower.tolist(), each.upper.tolist(), strict=True)) for each in self.cells.columns}
 
-    def table(self) -> pa.Table:
+    def table(self) -> "pyarrow.Table":
+        from coordinator.client.export import arrow_table  # here, with the library that only files need
+
         return arrow_table(self.cells)
 
     def to_pandas(self) -> Any:

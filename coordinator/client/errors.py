@@ -8,10 +8,12 @@ ClientError
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from coordinator.client.texts import ENGLISH, Say
-from protocols.statements import Reasoned
+
+if TYPE_CHECKING:
+    from protocols.statements import Reasoned
 
 
 class ClientError(Exception):
@@ -20,7 +22,7 @@ class ClientError(Exception):
     code = "client.error"
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, text_id: str, *, reasons: Sequence[Reasoned] = (), **values: object) -> None:
+    def __init__(self, text_id: str, *, reasons: "Sequence[Reasoned]" = (), **values: object) -> None:
         self.text_id, self.values, self.reasons = text_id, values, tuple(reasons)
         super().__init__(self.told(ENGLISH))
 
@@ -55,7 +57,7 @@ class Unreachable(ClientError):
     exit_code = 3
 
 
-def told_reason(reason: Reasoned, say: Say) -> str:
+def told_reason(reason: "Reasoned", say: Say) -> str:
     """One broken rule as a sentence, with what was expected and got, and its code."""
     subject = f"{reason.subject}: " if reason.subject else ""
     facts = [say("reason.expected", expected=reason.expected)] if reason.expected else []

@@ -8,10 +8,7 @@ mode has a first column `mode` that says so in every row.
 import json
 import math
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
-from pyarrow import csv, parquet
+from typing import TYPE_CHECKING, Any
 
 from coordinator.client.checked import Verified
 from coordinator.client.column import Column
@@ -24,13 +21,18 @@ from coordinator.client.texts import ENGLISH, NAMED, Say
 from protocols.answer import Answer as Bundle
 from protocols.exact import EXACT, MODE
 
+if TYPE_CHECKING:
+    import pyarrow
+
 FORMATS = (".csv", ".parquet", ".json")
 CHART_FORMATS = (".png", ".svg")
 PRIVATE = "private"
 _NUMBERS = ("value", "lower", "upper", "half_width")
 
 
-def arrow_table(cells: AnswerTable, say: Say = ENGLISH) -> pa.Table:
+def arrow_table(cells: AnswerTable, say: Say = ENGLISH) -> "pyarrow.Table":
+    import pyarrow as pa  # here and below: an answer that is only shown needs no library of files
+
     columns: dict[str, Any] = {MODE: [EXACT] * cells.grid.size} if cells.is_exact else {}
     for key, labels in cells.key_columns().items():
         columns[key] = labels
@@ -50,6 +52,8 @@ def write(answer: Verified, path: Path, say: Say) -> None:
         if ending == ".json":
             path.write_text(json.dumps(as_json(answer), ensure_ascii=False, indent=1) + "\n", "utf-8")
         elif ending == ".parquet":
+            from pyarrow import parquet
+
             parquet.write_table(arrow_table(answer.cells, say), path)
         else:
             _write_csv(arrow_table(answer.cells, say), path)
@@ -67,7 +71,9 @@ def require_format(path: Path, known: tuple[str, ...]) -> str:
     return ending
 
 
-def _write_csv(table: pa.Table, path: Path) -> None:
+def _write_csv(table: "pyarrow.Table", path: Path) -> None:
+    from pyarrow import csv
+
     with path.open("wb") as file:
         file.write(b"\xef\xbb\xbf")  # without this mark Excel reads UTF-8 as the local code page
         csv.write_csv(table, file)

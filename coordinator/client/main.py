@@ -9,24 +9,34 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
 from rich.console import Console
 
 from audit_ledger.errors import LedgerError, MalformedPolicy
+from audit_ledger.party import home_words
 from audit_ledger.party.chinese import speak
-from audit_ledger.party.enrol import EnrolmentRefused
 from audit_ledger.party.home import HomeError
-from coordinator.client.city import City, connect
-from coordinator.client.commands import app
+from audit_ledger.party.on_demand import Place, Unloaded, on_demand
 from coordinator.client.errors import ClientError, told_reason
 from coordinator.client.session import Session
 from coordinator.client.texts import Say, language
 from privacy.errors import PrivacyError
 from protocols.errors import ProtocolError
 from protocols.query import Language, Problem, QueryError
+from protocols.query.chinese import in_chinese
 
+if TYPE_CHECKING:
+    from coordinator.client.city import City
+
+_NAMES = ("init", "rotate", "trust", "catalog", "preview", "plan-year", "query", "train", "answers", "resume", "cancel")
+COMMANDS = (
+    *(Place(name, "coordinator.client.commands:app.") for name in _NAMES),
+    Place("programs", "coordinator.client.commands:programs"),
+)
+app = typer.Typer(cls=on_demand(*COMMANDS), no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 EXAMPLES = {
     "init": "kapok init --home bureau --invite invitation.json --legal-name '广州市疾病预防控制中心' --licence 12440100",
     "catalog": "kapok catalog --home bureau",
@@ -46,12 +56,23 @@ EXAMPLES = {
 }
 
 
+@app.callback(help="help.app")
+def _root(lang: Annotated[str | None, typer.Option("--lang", help="opt.lang")] = None) -> None:
+    """`--lang` is read before the commands are built; here it is only listed."""
+
+
+def _connect(home: Path) -> "City":
+    from coordinator.client.city import connect
+
+    return connect(home)
+
+
 def main() -> None:
     """The console script."""
     sys.exit(run(sys.argv[1:], os.environ))
 
 
-def run(args: Sequence[str], environ: Mapping[str, str], connecting: Callable[[Path], City] = connect) -> int:
+def run(args: Sequence[str], environ: Mapping[str, str], connecting: Callable[[Path], "City"] = _connect) -> int:
     """One invocation; the exit code."""
     session = Session(Say(language(_stated(args), environ)), connecting)
     try:
@@ -71,12 +92,13 @@ def run(args: Sequence[str], environ: Mapping[str, str], connecting: Callable[[P
 def program(say: Say) -> click.Command:
     """The commands with their help in one language."""
     speak(say.lang is Language.ZH)
-    command = typer.main.get_command(app)
-    _word(command, say)
-    return command
+    return _word(typer.main.get_command(app), say)
 
 
-def _word(command: click.Command, say: Say) -> None:
+def _word(command: click.Command, say: Say) -> click.Command:
+    if isinstance(command, Unloaded):
+        command.dress(say, lambda loaded: _word(loaded, say))
+        return command
     command.help = say(command.help) if command.help else None
     if command.name in EXAMPLES:
         command.epilog = say("help.example") + EXAMPLES[command.name]
@@ -86,6 +108,7 @@ def _word(command: click.Command, say: Say) -> None:
     if isinstance(command, click.Group):
         for each in command.commands.values():
             _word(each, say)
+    return command
 
 
 def _stated(args: Sequence[str]) -> str | None:
@@ -123,18 +146,23 @@ def _lines(error: Exception, say: Say) -> Iterator[str]:
         yield from (told_reason(each, say) for each in error.reasons)
     elif isinstance(error, OSError):
         yield say("error.file", path=error.filename or "-", why=error.strerror or type(error).__name__)
+    elif isinstance(error, HomeError) and say.lang is Language.ZH:
+        yield home_words.in_chinese(str(error))
     else:
         yield str(error) or type(error).__name__
 
 
 def _problem(problem: Problem, say: Say) -> str:
     place = say("error.place", line=problem.line, column=problem.column) if problem.line else problem.path
-    nearest = f"; {say('error.nearest', nearest=problem.nearest)}" if problem.nearest else ""
-    return f"{place}: {problem.construct}: {problem.rule}{nearest}   [{problem.code}]".removeprefix(": ")
+    worded = in_chinese if say.lang is Language.ZH else str
+    nearest = f"; {say('error.nearest', nearest=worded(problem.nearest))}" if problem.nearest else ""
+    return f"{place}: {problem.construct}: {worded(problem.rule)}{nearest}   [{problem.code}]".removeprefix(": ")
 
 
 def exit_code(error: Exception) -> int:
     """2 for what the person can set right, 1 for a no, 3 for what could not be had or checked."""
+    from audit_ledger.party.enrol import EnrolmentRefused
+
     if isinstance(error, ClientError):
         return error.exit_code
     if isinstance(error, EnrolmentRefused):

@@ -6,16 +6,24 @@
 from pathlib import Path
 
 from coordinator.client.errors import BadUsage
-from protocols.query import QuerySpec, parse_json, parse_sql, parse_toml
+from protocols.query import QuerySpec, parse_json, parse_toml
 
 MAX_FILE_BYTES = 1_000_000
-_READERS = {".toml": parse_toml, ".json": parse_json, ".sql": parse_sql}
+
+
+def _parse_sql(text: str) -> QuerySpec:
+    from protocols.query.sql import parse_sql
+
+    return parse_sql(text)
+
+
+_READERS = {".toml": parse_toml, ".json": parse_json, ".sql": _parse_sql}
 
 
 def read_question(text: str, cells_per_patient: int | None = None, clamp: int | None = None, bound: str | None = None) -> QuerySpec:
     """The spec that `text`, or the file it names, means. Raises QueryError with every problem, or BadUsage for a bad file."""
     reader = _READERS.get(Path(text.strip()).suffix.lower())
-    spec = reader(_file(Path(text.strip()))) if reader else parse_sql(text)
+    spec = reader(_file(Path(text.strip()))) if reader else _parse_sql(text)
     fields = spec.to_json()
     if cells_per_patient is not None:
         fields["cells_per_patient"] = cells_per_patient

@@ -3,6 +3,8 @@
 Results go to stdout; progress and errors to stderr, so that `--json` and pipes stay clean.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 import time
@@ -10,15 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 
-from coordinator.client.city import City
-from coordinator.client.desk import State, Step
 from coordinator.client.texts import Say
+
+if TYPE_CHECKING:
+    from coordinator.client.city import City
+    from coordinator.client.desk import Step
 
 
 @dataclass(slots=True)
@@ -67,6 +71,8 @@ class Waiting:
             self._live.stop()
 
     def watch(self, step: Step) -> None:
+        from coordinator.client.desk import State
+
         is_news = self._step is None or self._step.state is not step.state
         if step.state is State.RUNNING and self._running_since is None:
             self._running_since = self.clock()

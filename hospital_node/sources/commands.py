@@ -13,7 +13,6 @@ from hospital_node.errors import Usage
 from hospital_node.records.codes import CodeMap
 from hospital_node.sources.errors import SourceError
 from hospital_node.sources.mapping import SOURCE_FILE, example_source, read_source
-from hospital_node.sources.plans import DatabasePlans
 
 
 def _print_example(wanted: bool) -> None:
@@ -52,6 +51,8 @@ def source(
 
 def _look(place: Path, config: Config, mapping: Path) -> list[str]:
     """The mapped tables of a database that can be asked. Raises the first thing that is wrong, with all of them in its text."""
+    from hospital_node.sources.plans import DatabasePlans
+
     mapped = read_source(mapping)
     wrong = DatabasePlans(place, mapped, ZoneInfo(config.zone), CodeMap.read()).faults()
     if wrong:

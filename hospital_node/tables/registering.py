@@ -8,15 +8,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
-import pyarrow as pa
 
 from hospital_node.records.errors import NoRecords, NoSuchSource, StoreFailed
 from hospital_node.records.generations import next_generation
 from hospital_node.records.schema import DDL, open_read_only
 from hospital_node.tables.reading import Cell, rows
 from hospital_node.tables.schema import CategoryColumn, TableSchema, require_name
+
+if TYPE_CHECKING:
+    import pyarrow
 
 DIRECTORY = "CREATE TABLE IF NOT EXISTS registered (name VARCHAR PRIMARY KEY, declared VARCHAR NOT NULL)"
 _BATCH = 50_000
@@ -89,15 +92,21 @@ def _load(database: duckdb.DuckDBPyConnection, name: str, schema: TableSchema, f
     create_table(database, name, schema)
     patients: dict[Cell, int] = {}
     for batch in _batches(_numbered(found, patients)):
-        arrays = [pa.array(column, kind) for column, kind in zip(zip(*batch, strict=True), _kinds(schema), strict=True)]
-        staged = pa.table(arrays, names=["person_id", "day", *(f"c{n}" for n in range(len(schema.column)))])
-        database.register("staged", staged)
+        database.register("staged", _staged(batch, schema))
         database.execute(f"INSERT INTO registered_{name} SELECT * FROM staged")  # noqa: S608 (a name that `require_name` has taken)
         database.unregister("staged")
 
 
-def _kinds(schema: TableSchema) -> list[pa.DataType]:
-    return [pa.int64(), pa.date32(), *(pa.string() if isinstance(each, CategoryColumn) else pa.float64() for each in schema.column)]
+def _staged(batch: Iterable[list[Cell]], schema: TableSchema) -> "pyarrow.Table":
+    import pyarrow as pa  # here, since a node that only answers does without it
+
+    kinds = [
+        pa.int64(),
+        pa.date32(),
+        *(pa.string() if isinstance(each, CategoryColumn) else pa.float64() for each in schema.column),
+    ]
+    arrays = [pa.array(column, kind) for column, kind in zip(zip(*batch, strict=True), kinds, strict=True)]
+    return pa.table(arrays, names=["person_id", "day", *(f"c{n}" for n in range(len(schema.column)))])
 
 
 def _numbered(found: Iterable[list[Cell]], patients: dict[Cell, int]) -> Iterator[list[Cell | int]]:

@@ -16,11 +16,10 @@ from protocols.query import QuerySpec
 from simulations.attacks.asker import ExactAsker, Refused, Told
 from simulations.attacks.attack import ATTACKS, Outcome
 from simulations.attacks.planted import Month, write_records
-from simulations.processes import Services
+from simulations.processes import SLOT_MS, Services
 from simulations.town import Town
 
 YEAR = 2025
-SLOT_MS = 1500
 Tell = Callable[[str], None]
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from audit_ledger.findings import Rule
 from coordinator.admission import admitted_of
-from coordinator.gathering import Gathering, Timing
+from coordinator.config import Timing
+from coordinator.gathering import Gathering
 from coordinator.ledger import CityLedger
 from coordinator.members import Members
 from coordinator.opening import Auditor

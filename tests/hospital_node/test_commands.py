@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from audit_ledger.party.enrol import Invitation
 from audit_ledger.party.help import in_one_language
 from audit_ledger.party.home import Home
+from audit_ledger.party.on_demand import Unloaded
 from hospital_node.main import app
 from hospital_node.policy import default_policy, read_peers
 from protocols.contract import CONTRACT
@@ -209,6 +210,10 @@ def test_a_help_page_is_in_one_language() -> None:
 def _all_below(command: click.Command) -> Iterator[click.Command]:
     yield command
     for each in command.commands.values() if isinstance(command, click.Group) else ():
+        if isinstance(each, Unloaded):
+            each.read_help()
+            yield each
+            each = each.load()
         yield from _all_below(each)
 
 

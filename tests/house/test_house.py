@@ -118,6 +118,7 @@ else:
     root = next(each for each in vars(found).values() if isinstance(each, click.Group))
 
 def walk(command, words):
+    command = command.load() if hasattr(command, "load") else command
     yield words, command
     for name, each in getattr(command, "commands", {}).items():
         yield from walk(each, [*words, name])
@@ -164,6 +165,19 @@ def _commands(program: str, language: str = "en") -> dict[tuple[str, ...], Comma
         tuple(words): Command(group, frozenset(options), tuple(arguments), *told)
         for words, group, options, arguments, *told in json.loads(listed.stdout)
     }
+
+
+_HEAVY = {"numpy", "duckdb", "pyarrow", "sqlglot", "matplotlib", "grpc", "structlog", "uvicorn", "torch", "flwr"}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_draws_its_help_without_what_only_its_commands_need(program: str) -> None:
+    module = PROJECT["project"]["scripts"][program].partition(":")[0]
+    command = [sys.executable, "-X", "importtime", "-m", module, "--help"]
+    told = subprocess.run(command, capture_output=True, check=True, cwd=ROOT, text=True).stderr
+    loaded = set(re.findall(r"\| +(\w+)$", told, re.MULTILINE))
+    assert "typer" in loaded
+    assert loaded & _HEAVY == set()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

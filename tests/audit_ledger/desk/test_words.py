@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator
 
 import pytest
-import typer
 
+from audit_ledger import decide, examine, renew, tell, watch
 from audit_ledger.answer_report import NotShown
 from audit_ledger.errors import LedgerError
 from audit_ledger.findings import Finding, Rule
-from audit_ledger.main import app, run
+from audit_ledger.main import COMMANDS, app, run
 from audit_ledger.screen import in_two_languages
 from audit_ledger.words import Words, words
 
@@ -64,15 +64,21 @@ def test_a_fault_of_the_program_is_no_evidence(monkeypatch: pytest.MonkeyPatch, 
     assert "must not be shown" not in shown
 
 
-def documented(program: typer.Typer) -> Iterator[str]:
-    yield from (each.callback.__doc__ or "" for each in program.registered_commands if each.callback)
-    for group in program.registered_groups:
-        if group.typer_instance is not None:
-            yield from documented(group.typer_instance)
+PARTS = (decide.app, examine.app, renew.app, tell.app, watch.app)
+
+
+def test_every_command_of_every_module_can_be_called() -> None:
+    registered = [each.name for part in PARTS for each in part.registered_commands]
+    assert sorted(map(str, registered)) == sorted(each.name for each in COMMANDS)
+
+
+def documented() -> Iterator[str]:
+    for part in (app, *PARTS):
+        yield from (each.callback.__doc__ or "" for each in part.registered_commands if each.callback)
 
 
 def test_every_paragraph_of_every_help_is_in_both_languages() -> None:
-    told = list(documented(app))
+    told = list(documented())
     assert len(told) > 20
     for text in told:
         english, chinese = in_two_languages(text)

@@ -15,7 +15,8 @@ from coordinator.client.session import Session
 from coordinator.client.showing import watching
 from coordinator.client.texts import ENGLISH
 from protocols import statements as st
-from protocols.query import QuerySpec, parse_sql
+from protocols.query import QuerySpec
+from protocols.query.sql import parse_sql
 from protocols.v1 import link_pb2
 from tests.coordinator.client.support.bureau import QUESTION, Bureau
 

@@ -14,7 +14,8 @@ from coordinator.client.texts import ENGLISH, Say
 from protocols import statements as st
 from protocols.answer import Spending
 from protocols.exact import NO_NOISE, is_exact
-from protocols.query import Language, parse_sql
+from protocols.query import Language
+from protocols.query.sql import parse_sql
 from tests.coordinator.client.support.answers import WEEKLY, hand_made
 from tests.coordinator.client.support.bureau import QUESTION, Bureau
 from tests.coordinator.client.test_table import MEAN

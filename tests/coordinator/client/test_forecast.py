@@ -13,7 +13,8 @@ from coordinator.client.errors import BadUsage
 from coordinator.client.forecast import ByEpsilon, ByPrice, BySd, forecast, usual_noise
 from privacy.intervals import Case
 from protocols.asked import Asked
-from protocols.query import Layout, parse_sql
+from protocols.query import Layout
+from protocols.query.sql import parse_sql
 from tests.coordinator.client.support.answers import WEEKLY, query_of
 from tests.coordinator.client.support.bureau import QUESTION, Bureau, catalog_of
 

@@ -12,7 +12,8 @@ from scipy.stats import skellam
 from coordinator.client.errors import BadUsage
 from coordinator.client.further import Further, Population, independence, top
 from coordinator.client.table import AnswerTable
-from protocols.query import QuerySpec, parse_sql
+from protocols.query import QuerySpec
+from protocols.query.sql import parse_sql
 from tests.coordinator.client.support.bureau import QUESTION, Bureau
 
 PERIOD = "date >= DATE '2026-01-01' AND date < DATE '2026-02-01'"

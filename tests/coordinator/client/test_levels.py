@@ -10,7 +10,8 @@ from coordinator.client.column import Z
 from coordinator.client.export import as_json
 from coordinator.client.table import AnswerTable
 from privacy.intervals import ratio_interval
-from protocols.query import Layout, QuerySpec, parse_sql
+from protocols.query import Layout, QuerySpec
+from protocols.query.sql import parse_sql
 from tests.coordinator.client.support.answers import hand_made
 
 PERIOD = "date >= DATE '2026-01-01' AND date < DATE '2026-04-01'"

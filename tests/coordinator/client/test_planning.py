@@ -15,7 +15,8 @@ from coordinator.client.errors import BadUsage
 from coordinator.client.forecast import ByPrice, BySd, forecast
 from coordinator.client.year import read_year, year
 from protocols.contract import CONTRACT
-from protocols.query import QuerySpec, parse_sql
+from protocols.query import QuerySpec
+from protocols.query.sql import parse_sql
 from tests.coordinator.client.support.answers import WEEKLY
 from tests.coordinator.client.support.bureau import Bureau
 

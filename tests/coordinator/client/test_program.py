@@ -12,8 +12,10 @@ import coordinator.client as package
 import kapok
 from audit_ledger.party.channel import server_name
 from audit_ledger.party.home import Home
+from audit_ledger.party.on_demand import Unloaded
+from coordinator.client import commands
 from coordinator.client.city import connect
-from coordinator.client.main import EXAMPLES, program, run
+from coordinator.client.main import COMMANDS, EXAMPLES, program, run
 from coordinator.client.sentences import SENTENCES
 from coordinator.client.texts import ENGLISH, Say, language
 from coordinator.transport_ca import CertificateAuthority
@@ -33,12 +35,15 @@ def _run(*args: str) -> int:
     return run(args, {"LANG": "C.UTF-8"}, connect)
 
 
-@pytest.mark.parametrize(("lang", "place", "nearest"), [("en", "line 2, column 6", "nearest valid form: visits"),
-                                                         ("zh", "第 2 行第 6 列", "最接近的有效写法：visits")])  # fmt: skip
-def test_a_wrong_query_exits_with_2_and_shows_place_and_nearest_form(capsys, lang, place, nearest):
+@pytest.mark.parametrize(("lang", "place", "rule", "nearest"), [
+    ("en", "line 2, column 6", "table visit: unknown", "nearest valid form: visits"),
+    ("zh", "第 2 行第 6 列", "table visit: 未知", "最接近的有效写法：visits"),
+])  # fmt: skip
+def test_a_wrong_query_exits_with_2_and_shows_place_rule_and_nearest_form(capsys, lang, place, rule, nearest):
     assert _run("preview", WRONG, "--lang", lang) == 2
     told = capsys.readouterr().err
     assert place in told
+    assert rule in told
     assert nearest in told
     assert "[query.unknown_name]" in told
     assert told.count("query.unknown_name") >= 2, "every problem is told, not the first alone"
@@ -114,7 +119,13 @@ def test_help_of_every_command_has_an_example_and_words_in_the_language():
 def _all_commands(group: click.Command) -> list[click.Command]:
     if not isinstance(group, click.Group):
         return [group]
-    return [each for command in group.commands.values() for each in [command, *_all_commands(command)] if each is not group]
+    loaded = [each.load() if isinstance(each, Unloaded) else each for each in group.commands.values()]
+    return [each for command in loaded for each in [command, *_all_commands(command)] if each is not group]
+
+
+def test_every_command_of_the_module_can_be_called():
+    registered = [each.name for each in commands.app.registered_commands]
+    assert sorted([*registered, "programs"]) == sorted(each.name for each in COMMANDS)
 
 
 def test_help_exits_with_0_in_both_languages(capsys):

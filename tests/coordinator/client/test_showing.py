@@ -14,7 +14,8 @@ from coordinator.client import chart, export, render
 from coordinator.client.errors import BadUsage
 from coordinator.client.texts import ENGLISH, Say
 from coordinator.client.wording import number
-from protocols.query import Language, parse_sql
+from protocols.query import Language
+from protocols.query.sql import parse_sql
 from tests.coordinator.client.support.answers import hand_made, one_number, season
 from tests.coordinator.client.test_table import MEAN
 

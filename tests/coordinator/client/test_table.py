@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from coordinator.client.column import EXACT_UP_TO, Reliability, reach
 from coordinator.client.table import AnswerTable, column_names
 from privacy.intervals import half_width, ratio_interval
-from protocols.query import Layout, QuerySpec, parse_sql
+from protocols.query import Layout, QuerySpec
+from protocols.query.sql import parse_sql
 from tests.coordinator.client.support.answers import season
 
 MEAN = """SELECT sex, AVG(CLAMP(value, 0, 50, 10)) FROM measurements

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 import protocols.query
-from protocols.query import parse_sql, parse_toml
+from protocols.query import parse_toml
 from protocols.query.domains import MAX_CELLS, MAX_MONTHS
+from protocols.query.sql import parse_sql
 from protocols.query.sql_measures import DEFAULT_SCALE
 
 PAGE = Path(protocols.query.__file__).with_name("README.md").read_text(encoding="utf-8")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protocols.query import Problem, ProblemCode, QueryError, QuerySpec, parse_sql
+from protocols.query import Problem, ProblemCode, QueryError, QuerySpec
+from protocols.query.sql import parse_sql
 from tests.protocols.query.specs import specs
 
 YEAR = "date >= DATE '2025-01-01' AND date < DATE '2026-01-01'"

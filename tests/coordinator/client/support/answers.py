@@ -13,7 +13,8 @@ from privacy.intervals import half_width
 from protocols.answer import Answer, Coverage, Proven, Spending
 from protocols.asked import variance_text
 from protocols.exact import as_exact
-from protocols.query import Layout, QuerySpec, parse_sql
+from protocols.query import Layout, QuerySpec
+from protocols.query.sql import parse_sql
 from protocols.statements import Query
 
 WEEKLY = """SELECT week, district, COUNT(*) FROM visits
