@@ -31,7 +31,7 @@ from protocols.query.chinese import in_chinese
 if TYPE_CHECKING:
     from coordinator.client.city import City
 
-_NAMES = ("init", "rotate", "trust", "catalog", "preview", "plan-year", "query", "train", "answers", "resume", "cancel")
+_NAMES = ("init", "rotate", "trust", "catalog", "preview", "plan-year", "query", "series", "train", "answers", "resume", "cancel")
 COMMANDS = (
     *(Place(name, "coordinator.client.commands:app.") for name in _NAMES),
     Place("programs", "coordinator.client.commands:programs"),

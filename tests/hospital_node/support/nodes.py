@@ -8,8 +8,10 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
@@ -54,15 +56,25 @@ Visit = tuple[int, date, str]
 
 def write_records(folder: Path, visits: Iterable[Visit], generation: str = "g00000001") -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    rows = list(visits)
-    with duckdb.connect(folder / f"{generation}.duckdb") as database:
-        database.execute(DDL)
-        for person in sorted({row[0] for row in rows}):
-            database.execute("INSERT INTO person VALUES (?, ?, DATE '1980-01-01', 'F', '440103')", [person, f"p{person}"])
-        for number, (person, day, district) in enumerate(rows):
-            values = [number, person, f"v{number}", day, day, district]
-            database.execute("INSERT INTO visit_occurrence VALUES (?, ?, ?, 'AMB', ?, ?, ?, 'F', 46)", values)
+    (folder / f"{generation}.duckdb").write_bytes(_records(tuple(visits)))
     (folder / "CURRENT").write_text(generation + "\n")
+
+
+@lru_cache(64)
+def _records(rows: tuple[Visit, ...]) -> bytes:
+    """The file of a database with these visits. Cities have the same hospitals again and again; DuckDB takes its time over each."""
+    persons = [(person, f"p{person}", date(1980, 1, 1), "F", "440103") for person in sorted({row[0] for row in rows})]
+    visits = [(n, person, f"v{n}", "AMB", day, day, district, "F", 46) for n, (person, day, district) in enumerate(rows)]
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "records.duckdb"
+        with duckdb.connect(file) as database:
+            database.begin()
+            database.execute(DDL)
+            for table, values in (("person", persons), ("visit_occurrence", visits)):
+                if values:
+                    database.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values[0]))})", values)
+            database.commit()
+        return file.read_bytes()
 
 
 def some_visits(seed: int) -> list[Visit]:
