@@ -122,6 +122,61 @@ SPECS = {
         period=YEAR,
     ),
     "one Monday": _spec("visits", [COUNT], period={"from": "2025-03-03", "to": "2025-03-04"}),
+    "totals over either key": _spec(
+        "visits",
+        [COUNT, PERSONS, {"kind": "sum", "column": "age", "lo": "0", "hi": "1000000", "scale": 1}],
+        keys=[{"key": "month"}, {"key": "sex"}],
+        totals=[["sex"], ["month"], []],
+        period=YEAR,
+    ),
+    "a histogram": _spec(
+        "measurements",
+        [COUNT, PERSONS],
+        keys=[{"key": "bin", "column": "value", "edges": ["36", "36.5", "37", "39.9"]}, {"key": "sex"}],
+        totals=[["bin"]],
+        where=[{"column": "loinc", "values": ["8310-5"]}],
+        period=YEAR,
+    ),
+    "spread and quantiles": _spec(
+        "measurements",
+        [
+            {"kind": "stddev", "column": "value", "lo": "60", "hi": "200", "steps": 20},
+            {"kind": "quantiles", "column": "value", "lo": "80", "hi": "180", "points": ["0.25", "0.5"], "bins": 40},
+        ],
+        keys=[{"key": "district"}],
+        totals=[[]],
+        where=[{"column": "loinc", "values": ["8480-6"]}],
+        period=YEAR,
+    ),
+    "a table one": _spec(
+        "visits",
+        [
+            PERSONS,
+            {"kind": "summary", "column": "age", "lo": "0", "hi": "90"},
+            {"kind": "categories", "column": "visit_class"},
+            {"kind": "categories", "column": "district", "filter": {"kind": "is", "where": [{"column": "sex", "values": ["F"]}]}},
+        ],
+        keys=[{"key": "sex"}],
+        totals=[[]],
+        period=YEAR,
+    ),
+    "a table one by month": _spec(
+        "visits", [{"kind": "summary", "column": "age", "lo": "0", "hi": "90"}], keys=[{"key": "month"}], bound="block", period=YEAR
+    ),
+    "time to the next visit": _spec(
+        "diagnoses",
+        [
+            {
+                "kind": "survival",
+                "event": {"kind": "has", "table": "visits", "where": [], "days": [1, 90]},
+                "edges": [7, 30, 90],
+                "until": "2025-12-01",
+            }
+        ],
+        keys=[{"key": "sex"}],
+        where=[{"column": "icd10", "prefixes": ["J"]}],
+        period={"from": "2025-01-01", "to": "2025-11-01"},
+    ),
     "patients by age": _spec("patients", [PERSONS], keys=[{"key": "age_band", "bands": "surveillance"}], as_of="2025-02-28"),
 }
 
