@@ -1,8 +1,9 @@
 """A quantile from a noisy histogram over public bins, with the interval that the noise leaves.
 
 The p-quantile is where the count below, taken as straight inside a bin, is p of the whole: where T(x) = below(x) - p * whole is 0.
-T is linear in the released bins, so at every x its noise has a known variance, and the interval is every x at which T(x) could
-be 0: test inversion, which needs no large counts. The bins' own width, and the straight line inside a bin, are no noise:
+T is linear in the released bins, so at every x its noise has a known variance, and the interval is from the first x to the last at
+which T(x) could be 0: test inversion, which needs no large counts. Inside a bin both are polynomials of x, so that the ends are
+roots of a quadratic. The bins' own width, and the straight line inside a bin, are no noise:
 what the interval covers is the quantile that the exact histogram would give.
 """
 
@@ -13,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-STEPS_PER_BIN = 8
 Floats = NDArray[np.float64]
 
 
@@ -32,22 +32,31 @@ def quantile(counts: Sequence[float] | Floats, variance: float, p: float, z: flo
     size, whole = len(bins), float(np.sum(bins))
     if whole <= z * math.sqrt(size * variance):
         return None
-    places = np.arange(size * STEPS_PER_BIN + 1) / STEPS_PER_BIN
-    bin_ = np.minimum(places.astype(np.int64), size - 1)
-    inside = places - bin_
-    below = np.concatenate(([0.0], np.cumsum(bins)))[bin_] + inside * bins[bin_]
-    off = below - p * whole
-    noise = variance * ((1 - p) ** 2 * bin_ + (inside - p) ** 2 + p**2 * (size - bin_ - 1))
-    possible = np.flatnonzero(np.abs(off) <= z * np.sqrt(noise))
-    value = _crossing(places, off)
-    # One step more at each end: the truth may lie between two of the places tried.
-    low = min(value, (places[possible[0]] if len(possible) else value) - 1 / STEPS_PER_BIN)
-    high = max(value, (places[possible[-1]] if len(possible) else value) + 1 / STEPS_PER_BIN)
-    return Quantile(value, max(float(low), 0.0), min(float(high), float(size)))
+    # T at the edges, and at each bin's lower one what its square must not pass: z^2 v (k + (u - p)^2), u being the place inside.
+    off = np.concatenate(([0.0], np.cumsum(bins))) - p * whole
+    number = np.arange(size)
+    reach, fixed = z**2 * variance, (1 - p) ** 2 * number + p**2 * (size - number - 1)
+    value = _crossing(off)
+    possible = _possible(off[:-1], bins, reach, fixed, p)
+    low, high = min([value, *possible]), max([value, *possible])
+    return Quantile(value, max(low, 0.0), min(high, float(size)))
 
 
-def _crossing(places: Floats, off: Floats) -> float:
-    """Where `off` rises through 0; the middle of the first and the last such place, where noise makes several."""
+def _possible(off: Floats, bins: Floats, reach: float, fixed: Floats, p: float) -> list[float]:
+    """Every place at which (off + u bins)^2 <= reach (fixed + (u - p)^2) begins or ends to hold, and each edge at which it does."""
+    square, middle = bins**2 - reach, off * bins + reach * p
+    rest = off**2 - reach * (fixed + p**2)
+    root = np.sqrt(np.maximum(middle**2 - square * rest, 0.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = np.stack([(-middle - root) / square, (-middle + root) / square])
+    is_end = (ends >= 0) & (ends <= 1) & (middle**2 >= square * rest)
+    edges = [float(n) for n in np.flatnonzero(rest <= 0)]
+    edges += [float(n + 1) for n in np.flatnonzero(square + 2 * middle + rest <= 0)]
+    return [*edges, *(np.arange(len(bins)) + ends)[is_end].tolist()]
+
+
+def _crossing(off: Floats) -> float:
+    """Where `off`, told at every edge, rises through 0; the middle of the first and the last such place, if noise makes several."""
     rises = np.flatnonzero((off[:-1] < 0) & (off[1:] >= 0))
-    ends = [places[n] + (places[n + 1] - places[n]) * (-off[n]) / (off[n + 1] - off[n]) for n in (rises[0], rises[-1])]
+    ends = [n + (-off[n]) / (off[n + 1] - off[n]) for n in (rises[0], rises[-1])]
     return float(sum(ends) / 2)

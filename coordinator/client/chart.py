@@ -1,5 +1,7 @@
 """The series of an answer over weeks or months, with its interval: one panel for the city, one for each label of a second key.
 
+A question that has a percentage is drawn as that, and a survival curve over its days (`chart_curve`).
+
 The city's line is the sum of its cells and carries the interval of that sum (variances add), which is narrower than the sum of
 the panels' intervals. Further keys are summed too. Chinese labels need a font with Chinese characters; without one the chart
 is labelled in English, and the caller is told.
@@ -17,13 +19,16 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from coordinator.client.chart_curve import figure_of_curves
 from coordinator.client.checked import Verified
 from coordinator.client.column import Column
+from coordinator.client.ends import survivals
 from coordinator.client.errors import BadUsage
 from coordinator.client.export import CHART_FORMATS, require_format
 from coordinator.client.table import AnswerTable
 from coordinator.client.texts import ENGLISH, Say
-from protocols.query import Axis, Language
+from protocols.query import Axis, Language, QuerySpec
+from protocols.query.terms import Survival
 
 MOST_PANELS = 11
 CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "SimHei",
@@ -55,8 +60,13 @@ def _read_new_fonts() -> bool:
     return bool(found)
 
 
-def require_series(answer_axes: tuple[Axis, ...]) -> Axis:
-    """The axis of time. Raises BadUsage; call it before asking, so that a typing error costs no budget."""
+def require_drawable(spec: QuerySpec) -> None:
+    """Raises BadUsage for what has no chart; call it before asking, so that a typing error costs no budget."""
+    if not any(isinstance(measure, Survival) for measure in spec.measures):
+        _time_of(spec.grid().axes)
+
+
+def _time_of(answer_axes: tuple[Axis, ...]) -> Axis:
     time = next((axis for axis in answer_axes if axis.key in {"iso_week", "month"}), None)
     if time is None:
         raise BadUsage("error.no_series")
@@ -80,17 +90,20 @@ def draw(answer: Verified, path: Path, say: Say) -> bool:
 
 
 def figure_of(answer: Verified, say: Say) -> Figure:
-    cells, time = answer.cells, require_series(answer.cells.axes)
+    if survivals(answer.cells):
+        return figure_of_curves(answer, say)
+    cells, time = answer.cells, _time_of(answer.cells.axes)
     panels = _panel_axis(cells, time)
     labels = panels.labels if panels else ()
     columns = 1 if not labels else 3
     rows = 1 + -(-len(labels) // columns)
     figure = Figure(figsize=(11, 3.4 + 2.1 * (rows - 1)), layout="constrained")
     grid = figure.add_gridspec(rows, columns, height_ratios=[1.6] + [1.0] * (rows - 1))
-    name = say.code("measure", cells.columns[0].name)
+    name = say.code("measure", _shown(cells).name)
     figure.suptitle(say("chart.title", measure=name, by=say(f"column.{time.key}")))
     city = figure.add_subplot(grid[0, :])
-    _series(city, time, cells.collapsed((time.key,)).columns[0], say("chart.city"), _CITY)
+    whole = say("chart.city_share" if cells.shares else "chart.city")
+    _series(city, time, _shown(cells.collapsed((time.key,))), whole, _CITY)
     if panels:
         _panels(figure, grid, cells.collapsed((time.key, panels.key)), time, panels, say)
     if answer.is_exact:
@@ -100,13 +113,18 @@ def figure_of(answer: Verified, say: Say) -> Figure:
     return figure
 
 
+def _shown(cells: AnswerTable) -> Column:
+    """The percentage of a question that has one, else its first measure."""
+    return cells.shares[0].columns(cells.kept)[0] if cells.shares else cells.columns[0]
+
+
 def _panel_axis(cells: AnswerTable, time: Axis) -> Axis | None:
     others = [axis for axis in cells.axes if axis is not time and len(axis.labels) <= MOST_PANELS]
     return next((axis for axis in others if axis.key == "district"), others[0] if others else None)
 
 
 def _panels(figure: Figure, grid: object, cells: AnswerTable, time: Axis, panels: Axis, say: Say) -> None:
-    column, keys, shared = cells.columns[0], cells.key_columns()[panels.key], None
+    column, keys, shared = _shown(cells), cells.key_columns()[panels.key], None
     for n, label in enumerate(panels.labels):
         chosen = [cell for cell, key in enumerate(keys) if key == label]
         axes = figure.add_subplot(grid[1 + n // 3, n % 3], sharey=shared)  # type: ignore[index]

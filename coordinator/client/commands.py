@@ -262,7 +262,7 @@ def query(
     if chart_file:
         from coordinator.client import chart  # half a second of import that only charts need
 
-        chart.require_series(spec.grid().axes)
+        chart.require_drawable(spec)
     noise, valid_s = noise_of(sd, epsilon, price), seconds_of(valid)
     request = Request(spec, noise, programme, purpose, names_of(hospitals), floor, valid_s, exact)
     with session.connect(home) as city:

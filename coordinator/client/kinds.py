@@ -126,7 +126,7 @@ def _step(variance: Fraction) -> int:
 
 
 def _spread_column(name: str, measure: Spread, deviations: Stretch, squares: Stretch, count: Stretch) -> Column:
-    z = max(reach(part.variance) / math.sqrt(part.variance) for part in (deviations, squares, count))
+    z = max(_critical(part.variance) for part in (deviations, squares, count))
     rows = zip(*(part.values.reshape(-1).tolist() for part in (deviations, squares, count)), strict=True)
     variances = [float(part.variance) for part in (deviations, squares, count)]
     found = [spread(list(map(NoisySum, row, variances)), z) for row in rows]
@@ -138,7 +138,7 @@ def _spread_column(name: str, measure: Spread, deviations: Stretch, squares: Str
 
 def _quantile_column(name: str, measure: Quantiles, point: str, histogram: Stretch) -> Column:
     bins, variance = histogram.values.reshape(-1, measure.bins), histogram.variance
-    z, lo, hi = reach(variance) / math.sqrt(variance), float(Decimal(measure.lo)), float(Decimal(measure.hi))
+    z, lo, hi = _critical(variance), float(Decimal(measure.lo)), float(Decimal(measure.hi))
     found = [quantile(row.astype(np.float64), float(variance), float(Decimal(point)), z) for row in bins]
     told = np.array([(each.value, each.low, each.high) if each else _NOTHING for each in found])
     told = lo + told * (hi - lo) / measure.bins
@@ -150,6 +150,11 @@ def _judged_by_range(column: Column, counts: Numbers, sd: float, span: float) ->
     """A quantile, or a mean from a middle, may lie at 0: its interval is judged against the whole range, not against itself."""
     is_wide = ~((column.upper - column.lower) <= span / 4)
     return replace(column, reliability=np.where(is_wide, Reliability.NOISE.value, judged_counts(counts, sd)))
+
+
+def _critical(variance: Fraction | float) -> float:
+    """In standard deviations, for what is made of many integers and is none: half a step beyond where integers are covered."""
+    return (reach(variance) + 0.5) / math.sqrt(variance)
 
 
 def _summary_columns(
@@ -203,7 +208,7 @@ def survival_names(name: str, measure: Survival) -> tuple[str, ...]:
 
 def _survival_columns(name: str, measure: Survival, histogram: Stretch) -> tuple[Column, ...]:
     rows, sd = histogram.values.reshape(-1, 2 * len(measure.edges) + 1).astype(np.float64), math.sqrt(histogram.variance)
-    curves = [survival(row, float(histogram.variance), reach(histogram.variance) / sd) for row in rows]
+    curves = [survival(row, float(histogram.variance), _critical(histogram.variance)) for row in rows]
     told = np.array([[(each.value, each.low, each.high) if each else _NOTHING for each in curve] for curve in curves])
     names, noise_sd = survival_names(name, measure), sd * math.sqrt(rows.shape[1])
     return tuple(

@@ -72,6 +72,9 @@ _ANSWER: dict[str, tuple[str, str]] = {
     "list.comma": ("、", ", "),
     "chart.title": ("{measure}，按{by}", "{measure} by {by}"),
     "chart.city": ("全市（各单元格之和）", "city (sum of cells)"),
+    "chart.city_share": ("全市", "city"),
+    "chart.days": ("天", "days"),
+    "chart.survival": ("未发生事件的比例", "share without the event"),
     "chart.note": ("色带为 95 % 噪声区间，仅含隐私噪声", "bands are 95 % intervals of the privacy noise alone"),
     "chart.no_font": (
         "未找到中文字体，图表用英文标注",

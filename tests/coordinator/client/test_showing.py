@@ -137,3 +137,39 @@ def test_the_chart_has_the_city_and_one_panel_a_district_each_with_its_own_band(
 def test_a_chart_without_an_axis_of_time_is_refused(tmp_path):
     with pytest.raises(BadUsage, match="series"):
         chart.draw(one_number(5), tmp_path / "a.png", ENGLISH)
+
+
+SHARES = (
+    "SELECT month, district, COUNT(*), COUNT(*) FILTER (WHERE age < 15) FROM visits "
+    "WHERE date >= DATE '2026-01-01' AND date < DATE '2026-04-01' GROUP BY month, district"
+)
+
+
+@pytest.mark.parametrize("say", [CHINESE, ENGLISH], ids=["zh", "en"])
+def test_a_question_with_a_percentage_is_drawn_as_that(tmp_path, say):
+    given = hand_made(parse_sql(SHARES), [1000] * 33 + [50] * 11 + [100] * 11 + [200] * 11, [Fraction(144)] * 2)
+    figure = chart.figure_of(given, say)
+    city = figure.axes[0]
+    assert city.lines[0].get_ydata().tolist() == pytest.approx([5, 10, 20])
+    assert len(figure.axes) == 12
+    band = city.collections[0].get_paths()[0].vertices[:, 1]
+    assert band.min() < 5 < 20 < band.max(), "the band is Fieller's interval of the percentage"
+    assert "%" in figure.get_suptitle()
+    chart.draw(given, tmp_path / "share.png", say)
+    assert (tmp_path / "share.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("say", [CHINESE, ENGLISH], ids=["zh", "en"])
+def test_a_survival_curve_is_drawn_over_its_days(tmp_path, say):
+    spec = parse_sql(
+        "SELECT sex, KAPLAN_MEIER(HAS(visits, 1, 60), [30, 60], DATE '2026-06-01') FROM visits WHERE sex IN ('F', 'M') "
+        "AND date >= DATE '2026-01-01' AND date < DATE '2026-04-01' GROUP BY sex"
+    )
+    chart.require_drawable(spec)
+    given = hand_made(spec, [100, 90, 20, 30, 160, 40, 30, 25, 25, 280], [Fraction(16)])
+    (axes,) = chart.figure_of(given, say).axes
+    assert axes.lines[0].get_xdata().tolist() == [0, 30, 60]
+    assert axes.lines[0].get_ydata().tolist() == pytest.approx([1, 0.75, 0.75 * (1 - 90 / 280)])
+    assert [each.get_text() for each in axes.get_legend().get_texts()] == [say.label("sex", "F"), say.label("sex", "M")]
+    chart.draw(given, tmp_path / "curve.svg", say)
+    assert (tmp_path / "curve.svg").read_text().startswith("<?xml")
