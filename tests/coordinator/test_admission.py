@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,12 @@ def test_a_question_that_breaks_no_rule_is_admitted_with_its_price(shared: City)
     assert 0 < found.price.one < found.price.two
 
 
+VISITS: dict[str, Any] = {
+    "version": 1,
+    "table": "visits",
+    "measures": [{"kind": "count", "hi": 3}],
+    "period": {"from": "2026-10-01", "to": "2026-12-01"},
+}
 THREE = ("kapok://hospital/h01", "kapok://hospital/h02", "kapok://hospital/h03")
 BROKEN: dict[str, tuple[Callable[[City], bytes], set[Reason]]] = {
     "no statement": (lambda _: b"hello", {Reason.MALFORMED}),
@@ -67,6 +74,25 @@ BROKEN: dict[str, tuple[Callable[[City], bytes], set[Reason]]] = {
 def test_a_broken_rule_is_named(shared: City, broken: str) -> None:
     make, expected = BROKEN[broken]
     assert expected <= reasons(shared, make(shared))
+
+
+OUTSIDE_A_LIST = [
+    {"where": [{"column": "district", "values": ["440107"]}]},
+    {"where": [{"column": "visit_class", "values": ["BED"]}]},
+    {"cohort": {"kind": "has", "table": "visits", "where": [{"column": "sex", "values": ["X"]}], "days": [0, 0]}},
+    {"measures": [{"kind": "count", "hi": 3, "filter": {"kind": "is", "where": [{"column": "sex", "values": ["X"]}]}}]},
+]
+
+
+@pytest.mark.parametrize("fields", OUTSIDE_A_LIST)
+def test_a_code_outside_its_public_list_is_named_from_the_list_alone(shared: City, fields: dict[str, Any]) -> None:
+    spec = {**VISITS, "bound": "block", "cells_per_patient": 4, "where": [], "keys": [], **fields}
+    statement = st.parse(query(shared)).statement.model_copy(update={"spec": spec})
+    found = admit(shared.sign(statement, shared.bureau), BUREAU, shared.view(), shared.now)
+    assert isinstance(found, list)
+    assert [each.reason for each in found] == [Reason.MALFORMED]
+    assert "a name outside its list" in found[0].got
+    assert "nearest valid form" in found[0].got
 
 
 def test_all_broken_rules_are_named_at_once(shared: City) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from coordinator.client.table_one import groups, lines
 from coordinator.client.texts import Say
 from protocols.query import Language, Layout, parse_sql
 from tests.coordinator.client.support.answers import hand_made
+from tests.coordinator.client.support.bureau import Bureau
 
 PERIOD = "date >= DATE '2025-01-01' AND date < DATE '2025-04-01'"
 TABLE = f"SELECT sex, TABLE_ONE(CLAMP(age, 0, 100, 10), visit_class) FROM visits WHERE {PERIOD} AND sex IN ('F', 'M') GROUP BY sex"
@@ -130,3 +132,25 @@ def test_the_lines_cover_what_the_histogram_says() -> None:
 
 def _columns(given: Verified) -> list[tuple[str, object]]:
     return [(column.name, column) for column in given.cells.columns]
+
+
+@pytest.mark.wire
+def test_a_table_one_is_previewed_with_its_split_asked_and_told(
+    bureau: Bureau, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    question = (
+        "SELECT sex, TABLE_ONE(CLAMP(age, 0, 90), visit_class) FROM visits "
+        "WHERE date >= DATE '2026-10-01' AND date < DATE '2026-12-01' GROUP BY sex"
+    )
+    assert bureau("preview", question, "--price", "0.02", "--json") == 0
+    split = json.loads(capsys.readouterr().out.splitlines()[-1])["noise"]
+    assert [each["part"] for each in split] == ["persons", "deviation", "square", "presence", "bins", "categories"]
+    assert sum(each["price_share"] for each in split) == pytest.approx(1)
+    assert all(each["price_share"] == pytest.approx(1 / 6, rel=0.02) for each in split)
+    assert bureau("preview", question, "--price", "0.02") == 0
+    assert "visit class: each category" in capsys.readouterr().out
+    bureau.answers_in_life()
+    assert bureau("query", question, "--price", "0.02", "--programme", "ILI", "--json", "--out", str(tmp_path / "one.csv")) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert [group["keys"].get("sex") for group in told["table_one"]["groups"]] == [None, "F", "M", "O", "U"]
+    assert "visit_class_AMB_percent_value" in (tmp_path / "one.csv").read_text("utf-8-sig").splitlines()[0]
