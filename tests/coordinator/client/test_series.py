@@ -8,7 +8,8 @@ import pytest
 from coordinator.client.forecast import ByPrice, forecast
 from coordinator.client.series import promise, schedule
 from protocols import statements as st
-from protocols.query import QuerySpec, parse_sql
+from protocols.query import QuerySpec
+from protocols.query.sql import parse_sql
 from tests.coordinator.client.support.bureau import Bureau
 
 JUNE = "SELECT district, COUNT(*) FROM visits WHERE date >= DATE '2026-06-01' AND date < DATE '2026-07-01' GROUP BY district"

@@ -13,7 +13,8 @@ from coordinator.client.checked import Verified
 from coordinator.client.export import arrow_table, as_json
 from coordinator.client.table_one import groups, lines
 from coordinator.client.texts import Say
-from protocols.query import Language, Layout, parse_sql
+from protocols.query import Language, Layout
+from protocols.query.sql import parse_sql
 from tests.coordinator.client.support.answers import hand_made
 from tests.coordinator.client.support.bureau import Bureau
 
