@@ -168,6 +168,11 @@ class LedgerFacts:
             elif not facts.tables <= set(programme.tables) or approval[0] > facts.index:
                 yield "the programme covers other tables, or was approved after the query"
 
+    def registration(self, uri: str, table: str) -> Registration | None:
+        """What the hospital states of its table, as last stated."""
+        stated = [each for _, each in self.registrations.values() if (each.by, each.table) == (uri, table)]
+        return stated[-1] if stated else None
+
     def refusals_of_block(self, uri: str, block: str, now: int) -> list[Refusal]:
         """Why this hospital may not charge a static block of a registered table; empty if it may, and for every other block."""
         if block == PATIENTS_BLOCK or not block.startswith("static:"):

@@ -19,6 +19,8 @@ from protocols.clock import unix
 from protocols.contract import CONTRACT
 from protocols.errors import ProtocolError
 from protocols.exact import statement_refusals
+from protocols.fits import Fit
+from protocols.fits.matching import table_differences
 from protocols.query import QueryError
 from protocols.refusal import Reason, Refusal
 from protocols.statements import Query, Signed, parse
@@ -80,6 +82,7 @@ def admit(entry: bytes, asker: str, view: LedgerView, now: int) -> Admitted | li
         *_asker(query, asker, now),
         *_programme(query, cost, view),
         *_emergency(signed, query, view, now),
+        *_tables(query, asked, view),
         *(_every_one(query, asked, view) if asked.is_exact else _audience(query, asked, cost, view)),
     ]
     return refusals or Admitted(signed, asked, cost)
@@ -117,6 +120,17 @@ def _programme(query: Query, cost: Price, view: LedgerView) -> Iterator[Refusal]
 def _emergency(signed: Signed, query: Query, view: LedgerView, now: int) -> Iterator[Refusal]:
     if query.purpose == "outbreak":
         yield from view.refusals_of_emergency(signed.hex_id, query.by, now)
+
+
+def _tables(query: Query, asked: Asked, view: LedgerView) -> Iterator[Refusal]:
+    """A fit of a registered table that too few hospitals of the audience state so; in exact mode, that one does not."""
+    if not isinstance(asked.spec, Fit):
+        return
+    found = {uri: table_differences(asked.spec, view.registration(uri, asked.table)) for uri in query.audience}
+    same = sum(not differing for differing in found.values())
+    if same < (len(query.audience) if asked.is_exact else query.floor):
+        for uri, differing in found.items():
+            yield from (Refusal(no.reason, f"{no.subject}: {no.expected}", no.got, uri) for no in differing)
 
 
 def _audience(query: Query, asked: Asked, cost: Price, view: LedgerView) -> Iterator[Refusal]:

@@ -20,11 +20,11 @@ from hospital_node.records.errors import NoRecords, RecordsError
 from hospital_node.records.generations import generation_in_force
 from hospital_node.records.schema import open_read_only
 from hospital_node.studies.plan import TrainingPlan
-from hospital_node.tables.matching import table_refusals
 from hospital_node.tables.registering import registered_in
 from hospital_node.trace import Trace
 from protocols.asked import Asked
 from protocols.fits import Fit, Training
+from protocols.fits.matching import table_differences
 from protocols.refusal import Refusal
 from protocols.secagg.ring import Integers
 
@@ -101,7 +101,7 @@ class InstalledPlans:
         with self._lock:
             cursor = self._open[generation].cursor()
         with cursor:
-            found = table_refusals(asked.spec, registered_in(cursor))
+            found = table_differences(asked.spec, registered_in(cursor).get(asked.table))
         plan = self._plan(asked)
         return (
             [*found, *plan.refusals(asked.spec)] if isinstance(plan, TrainingPlan) and isinstance(asked.spec, Training) else found

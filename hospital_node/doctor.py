@@ -4,7 +4,8 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +36,9 @@ from hospital_node.showing import opened
 from hospital_node.sources.errors import SlowSource
 from hospital_node.sources.mapping import SOURCE_FILE, read_source
 from hospital_node.tables.declared import declared
+from hospital_node.tables.matching import apart
 from hospital_node.tables.registering import registered_tables
+from protocols.statements import Registration
 
 PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 EXPIRY_DAYS = 14
@@ -252,13 +255,26 @@ def _tables(place: Path, config: Config) -> Finding:
     if not held:
         return True, "none registered", "未登记"
     with opened(place) as journal:
-        view = followed(Home(place), journal).view
+        follower = followed(Home(place), journal)
+    with suppress(LedgerError):  # what the journal holds will do; that nobody answers is another check's finding
+        fetch(Home(place), config, follower)
+    view = follower.view
     now = int(time.time())
     waiting = [name for name, each in held.items() if view.refusals_of_block(config.uri, each.static_block or "", now)]
     if waiting:
         names = ", ".join(waiting)
         return None, f"{names}: the auditor has not approved its block", f"{names}：审计方尚未批准其区块"
+    others = [each for _, each in view.registrations.values() if each.by != config.uri]
+    if differing := [f"{name}.{no.subject}: {no.got} / {no.expected} [{no.reason}]" for name, each in held.items()
+                     for no in apart(name, each, _last(others))]:  # fmt: skip
+        told = "; ".join(differing)
+        return False, f"not as most hospitals state it (here / there): {told}", f"与多数医院的声明不同（本院 / 他院）：{told}"
     return True, f"registered: {', '.join(held)}", f"已登记：{'、'.join(held)}"
+
+
+def _last(stated: Iterable[Registration]) -> list[Registration]:
+    """What each hospital states of each table now."""
+    return list({(each.by, each.table): each for each in stated}.values())
 
 
 def _slot(place: Path, config: Config) -> Finding:

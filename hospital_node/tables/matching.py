@@ -1,49 +1,49 @@
-"""Whether a fit asks of a table what is registered here: judged from what both declare in public, before any row is read."""
+"""This hospital's tables beside what is asked and what others state; an empty table to probe a fit. No row is read."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import duckdb
 
 from hospital_node.records.schema import empty_copy
 from hospital_node.tables.registering import DIRECTORY, create_table
-from hospital_node.tables.schema import CategoryColumn, NumberColumn, TableSchema
-from protocols.fits import Category, Fit, Numeric, Variable
+from hospital_node.tables.schema import TableSchema
+from protocols.fits import Category, Fit, Numeric
 from protocols.refusal import Reason, Refusal
+from protocols.statements import DeclaredColumn, Registration
 
 
-def table_refusals(spec: Fit, registered: Mapping[str, TableSchema]) -> list[Refusal]:
-    """Everything that this hospital's table is not; an empty list is consent."""
-    schema = registered.get(spec.table)
-    if schema is None:
-        return [Refusal(Reason.TABLE_NOT_REGISTERED, "a table registered here", "none", spec.table)]
-    return [*_blocks(spec, schema), *(each for variable in spec.variables for each in _column(variable, schema))]
+def apart(name: str, mine: TableSchema, stated: Iterable[Registration]) -> list[Refusal]:
+    """Where this hospital's table is not what most other hospitals state under the same name and catalogue: a fit that these answer
+    would be refused here. For IT, long before it is asked."""
+    others = [each for each in stated if (each.table, each.catalogue) == (name, mine.catalogue)]
+    held = {each.name: each for each in mine.columns}
+    wanted = sorted({column.name for each in others for column in each.columns})
+    usual = ((column, _usual([c for each in others for c in each.columns if c.name == column], len(others))) for column in wanted)
+    return [no for column, each in usual if each is not None for no in _own(held.get(column), each)]
 
 
-def _blocks(spec: Fit, schema: TableSchema) -> Iterator[Refusal]:
-    if schema.catalogue != spec.catalogue:
-        yield Refusal(Reason.TABLE_DIFFERS, schema.catalogue, spec.catalogue, "catalogue")
-    if (schema.date is None) != (spec.period is None):
-        wanted = "a period, since rows have dates" if schema.date else "no period, since rows have no dates"
-        yield Refusal(Reason.TABLE_DIFFERS, wanted, "the other", "period")
+def _usual(stated: list[DeclaredColumn], hospitals: int) -> DeclaredColumn | None:
+    """The column as more than half of the hospitals have it, with the categories that more than half have."""
+    (kind, unit), many = Counter((each.type, each.unit) for each in stated).most_common(1)[0]
+    if 2 * many <= hospitals:
+        return None
+    common = Counter(category for each in stated for category in each.categories)
+    categories = tuple(category for category, times in common.items() if 2 * times > hospitals)
+    return DeclaredColumn(name=stated[0].name, type=kind, unit=unit, low="", high="", categories=categories)
 
 
-def _column(variable: Variable, schema: TableSchema) -> Iterator[Refusal]:
-    held = schema.find(variable.column)
+def _own(held: DeclaredColumn | None, usual: DeclaredColumn) -> Iterator[Refusal]:
     if held is None:
-        yield Refusal(Reason.TABLE_DIFFERS, "a column of the table", "none", variable.column)
-    elif isinstance(variable, Numeric):
-        yield from _number(variable, held)
-    elif not isinstance(held, CategoryColumn):
-        yield Refusal(Reason.TABLE_DIFFERS, "a column of numbers", "one of categories", variable.column)
-    elif variable.category not in held.categories:
-        yield Refusal(Reason.TABLE_DIFFERS, ", ".join(held.categories)[:200], variable.category, variable.column)
+        yield Refusal(Reason.TABLE_DIFFERS, "a column that most hospitals have", "none", usual.name)
+    elif (held.type, held.unit) != (usual.type, usual.unit):
+        yield Refusal(Reason.TABLE_DIFFERS, _kind(usual), _kind(held), usual.name)
+    elif missing := [each for each in usual.categories if each not in held.categories]:
+        yield Refusal(Reason.TABLE_DIFFERS, ", ".join(missing)[:200], ", ".join(held.categories)[:200], usual.name)
 
 
-def _number(variable: Numeric, held: NumberColumn | CategoryColumn) -> Iterator[Refusal]:
-    if not isinstance(held, NumberColumn):
-        yield Refusal(Reason.TABLE_DIFFERS, "a column of categories", "one of numbers", variable.column)
-    elif held.unit != variable.unit:
-        yield Refusal(Reason.TABLE_DIFFERS, held.unit or "no unit", variable.unit or "no unit", variable.column)
+def _kind(column: DeclaredColumn) -> str:
+    return f"{column.type} ({column.unit})" if column.unit else str(column.type)
 
 
 def empty_table(spec: Fit) -> duckdb.DuckDBPyConnection:

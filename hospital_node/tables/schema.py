@@ -95,15 +95,21 @@ class TableSchema(Settings):
             table=table,
             catalogue=self.catalogue,
             title=self.title,
-            is_dated=self.date is not None,
+            is_dated=self.is_dated,
             size_class=self.size_class,
             first_day=self.first_day,
             last_day=self.last_day,
-            columns=tuple(_declared(each) for each in self.column),
+            columns=self.columns,
         )
 
-    def find(self, name: str) -> NumberColumn | CategoryColumn | None:
-        return next((each for each in self.column if each.name == name), None)
+    @property
+    def is_dated(self) -> bool:
+        return self.date is not None
+
+    @property
+    def columns(self) -> tuple[DeclaredColumn, ...]:
+        """As they are stated."""
+        return tuple(_declared(each) for each in self.column)
 
     @property
     def headers(self) -> list[str]:

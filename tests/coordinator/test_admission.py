@@ -1,5 +1,6 @@
 """Admission names every reason from public facts; an empty list of reasons is a question that may be logged."""
 
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,16 @@ from typing import Any
 import pytest
 
 from coordinator.admission import Admitted, admit, admitted_of
+from hospital_node.tables.schema import TableSchema
 from protocols import statements as st
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
+from protocols.exact import as_exact
 from protocols.identity import SigningKey
 from protocols.refusal import Reason
 from tests.coordinator.support.asked import query
-from tests.support.city import BUREAU, City, Question
+from tests.support.city import BUREAU, ORIGIN, City, Question
+from tests.support.exact import EXACT
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +150,65 @@ def test_hospitals_whose_policy_does_not_list_the_table_do_not_count_as_willing(
     for hospital in list(city.hospitals.values())[:2]:
         city.log_entry(city.sign(city.policy_of(hospital).model_copy(update={"tables": ("diagnoses",)}), hospital.identity))
     assert reasons(city, query(city)) == {Reason.BUDGET_EXHAUSTED}
+
+
+# -- fits of a registered table
+
+HEART = """
+catalogue = "heart-2026"
+title = "heart disease"
+column = [
+    {name = "age", type = "number", low = "20", high = "80", unit = "years"},
+    {name = "pressure", type = "number", low = "60", high = "200", unit = "mmHg"},
+]
+"""
+MONTHS = HEART.replace('"years"', '"months"')
+FIT: dict[str, Any] = {
+    "version": 2,
+    "fit": "linear",
+    "table": "heart",
+    "catalogue": "heart-2026",
+    "period": None,
+    "rows_per_patient": 1,
+    "outcome": {"column": "pressure", "low": "60", "high": "200", "unit": "mmHg"},
+    "features": [{"column": "age", "low": "20", "high": "80", "unit": "years"}],
+}
+
+
+def fitting(city: City, tables: list[str], *, exact: bool = False) -> set[tuple[Reason, str, str]]:
+    """What is said of a fit where the first hospitals state these tables; reasons of the tables alone, each with its hospital."""
+    for hospital, text in zip(sorted(city.hospitals.values(), key=lambda each: each.uri), tables, strict=False):
+        stated = TableSchema.model_validate(tomllib.loads(text)).statement(ORIGIN, hospital.uri, city.now, "heart")
+        city.log_entry(city.sign(stated, hospital.identity))
+    for hospital in city.hospitals.values():
+        policy = city.policy_of(hospital)
+        permitted = (*policy.tables, "heart", *(["exact:heart"] if exact else []))
+        city.log_entry(city.sign(policy.model_copy(update={"tables": permitted}), hospital.identity))
+    changes: dict[str, Any] = {**EXACT, "spec": as_exact(FIT)} if exact else {"spec": FIT, "variances": ("100000000.0000",)}
+    entry = query(city, **{"purpose": "research", "programme": None, **changes})
+    found = admit(entry, BUREAU, city.view(), city.now)
+    return set() if isinstance(found, Admitted) else {(each.reason, each.subject, each.expected) for each in found}
+
+
+def test_a_fit_goes_on_without_one_hospital_of_another_unit_while_the_floor_holds(city: City) -> None:
+    assert fitting(city, [MONTHS, HEART, HEART, HEART, HEART]) == set()
+
+
+def test_below_the_floor_every_hospital_whose_table_differs_is_named_with_the_column(city: City) -> None:
+    first, second = sorted(city.hospitals)[:2]
+    assert fitting(city, [MONTHS, MONTHS, HEART, HEART, HEART]) == {
+        (Reason.TABLE_DIFFERS, uri, "age: months") for uri in (first, second)
+    }
+
+
+def test_in_exact_mode_one_that_differs_or_has_no_table_is_enough(city: City) -> None:
+    first, last = sorted(city.hospitals)[0], sorted(city.hospitals)[-1]
+    assert fitting(city, [MONTHS, HEART, HEART, HEART], exact=True) == {
+        (Reason.TABLE_DIFFERS, first, "age: months"),
+        (Reason.TABLE_NOT_REGISTERED, last, "heart: a table registered here"),
+    }
+
+
+def test_a_table_that_was_put_right_counts_as_it_was_stated_last(city: City) -> None:
+    assert fitting(city, [MONTHS, HEART, HEART, HEART, HEART], exact=True)
+    assert fitting(city, [HEART], exact=True) == set()

@@ -8,6 +8,7 @@ from protocols import statements as st
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
 from protocols.exact import as_exact, is_exact, without_mode
+from protocols.fit import is_fit
 from protocols.identity import Signer
 from protocols.query import QuerySpec
 from tests.support.city import BUREAU, City
@@ -22,7 +23,8 @@ VISITS: dict[str, Any] = {
 
 def query(city: City, signer: Signer | None = None, spec: dict[str, Any] | None = None, **changes: Any) -> bytes:
     """`spec` as a person writes it, or in exact mode as it is signed."""
-    asked = QuerySpec.from_fields(without_mode(spec or VISITS)).to_json()
+    plain = without_mode(spec or VISITS)
+    asked = plain if is_fit(plain) else QuerySpec.from_fields(plain).to_json()
     fields: dict[str, Any] = {
         **city.head(BUREAU),
         "nonce": secrets.token_hex(32),
