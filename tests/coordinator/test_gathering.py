@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from coordinator.admission import admitted_of
+from coordinator.attempt import Turn, bind
 from coordinator.config import Timing
-from coordinator.gathering import Complete, Gathering
+from coordinator.gathering import Complete, Gathering, Timing
 from coordinator.ledger import CityLedger
 from coordinator.members import OUTBOX_FRAMES, Member, Members
 from coordinator.question import Question
@@ -104,6 +105,26 @@ def test_a_hospital_that_vanished_is_left_out_and_what_the_others_sent_before_is
     complete = asyncio.run(work())
     assert gone not in {each.uri for each in complete.made}
     assert {each.uri for each in complete.made} == set(asking.readys) - {gone}
+
+
+@pytest.mark.parametrize("late", ["between rounds", "after a restart"])
+def test_who_was_not_in_the_round_before_is_in_no_later_one_though_it_is_back(asking: Asking, tmp_path: Path, late: str) -> None:
+    """A hospital that comes late has said Ready and is connected: a training's set only shrinks, whoever remembers it."""
+    absent = max(asking.readys)
+
+    async def work() -> Binding:
+        told = Round(asking, tmp_path)
+        before = bind(told.question, asking.world.city.view(), Turn(1, 1, asking.not_after(), b"1"), {absent})
+        told.register.set_attempt(told.question.id, 1, 1, before.binding.encode())
+        if late == "between rounds":
+            told.question.gone.add(absent)
+        gathered = asyncio.create_task(told.gathering.round(told.question, 2, b"2"))
+        while (last := told.register.last_attempt(told.question.id, 2)) is None:
+            await asyncio.sleep(0)
+        gathered.cancel()
+        return Binding.decode(last[1])
+
+    assert [each.uri for each in asyncio.run(work()).members] == sorted(asking.readys)[:-1]
 
 
 def test_a_complete_attempt_in_the_register_is_opened_as_it_is(asking: Asking, tmp_path: Path) -> None:

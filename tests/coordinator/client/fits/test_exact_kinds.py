@@ -5,6 +5,7 @@ One hospital has a single class, one 46 rows. The references are scipy's, or wri
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,6 +15,7 @@ import pytest
 from scipy import stats
 
 from coordinator.client.fits import Result
+from hospital_node.fits import fit_sums
 from protocols.asked import Asked
 from protocols.exact import as_exact
 from protocols.fits import EXACT_KINDS, KINDS, Fit
@@ -263,6 +265,21 @@ def test_exact_is_the_pooled_fit_to_a_millionth(kind: str, held: list[duckdb.Duc
     }
     assert not result.is_drowned
     assert result.converged in (None, True)
+
+
+def test_a_hospital_without_a_complete_row_adds_zeros_in_either_mode(tmp_path: Path) -> None:
+    with COHORT.registered(tmp_path, [dict.fromkeys(COHORT.columns, "?")] * 3) as nobody:
+        for kind in REFERENCES:
+            fit = spec(kind, **{**FITS, **MORE}[kind][0])
+            for asked in (fit.exactly(), *([] if fit.is_exact_only else [fit])):
+                assert not fit_sums(asked, nobody, fit.start()).any(), kind
+
+
+def test_a_hospital_without_an_event_adds_zeros_to_cox_by_hospital(parts: list[Columns], tmp_path: Path) -> None:
+    rows = [{name: str(parts[1][name][row]) for name in COHORT.columns} | {"died": "no"} for row in range(46)]
+    fit = spec("cox_stratified", **MORE["cox_stratified"][0]).exactly()
+    with COHORT.registered(tmp_path, rows) as censored:
+        assert not fit_sums(fit, censored, fit.start() + 0.3).any()
 
 
 def test_without_one_hospital_it_is_another_fit(held: list[duckdb.DuckDBPyConnection], parts: list[Columns]) -> None:
