@@ -31,6 +31,11 @@ class Model:
         return self.fitted.is_exact
 
     @property
+    def converged(self) -> bool | None:
+        """Whether more rounds would move the estimates no further; None where no rounds lead there."""
+        return self.fitted.result.converged
+
+    @property
     def params(self) -> Mapping[str, float]:
         return {each.name: each.value for each in self.fitted.result.estimates}
 
