@@ -8,12 +8,13 @@ import typer
 
 from audit_ledger.before import entry0_in, take_next
 from audit_ledger.desk import desk_at
-from audit_ledger.party.enrol import Invitation, enrol, key_request
+from audit_ledger.party.enrol import Invitation
 from audit_ledger.party.home import Home
 from audit_ledger.succession import renew_identity
 from coordinator.client import planning, render, training
 from coordinator.client.arguments import day_of, names_of, price_text, seconds_of, trust_bytes
 from coordinator.client.city import Request, noise_of
+from coordinator.client.enrolling import enrolled
 from coordinator.client.errors import BadUsage
 from coordinator.client.further import Further, Population
 from coordinator.client.question import read_question
@@ -33,7 +34,6 @@ from coordinator.client.showing import (
     watching,
 )
 from coordinator.client.year import read_year, year
-from protocols.clock import stamp
 from protocols.contract import CONTRACT
 from protocols.identity import Identity, fingerprint
 from protocols.statements import Licence
@@ -88,7 +88,7 @@ def init(
     if name not in {None, invited.name}:
         raise BadUsage("error.name_differs", invited=invited, name=name)
     trusted = trust_bytes(trust) if trust else None
-    _enrol(place.protect(passphrase_file), invitation, Licence(legal_name=legal_name, number=licence), outbreak=outbreak)
+    enrolled(place.protect(passphrase_file), invitation, Licence(legal_name=legal_name, number=licence), outbreak=outbreak)
     if trusted:
         place.write("trust.policy", trusted)
     print_ = fingerprint(place.key("identity").public)
@@ -389,12 +389,3 @@ def _session(ctx: typer.Context, lang: str | None) -> Session:
         raise BadUsage("error.lang")
     session: Session = ctx.obj
     return session
-
-
-def _enrol(place: Home, invitation: Invitation, licence: Licence, *, outbreak: bool) -> None:
-    # A door that could not be reached leaves the key made: the next `init` goes on with it.
-    if not place.has("keys/identity.key") or place.has("tls/cert.pem"):
-        place.create_key("identity")
-    now = stamp(int(time.time()))
-    enrol(place, invitation, key_request(place, invitation.origin, invitation.uri, now, licence, outbreak))
-    Settings(invitation.uri, invitation.origin, invitation.coordinator, invitation.link_address).write(place)
