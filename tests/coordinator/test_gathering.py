@@ -9,7 +9,7 @@ import pytest
 from coordinator.admission import admitted_of
 from coordinator.attempt import Turn, bind
 from coordinator.config import Timing
-from coordinator.gathering import Complete, Gathering, Timing
+from coordinator.gathering import Complete, Gathering
 from coordinator.ledger import CityLedger
 from coordinator.members import OUTBOX_FRAMES, Member, Members
 from coordinator.question import Question
