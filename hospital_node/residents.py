@@ -37,10 +37,16 @@ def make(
         place = Home(home.expanduser())
         if out.exists():
             raise Usage(f"{out}: exists already and is not overwritten")
+        if place.has(KEY_FILE):
+            raise Usage(f"{place.path / KEY_FILE}: exists already and is not overwritten")
         secret = secrets.token_bytes(KEY_BYTES)
-        place.write_secret(KEY_FILE, secret)
         out.touch(mode=0o600, exist_ok=False)
-        out.write_text(PREFIX + b64(secret) + "\n")
+        try:
+            out.write_text(PREFIX + b64(secret) + "\n")
+            place.write_secret(KEY_FILE, secret)  # last: a key whose copy was never out would help nobody
+        except BaseException:
+            out.unlink()
+            raise
         _show(place, lang, as_json, (f"copied to {out}: hand it over, and destroy it", f"副本在 {out}：当面交接后销毁"))
 
 
@@ -54,7 +60,9 @@ def take(
     """Take over the key that another hospital made. 接收另一家医院生成的密钥。"""
     with failures(as_json):
         place = Home(home.expanduser())
-        place.write_secret(KEY_FILE, _read(file))
+        secret = _read(file)
+        if not place.has(KEY_FILE) or place.secret(KEY_FILE, KEY_BYTES) != secret:
+            place.write_secret(KEY_FILE, secret)  # refuses to replace another
         _show(place, lang, as_json, ("compare the fingerprint by telephone", "请电话核对指纹"))
 
 

@@ -48,6 +48,8 @@ def test_two_hospitals_come_to_one_key_by_a_file(tmp_path: Path) -> None:
     assert _print_of(first) in made.stdout
     for file in (stick, first / KEY_FILE, second / KEY_FILE):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    again = kapok_node("residents", "take", stick, "--home", second)
+    assert (again.exit_code, _print_of(first) in again.stdout) == (0, True), "what holds already is told, and is no error"
     secret = Residents.of(first)
     assert secret is not None
     assert secret.key.secret.hex() not in made.output
