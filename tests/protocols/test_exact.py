@@ -75,6 +75,8 @@ def test_an_exact_question_with_noise_has_no_shape(variance: str) -> None:
     [
         ({"kind": "stddev", "column": "age", "lo": "0", "hi": "100", "steps": 50}, 3),
         ({"kind": "quantiles", "column": "age", "lo": "0", "hi": "100", "bins": 20, "points": ["0.5"]}, 1),
+        ({"kind": "summary", "column": "age", "lo": "0", "hi": "100", "steps": 16, "bins": 20}, 4),
+        ({"kind": "categories", "column": "sex"}, 1),
     ],
 )
 def test_a_measure_that_cuts_values_has_no_exact_mode(measure: dict[str, Any], parts: int) -> None:

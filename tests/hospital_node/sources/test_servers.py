@@ -91,6 +91,30 @@ QUESTIONS: dict[str, dict[str, Any]] = {
             ],
         },
     },
+    "a table one of visits": {
+        **PERIOD,
+        "table": "visits",
+        "keys": [{"key": "sex"}],
+        "measures": [
+            {"kind": "count_distinct_person"},
+            {"kind": "summary", "column": "age", "lo": "0", "hi": "100"},
+            {"kind": "categories", "column": "district"},
+            {"kind": "categories", "column": "visit_class"},
+        ],
+    },
+    "from influenza to the next visit": {
+        **PERIOD,
+        "table": "diagnoses",
+        "where": FLU,
+        "measures": [
+            {
+                "kind": "survival",
+                "event": {"kind": "has", "table": "visits", "days": [1, 60]},
+                "edges": [7, 30, 60],
+                "until": "2026-12-31",
+            }
+        ],
+    },
     "patients": {"table": "patients", "keys": [{"key": "district"}, {"key": "sex"}], "measures": [{"kind": "count"}]},
     "adults": {
         "table": "patients",

@@ -34,7 +34,12 @@ def test_the_file_examples_are_the_same_questions_as_their_sql() -> None:
         "WHERE icd10_prefix IN ('J11', 'J10') AND age <= 14 "
         "AND date >= '2025-01-01' AND date < '2026-01-01' GROUP BY week, age_band(five_years)"
     )
-    assert [parse_toml(text) for text in TOML] == [parse_sql(same), parse_sql(cohort)]
+    lines = (
+        "SELECT TABLE_ONE(CLAMP(age, 0, 100), sex), "
+        "KAPLAN_MEIER(HAS(visits, visit_class = 'IMP', 1, 90), [30, 90], DATE '2025-07-01') FROM diagnoses "
+        "WHERE icd10 LIKE 'E11%' AND date >= '2025-01-01' AND date < '2025-04-01'"
+    )
+    assert [parse_toml(text) for text in TOML] == [parse_sql(same), parse_sql(cohort), parse_sql(lines)]
 
 
 def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
