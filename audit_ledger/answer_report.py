@@ -31,6 +31,7 @@ class NotShown(StrEnum):
     UNSIGNED = "unsigned"
     ONE_HISTORY = "one_history"
     REDERIVED = "rederived"
+    RESIDENTS = "residents"
 
 
 @dataclass(slots=True)
@@ -40,6 +41,7 @@ class AnswerReport:
     query: str = ""
     mode: str = PRIVATE
     size: int = 0
+    is_sum: bool = True
     problems: list[Problem] = field(default_factory=list)
     not_shown: list[tuple[NotShown, str]] = field(default_factory=list)
 

@@ -34,6 +34,7 @@ from audit_ledger.exact import FREE
 from audit_ledger.periods import carry_keys
 from audit_ledger.policy import TrustFile
 from audit_ledger.proof import TlogProof
+from audit_ledger.residents import is_shaped
 from audit_ledger.vectors import Committed, Vectors
 from protocols.answer import Answer, Proven
 from protocols.asked import VARIANCE_STEPS, Asked
@@ -60,6 +61,7 @@ from protocols.statements import (
     Statement,
     parse,
 )
+from protocols.union import asks_for_residents
 
 __all__ = ["AnswerReport", "NotAnAnswer", "Problem", "verify_answer"]
 _S = TypeVar("_S", bound=Statement)
@@ -326,11 +328,11 @@ class _Check:
     # -- figures -----------------------------------------------------------------------------------------------------
 
     def _figures(self, binding: Binding, query: Query) -> None:
-        answer, u = self.answer, len(binding.members)
-        length = binding.dimension + self._weights(query) if binding.round else binding.dimension
+        answer, u, is_union = self.answer, len(binding.members), asks_for_residents(query.spec)
+        length = binding.dimension + self._more(query, binding) if binding.round or is_union else binding.dimension
         self._demand(len(answer.values) == length, "values", f"are not {length} numbers")
         honest = max(1, binding.n - binding.c)
-        totals = [Fraction(u * math.ceil(Fraction(each, honest)), 16) for each in binding.variances]
+        totals = [Fraction(u * math.ceil(Fraction(each, honest)) + each * is_union, 16) for each in binding.variances]
         told = [Fraction(each) for each in answer.total_variances]
         self._demand(told == totals, "total_variances", "do not follow from the opened binding")
         fits = len(answer.half_widths) == len(totals) and all(map(_is_half_width, answer.half_widths, totals))
@@ -339,7 +341,7 @@ class _Check:
     def _mode(self, query: Query, binding: Binding) -> None:
         """Exact: all its rules, and nowhere a privacy that it has not. Private: nowhere the silence of exact mode."""
         answer, is_free = self.answer, is_exact(query.spec)
-        self.report.mode = EXACT if is_free else PRIVATE
+        self.report.mode, self.report.is_sum = EXACT if is_free else PRIVATE, not asks_for_residents(query.spec)
         for no in statement_refusals(query):
             self._demand(False, "query", f"{no.reason}: expected {no.expected}, got {no.got}")
         self._demand((answer.price == FREE) == is_free, "price", "is charged exactly where the answer is private")
@@ -349,20 +351,21 @@ class _Check:
             self._demand(binding.counting == query.audience, "opening", "is not of the whole audience, as exact mode demands")
             self._demand(answer.coverage.answered == query.audience, "coverage", "is not the whole audience")
 
-    def _weights(self, query: Query) -> int:
-        """A training releases its final weights before its last round's vector."""
+    def _more(self, query: Query, binding: Binding) -> int:
+        """A training releases its final weights before its last round's vector; a count of residents one number a cell."""
         try:
             asked = Asked.of(query)
         except (ProtocolError, QueryError) as error:
             self._demand(False, "query", str(error))
             return 0
-        return asked.released_length - asked.dimension
+        self._demand(not asked.is_of_residents or is_shaped(asked, binding), "opening", "is not of a vector that counts residents")
+        return asked.released_length - (binding.dimension if asked.is_of_residents else asked.dimension)
 
     def _rederive(
         self, vectors: Vectors, opening: tuple[Placed, Opening], receipts: list[Placed], release: tuple[Placed, Release]
     ) -> None:
         signed = {r.by: (each.index, r) for each in receipts if isinstance(r := each.signed.statement, Receipt)}
-        made = Committed((opening[0].index, opening[1]), signed, (release[0].index, release[1]))
+        made = Committed((opening[0].index, opening[1]), signed, (release[0].index, release[1]), self.report.is_sum)
         for found in vectors.findings(made):
             self._demand(False, f"entry {found.index}", f"{found.rule}: {found.detail}")
         if vectors.gone:
@@ -373,6 +376,7 @@ class _Check:
         found.append((NotShown.IN_BETWEEN, ""))
         if self.report.mode == EXACT:
             found.append((NotShown.EXACT, ""))
+        found += [] if self.report.is_sum else [(NotShown.RESIDENTS, "")]
         found.append((NotShown.UNSIGNED, ""))
         if len(self.roots) > 1:
             found.append((NotShown.ONE_HISTORY, ", ".join(map(str, sorted(self.roots)))))

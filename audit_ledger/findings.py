@@ -32,6 +32,7 @@ class Rule(StrEnum):
     BREAK_GLASS = "query.break_glass"
     OUTBREAK = "opening.outbreak"
     EXACT = "query.exact"
+    RESIDENTS = "query.residents"
     SEQUENCE = "ready.sequence"
     TOTALS = "ready.totals"
     OVERSPENT = "ready.overspent"

@@ -6,7 +6,9 @@
    is admitted now as it was then; n and c are those of K; K holds the floor. In exact mode both are the whole audience.
 4. Signatures: exactly one per member over the same u, by its active identity key: a `receipt` for a plain query, a round
    signature inside a segment.
-5. Seeds: each opens with the sealing key its Ready names, under (u, member) or under the segment's context.
+5. Seeds: each opens with the sealing key its Ready names, under (u, member), for residents under a label of their own, or under
+   the segment's context.
+6. Residents: what `zero_test` demands.
 Which earlier openings stand against it is in `opener_core` (one set per query and round), `member_sets` and `exact` (differencing).
 
 Source: spec of the masks, protocol step 6.
@@ -17,7 +19,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from audit_ledger.gate import Gate
+from audit_ledger.residents import key_refusals
 from audit_ledger.view import LedgerView, QuestionFacts
+from audit_ledger.zero_test import request_refusals
 from protocols.canonical import framed, number, unb64
 from protocols.clock import unix
 from protocols.contract import CONTRACT, colluders
@@ -27,8 +31,9 @@ from protocols.identity import verifies
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding, Member
 from protocols.secagg.member import fixed_set_refusals
-from protocols.secagg.sealing import SealingKey, query_context, round_message, round_seed, segment_context
+from protocols.secagg.sealing import SealingKey, query_context, round_message, round_seed, segment_context, union_context
 from protocols.statements import Receipt, Statement, parse
+from protocols.union import asks_for_residents
 
 KeyOfMonth = Callable[[str], SealingKey | None]
 
@@ -46,12 +51,18 @@ class SealedSeed:
 
 @dataclass(frozen=True, slots=True)
 class OpenRequest:
-    """Asks for the seed-stream sum of one member set. Two requests are the same if their digests are."""
+    """Asks for the seed-stream sum of one member set, or for residents the zero test of `encrypted` under the coordinator's key.
+
+    Two requests are the same if their digests are. Ciphertexts are no part of it: one key gets one reply, made of those that came
+    first, and a coordinator that comes back after a crash encrypts anew.
+    """
 
     preimage: bytes
     seeds: tuple[SealedSeed, ...]
     first_round: int = 0
     last_round: int = 0
+    public: bytes = b""
+    encrypted: bytes = b""
 
     @property
     def is_segment(self) -> bool:
@@ -59,7 +70,7 @@ class OpenRequest:
 
     def digest(self) -> bytes:
         seeds = (framed(s.uri.encode(), s.sealed, s.masked_hash, s.receipt, s.round_signature) for s in self.seeds)
-        head = (self.preimage, number(self.first_round), number(self.last_round))
+        head = (self.preimage, number(self.first_round), number(self.last_round), *([self.public] if self.public else []))
         return hashlib.sha256(framed(b"kapok/v1/open", *head, framed(*seeds))).digest()
 
 
@@ -78,6 +89,8 @@ def refusals(request: OpenRequest, binding: Binding, gate: Gate, now: int) -> li
         *_sets(binding, facts),
         *_members(request, binding, facts, view),
         *_signatures(request, binding, view),
+        *request_refusals(request.public, request.encrypted, binding, facts),
+        *key_refusals(view, facts, binding),
     ]
 
 
@@ -202,15 +215,16 @@ def open_seeds(
             refused.append(Refusal(Reason.SEALING_KEY, f"this service's key of {certificate.month}", "another", member.uri))
             continue
         try:
-            seeds.append(_seed(request, binding, member, sealed[member.uri], key))
+            seeds.append(_seed(request, binding, member, sealed[member.uri], key, is_union=asks_for_residents(facts.query.spec)))
         except BadSignature as error:
             refused.append(Refusal(Reason.SEED_INVALID, "sealed to this member and binding", error.code, member.uri))
     return seeds, refused
 
 
-def _seed(request: OpenRequest, binding: Binding, member: Member, sealed: bytes, key: SealingKey) -> bytes:
+def _seed(request: OpenRequest, binding: Binding, member: Member, sealed: bytes, key: SealingKey, *, is_union: bool) -> bytes:
     if not request.is_segment:
-        return key.open(sealed, query_context(binding.value, member.uri))
+        sealed_for = union_context if is_union else query_context
+        return key.open(sealed, sealed_for(binding.value, member.uri))
     rounds = (request.first_round, request.last_round)
     context = segment_context(binding.origin, binding.query, *rounds, member.ready, member.uri)
     return round_seed(key.open(sealed, context), binding.round, binding.attempt, binding.value)

@@ -1,8 +1,9 @@
 """The opener without sockets: follows the ledger, binds itself to one member set per (query, round), and hands out its sum.
 
-A request runs so: `open` checks every rule, computes the sum, signs the `opening` and stores both durably; the caller logs the
-opening and brings the ledger by `follow`; `release` gives the sum once that very opening stands in the followed ledger. The
-byte-identical request gets the same answer again, also after a restart; any other one for that (query, round) is refused for ever.
+A request runs so: `open` checks every rule, computes the sum (for residents the blinded cells, `zero_test`), signs the `opening`
+and stores both durably; the caller logs the opening and brings the ledger by `follow`; `release` gives the sum once that very
+opening stands in the followed ledger. The byte-identical request gets the same answer again, also after a restart; any other one
+for that (query, round) is refused for ever.
 
 A segment's opening is logged once, at its first round; later rounds (their members within the opened ones) get their sum at
 once. They are served only by the process that opened the segment: a store cannot show that it is not an older copy of itself, so
@@ -11,7 +12,9 @@ a restart ends the running segments. For the same reason every opening in the le
 One thread at a time may call; the service gives it one of its own.
 """
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -28,6 +31,7 @@ from audit_ledger.opener_keys import SealingKeys
 from audit_ledger.opener_store import Opened, OpenerStore
 from audit_ledger.policy import TrustFile
 from audit_ledger.view import QuestionFacts
+from audit_ledger.zero_test import blinded_cells
 from protocols.canonical import b64
 from protocols.clock import stamp, unix
 from protocols.contract import CONTRACT
@@ -38,6 +42,7 @@ from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding
 from protocols.secagg.masks import seed_stream_sum, vector_hash
 from protocols.statements import Opening, Sealing, Seen, parse
+from protocols.union import BadCiphertext, asks_for_residents
 
 _NO_SUM = "0" * 64
 _log = structlog.get_logger("opener")
@@ -66,6 +71,7 @@ class OpenerCore:
     service: Signer
     past: PastLog | None = None
     ended: Sequence[OpenerStore] = ()
+    random: Callable[[int], bytes] = os.urandom
     gate: Gate = field(init=False)
     _segments: set[tuple[bytes, int]] = field(default_factory=set)
     _leaving: set[tuple[bytes, int]] = field(default_factory=set)
@@ -134,7 +140,10 @@ class OpenerCore:
         seeds, unopened = open_seeds(request, binding, facts, self.keys.find)
         if found or unopened:
             return _refused([*found, *unopened])
-        return self._bind(request, binding, seeds, now)
+        try:
+            return self._bind(request, binding, seeds, now)
+        except BadCiphertext as error:
+            return _refused([Refusal(Reason.ZERO_TEST_INVALID, "ciphertexts of an honest coordinator", error.code)])
 
     def _resumed(self, kept: Opened, binding: Binding, now: int) -> Iterator[Refusal]:
         if self.gate.follower.view.is_held:
@@ -179,15 +188,23 @@ class OpenerCore:
         questions = ((each.hex(), view.questions.get(each.hex())) for each in self.store.bound_since(now - CONTRACT.window_s))
         yield from exact.on_its_way(facts, [exact.Bound(id_, other) for id_, other in questions if other and not other.openings])
 
-    def _bind(self, request: OpenRequest, binding: Binding, seeds: list[bytes], now: int) -> Reply:
+    def _opened(self, request: OpenRequest, binding: Binding, seeds: list[bytes]) -> tuple[bytes, str]:
+        """What will be handed out, and its hash for the ledger. Raises BadCiphertext."""
+        facts = self.gate.follower.view.questions[binding.query.hex()]
+        if asks_for_residents(facts.query.spec):
+            cells = blinded_cells(request.public, request.encrypted, binding, facts, seeds, self.random)
+            return cells, hashlib.sha256(cells).hexdigest()
         total = seed_stream_sum(seeds, binding.dimension, binding.ring, binding.value)
-        stream_sum = _NO_SUM if request.is_segment else vector_hash(total).hex()
+        return total.tobytes(), _NO_SUM if request.is_segment else vector_hash(total).hex()
+
+    def _bind(self, request: OpenRequest, binding: Binding, seeds: list[bytes], now: int) -> Reply:
+        opened, stream_sum = self._opened(request, binding, seeds)
         is_first = binding.round == request.first_round
         opening = self._opening(request, binding, stream_sum, now) if is_first else None
         # Bound before it leaves: after a crash here only this very request can go on.
         kept = Opened(
             *(binding.query, binding.round, binding.attempt, request.digest(), request.preimage),
-            *(opening, total.tobytes(), int(not is_first), now),
+            *(opening, opened, int(not is_first), now),
         )
         self.store.keep(kept)
         if not is_first:

@@ -4,6 +4,7 @@ Rules of the `Open` stream
 - The service speaks first: `followed`, the size from which it wants entries.
 - `follow` frames may come at any time, in pieces; the last one has the checkpoint. They are answered only when they fail: with
   `refused`, after which the stream ends (open a new one and read `followed`).
+- `encrypted` pieces stand before the `members` of a question for residents, whose `sum` are then its blinded cells.
 - Each `members` is answered with `refused`, or with `opening` (not for later rounds of a segment) and then, once a `follow` covers
   it, with `sum` pieces and `complete`. Several may wait; they are answered in the order in which they came.
 - `refused` for one request leaves the stream open. The end of a stream means nothing: send the same request again.
@@ -31,6 +32,7 @@ from audit_ledger.opener_keys import NoSealingKey
 from audit_ledger.party.channel import CHUNK_BYTES, OPTIONS, NotAuthenticated, peer_of, server_credentials
 from audit_ledger.party.home import Home
 from audit_ledger.party.interceptor import Discreet
+from audit_ledger.zero_test import MOST_BYTES
 from protocols.canonical import encode_json
 from protocols.identity import Identity, Role
 from protocols.refusal import Reason, Refusal
@@ -93,17 +95,22 @@ class OpenerService(link_pb2_grpc.OpenerServicer):
             found = await self.run(lambda core: core.sealing(request.month, self._clock()))
         except NoSealingKey as error:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, error.code)
-        return link_pb2.SealingReply(certificate=encode_json(found.model_dump(mode="json")))
+        return link_pb2.SealingReply(certificate=encode_json(found.model_dump(mode="json")), zero_test=True)
 
     async def Open(  # noqa: N802 - the wire's name
         self, request_iterator: AsyncIterator[link_pb2.OpenRequest], context: _Context
     ) -> AsyncIterator[link_pb2.OpenReply]:
         await self._require_coordinator(context)
         yield link_pb2.OpenReply(followed=await self.run(lambda core: core.size))
-        pieces, waiting = _Pieces(), deque[Reply]()
+        pieces, waiting, encrypted = _Pieces(), deque[Reply](), bytearray()
         async for frame in request_iterator:
-            if frame.WhichOneof("frame") == "members":
-                request = _request(frame.members)
+            if frame.WhichOneof("frame") == "encrypted":
+                encrypted += frame.encrypted.data
+                if len(encrypted) > MOST_BYTES:
+                    yield _refused([Refusal(Reason.ZERO_TEST_INVALID, f"at most {MOST_BYTES} bytes", "more")])
+                    return
+            elif frame.WhichOneof("frame") == "members":
+                request, encrypted = _request(frame.members, bytes(encrypted)), bytearray()
                 reply = await self.run(partial(OpenerCore.open, request=request, now=self._clock()))
                 if reply.refusals:
                     yield _refused(reply.refusals)
@@ -155,9 +162,9 @@ class OpenerService(link_pb2_grpc.OpenerServicer):
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "not the coordinator of this log")
 
 
-def _request(frame: link_pb2.Members) -> OpenRequest:
+def _request(frame: link_pb2.Members, encrypted: bytes) -> OpenRequest:
     seeds = (SealedSeed(s.uri, s.sealed, s.masked_hash, s.receipt, s.round_signature) for s in frame.seeds)
-    return OpenRequest(frame.preimage, tuple(seeds), frame.first_round, frame.last_round)
+    return OpenRequest(frame.preimage, tuple(seeds), frame.first_round, frame.last_round, frame.public, encrypted)
 
 
 def _refused(found: Sequence[Refusal]) -> link_pb2.OpenReply:

@@ -22,6 +22,7 @@ from protocols.clock import stamp
 from protocols.contract import CONTRACT
 from protocols.identity import fingerprint
 from protocols.statements import Opening, Ready, Release, Review, Signed, Statement
+from protocols.union import asks_for_residents
 
 AHEAD = 6
 """Jobs that the other process has or is given."""
@@ -101,7 +102,8 @@ class Replay:
             opened = facts.openings.get(release.round)
             if release.status == "released" and opened is not None:
                 receipts = {uri: each for (uri, round_), each in facts.receipts.items() if round_ == opened[2].first_round}
-                self.findings += self.vectors.findings(Committed((opened[0], opened[2]), receipts, facts.release))
+                is_sum = not asks_for_residents(facts.query.spec)
+                self.findings += self.vectors.findings(Committed((opened[0], opened[2]), receipts, facts.release, is_sum))
         if forgets:
             self.view.forget(release.query)
 

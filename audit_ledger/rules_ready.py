@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache
 
-from audit_ledger import exact
+from audit_ledger import exact, residents
 from audit_ledger.facts import Account, LedgerFacts
 from audit_ledger.findings import Finding, Rule
 from protocols.clock import unix
@@ -55,6 +55,7 @@ def ready_findings(ledger: LedgerFacts, index: int, ready: Ready) -> Iterator[Fi
     if facts.query.purpose != "outbreak" and ledger.refusals_of_approval(facts, unix(ready.at)):
         yield Finding(index, Rule.APPROVAL_MISSING, "the query's purpose needs an approval in force")
     yield from exact.ready_findings(ledger, index, facts, ready)
+    yield from residents.ready_findings(ledger, index, facts, ready)
     yield from _account(ledger, index, ready)
     yield from _blocks(ledger, index, ready)
     prices = {each.statement.charge.price for each in facts.readys.values()}

@@ -31,6 +31,8 @@ class Committed:
     opening: tuple[int, Opening]
     receipts: Mapping[str, tuple[int, Receipt]]
     release: tuple[int, Release]
+    is_sum: bool = True
+    """Not of residents: what was opened there are blinded cells, and the key that counts them would show the buckets."""
 
 
 @dataclass(slots=True)
@@ -45,7 +47,8 @@ class Vectors:
         """Where the vectors, the sum or the release are not what was signed; empty too where they are gone."""
         statement = made.release[1]
         files = self._files(made)
-        if statement.round or files is None:  # a training's release holds weights, which are no sum of its last round alone
+        # A training's release holds weights, which are no sum of its last round alone.
+        if statement.round or files is None or not made.is_sum:
             self.gone.append(statement.query)
             return []
         found = list(_differing(made, files)) or list(_rederived(made, files))

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from audit_ledger import cost, exact_words
+from audit_ledger.residents import stated
 from audit_ledger.view import LedgerView, QuestionFacts
 from protocols.asked import Asked
 from protocols.clock import stamp, unix
@@ -157,6 +158,8 @@ def is_willing(view: LedgerView, uri: str, asked: Asked, price: Decimal) -> bool
     """Whether the hospital's stated policy allows purpose and table, and its account in the ledger the price on every block."""
     policy, account, purpose = view.policies.get(uri), view.accounts.get(uri), asked.query.purpose
     if policy is None or purpose not in policy.purposes or not asked.tables <= set(policy.tables):
+        return False
+    if asked.is_of_residents and stated(view, uri, asked.query) is None:
         return False
     spent, limit = account.totals if account else {}, Decimal(policy.limits.get(purpose, "0"))
     return all(spent.get((purpose, block), Decimal(0)) + price <= limit for block in asked.blocks)

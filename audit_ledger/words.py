@@ -75,6 +75,10 @@ _RULES: dict[Rule, tuple[str, str]] = {
         "opens for an emergency above the day's number, or with a review overdue",
         "应急开启超过当日次数，或有逾期未复核",
     ),
+    Rule.RESIDENTS: (
+        "charged for a count of residents that its stated policy does not permit",
+        "未在其政策声明中允许按居民计数，却已就绪",
+    ),
     Rule.EXACT: ("breaks a rule of exact mode, or mixes it with private answers", "违反精确模式的规则，或与隐私答案混用"),
     Rule.SEQUENCE: ("does not continue its hospital's sequence", "与该医院的序号不连续"),
     Rule.TOTALS: ("does not continue its hospital's running totals", "与该医院的累计消耗不衔接"),
@@ -122,8 +126,12 @@ _NOT_SHOWN: dict[NotShown, tuple[str, str]] = {
         "其中 {} 条的各检查点同属一部账",
     ),
     NotShown.REDERIVED: (
-        "release not re-derived: its vectors or the opened sum are gone, or it is a training's",
-        "发布未重算：向量或开启的和已不在，或属于训练",
+        "release not re-derived: its vectors or the opened sum are gone, or it is a training's or a count of residents",
+        "发布未重算：向量或开启的和已不在，或属于训练或居民计数",
+    ),
+    NotShown.RESIDENTS: (
+        "that the numbers are the count of the opened entries: nobody but the coordinator can count them",
+        "所列数值是否为开启条目的计数：除协调方外无人可数",
     ),
 }
 

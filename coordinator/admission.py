@@ -11,12 +11,14 @@ from fractions import Fraction
 
 from audit_ledger.exact import permits
 from audit_ledger.findings import Rule
+from audit_ledger.residents import of_one_key
 from audit_ledger.view import LedgerView
 from privacy.errors import PrivacyError
 from privacy.pricing import NOTHING, Price, price
+from privacy.union import hospital_tail
 from protocols.asked import Asked
 from protocols.clock import unix
-from protocols.contract import CONTRACT
+from protocols.contract import CONTRACT, colluders
 from protocols.errors import ProtocolError
 from protocols.exact import statement_refusals
 from protocols.fits import Fit
@@ -24,6 +26,7 @@ from protocols.fits.matching import table_differences
 from protocols.query import QueryError
 from protocols.refusal import Reason, Refusal
 from protocols.statements import Query, Signed, parse
+from protocols.union.question import MAX_ENTRIES
 
 _REASONS = {
     Rule.WRONG_LOG: Reason.WRONG_LOG,
@@ -84,6 +87,7 @@ def admit(entry: bytes, asker: str, view: LedgerView, now: int) -> Admitted | li
         *_emergency(signed, query, view, now),
         *_tables(query, asked, view),
         *(_every_one(query, asked, view) if asked.is_exact else _audience(query, asked, cost, view)),
+        *_residents(query, asked, view),
     ]
     return refusals or Admitted(signed, asked, cost)
 
@@ -148,6 +152,20 @@ def _every_one(query: Query, asked: Asked, view: LedgerView) -> Iterator[Refusal
         policy = view.policies.get(uri)
         if policy is None or query.purpose not in policy.purposes or not permits(view, uri, asked.table):
             yield Refusal(Reason.EXACT_NOT_PERMITTED, "a policy that states it", asked.table, uri)
+
+
+def _residents(query: Query, asked: Asked, view: LedgerView) -> Iterator[Refusal]:
+    """Too few hospitals state that they count residents over this table under one key, or more make a vector that nobody opens."""
+    if not asked.is_of_residents or len(query.audience) <= colluders(len(query.audience)):
+        return
+    together, n = of_one_key(view, query, query.audience), len(query.audience)
+    if len(together) < query.floor:
+        without = ", ".join(sorted(set(query.audience) - set(together)))
+        wanted = f"{query.floor} hospitals whose policies permit it under one residents' key"
+        yield Refusal(Reason.RESIDENTS_NOT_PERMITTED, wanted, str(len(together)), without)
+    length = asked.masked_length(n, hospital_tail(asked.pieces[0].variance, n, colluders(n)))
+    if length > MAX_ENTRIES:
+        yield Refusal(Reason.TOO_MANY_CELLS, str(MAX_ENTRIES), str(length))
 
 
 def _is_willing(uri: str, query: Query, asked: Asked, cost: Price, view: LedgerView) -> bool:

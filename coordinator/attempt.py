@@ -7,11 +7,13 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from audit_ledger.residents import of_one_key
 from audit_ledger.view import LedgerView
 from coordinator.question import Ended, Question
 from coordinator.register import Contributed
 from coordinator.sets import choose_sets
 from privacy.pricing import reach
+from privacy.union import hospital_tail
 from protocols.asked import Asked
 from protocols.contract import colluders
 from protocols.errors import ProtocolError
@@ -46,6 +48,8 @@ def bind(question: Question, view: LedgerView, turn: Turn, gone: set[str]) -> At
     """The binding of a turn over all whose Readys are logged, less `gone`. Raises Ended if too few are left; in exact mode, any."""
     facts = view.questions[question.id.hex()]
     ready = {uri: logged.identity for uri, logged in facts.readys.items() if uri not in gone and uri in question.readys}
+    if question.admitted.asked.is_of_residents:
+        ready = {uri: ready[uri] for uri in of_one_key(view, question.query, ready)}
     peers = {uri: frozenset(policy.peers) for uri, policy in view.policies.items()}
     sets = choose_sets(ready, peers)
     if question.admitted.asked.is_exact and sets.counting != question.query.audience:
@@ -62,7 +66,7 @@ def bind(question: Question, view: LedgerView, turn: Turn, gone: set[str]) -> At
         round=turn.round,
         attempt=turn.attempt,
         input_hash=hashlib.sha256(turn.input).digest() if turn.input else b"",
-        dimension=asked.dimension,
+        dimension=asked.masked_length(len(members), _slots(asked, n)),
         ring=ring_bits(reach(len(members), n, colluders(n), asked.pieces)),
         scale=asked.scale,
         variances=asked.variances,
@@ -73,6 +77,11 @@ def bind(question: Question, view: LedgerView, turn: Turn, gone: set[str]) -> At
         counting=sets.counting,
     )
     return Attempt(binding, sets.members, sets.left_out)
+
+
+def _slots(asked: Asked, n: int) -> int:
+    """Half of one member's slots in a cell of residents."""
+    return hospital_tail(asked.pieces[0].variance, n, colluders(n)) if asked.is_of_residents else 0
 
 
 def fixed_set(question: Question, there: Collection[str]) -> list[Refusal]:

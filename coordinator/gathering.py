@@ -78,6 +78,7 @@ class Gathering:
         else:
             proof, not_after = row.proof, row.not_after
         sealing = await self._sealing(not_after - CONTRACT.window_s)
+        await self._require_zero_test(question, not_after - CONTRACT.window_s)
         asked = question.admitted.asked
         offer = link_pb2.Offer(
             query=question.admitted.signed.entry,
@@ -88,6 +89,11 @@ class Gathering:
         )
         question.offer = link_pb2.CoordinatorFrame(offer=offer)
         question.not_after = not_after
+
+    async def _require_zero_test(self, question: Question, at: int) -> None:
+        """Before anybody is charged for residents. Raises Ended where the auditor's program is older than the question."""
+        if question.admitted.asked.is_of_residents and not await self._auditor.can_count_residents(at):
+            raise Ended("failed", [Refusal(Reason.NO_ZERO_TEST, "an auditor's program that counts residents", "an older one")])
 
     async def _sealing(self, at: int) -> bytes:
         authority = self._ledger.view.authority

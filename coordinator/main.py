@@ -27,6 +27,8 @@ from coordinator.errors import CoordinatorError
 from coordinator.register import Register
 from protocols.errors import ProtocolError
 from protocols.identity import Identity
+from protocols.statements import Query, parse
+from protocols.union import asks_for_residents
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The coordinator of a city. / 城市协调方。", pretty_exceptions_enable=False
@@ -287,12 +289,20 @@ def vectors(
 
     register, written = Register(home / "register.sqlite"), 0
     for asked, round_, attempt, uri, masked in register.all_contributions(bytes.fromhex(query) if query else None):
+        if _is_of_residents(register, asked):
+            continue  # beside the auditor's seeds they would show buckets without noise; they go when the question has ended
         folder = place_of(out, asked.hex(), round_, attempt)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / masked_name(uri)).write_bytes(masked)
         written += 1
     register.close()
     _done(f"{out}: {written}")
+
+
+def _is_of_residents(register: Register, query: bytes) -> bool:
+    row = register.question(query)
+    statement = parse(row.entry).statement if row else None
+    return isinstance(statement, Query) and asks_for_residents(statement.spec)
 
 
 @app.command(epilog="Example: kapok-coordinator backup --home C --out /backup/kapok")

@@ -17,7 +17,7 @@ from audit_ledger.party.channel import open_channel
 from audit_ledger.party.home import Home
 from coordinator.errors import AuditorAway
 from coordinator.ledger import CityLedger
-from coordinator.members import follow_frames
+from coordinator.members import chunks, follow_frames
 from coordinator.register import Contributed
 from protocols.clock import month
 from protocols.errors import BadSignature
@@ -29,6 +29,8 @@ from protocols.v1 import link_pb2, link_pb2_grpc
 
 log = structlog.get_logger("coordinator.opening")
 TIMEOUT_S = 60.0
+S_PER_BYTE = 2e-5
+"""The auditor takes half a millisecond for an encrypted bucket of 128 bytes; five times as long is waited for it."""
 Call: TypeAlias = "grpc.aio.StreamStreamCall[link_pb2.OpenRequest, link_pb2.OpenReply]"
 
 
@@ -42,13 +44,18 @@ class OpeningRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class OpeningRequest:
-    """A complete round, as the auditor has to see it. `hashes` are SHA-256 of the masked vectors, by URI."""
+    """A complete round, as the auditor has to see it. `hashes` are SHA-256 of the masked vectors, by URI.
+
+    For residents `encrypted` is the sum of the masked vectors under the key `public`.
+    """
 
     binding: Binding
     made: Sequence[Contributed]
     hashes: Mapping[str, bytes]
     first_round: int
     last_round: int
+    public: bytes = b""
+    encrypted: bytes = b""
 
     @property
     def is_segment(self) -> bool:
@@ -86,6 +93,13 @@ class Auditor:
             self._sealing[name] = reply.certificate, service
         return reply.certificate
 
+    async def can_count_residents(self, at: int) -> bool:
+        """Whether the auditor's program knows the zero test. It is asked each time: the auditor may have renewed it."""
+        try:
+            return (await self._stub.Sealing(link_pb2.SealingRequest(month=month(at)), timeout=TIMEOUT_S)).zero_test
+        except grpc.RpcError as error:
+            raise AuditorAway(f"{self.address}: {_code(error)}") from None
+
     async def bring_up_to_date(self, ledger: CityLedger) -> None:
         """Tells the opener the ledger before it is asked, while hospitals count. A failure shows when it is asked."""
         call = self._stub.Open(timeout=TIMEOUT_S)
@@ -99,10 +113,13 @@ class Auditor:
             log.warning("opener not told", code=error.code if isinstance(error, AuditorAway) else _code(error))
 
     async def open(self, request: OpeningRequest, ledger: CityLedger) -> bytes:
-        """The sum of the members' seed streams (ring elements). Raises OpeningRefused or AuditorAway."""
+        """The sum of the members' seed streams (ring elements), for residents the blinded cells.
+
+        Raises OpeningRefused or AuditorAway.
+        """
         conversation = _Conversation(request, ledger)
         try:
-            return await conversation.run(self._stub.Open(timeout=TIMEOUT_S))
+            return await conversation.run(self._stub.Open(timeout=TIMEOUT_S + len(request.encrypted) * S_PER_BYTE))
         except grpc.RpcError as error:
             raise AuditorAway(f"{self.address}: {_code(error)}") from None
 
@@ -130,6 +147,8 @@ class _Conversation:
         for frame in follow_frames(self.ledger, followed):
             await call.write(link_pb2.OpenRequest(follow=frame))
         followed = self.ledger.note_size
+        for chunk in chunks(self.request.encrypted):
+            await call.write(link_pb2.OpenRequest(encrypted=chunk))
         await call.write(link_pb2.OpenRequest(members=self._members()))
         total = bytearray()
         while True:
@@ -162,7 +181,7 @@ class _Conversation:
             for each in request.made
         ]
         rounds = {"first_round": request.first_round, "last_round": request.last_round}
-        return link_pb2.Members(preimage=request.binding.encode(), seeds=seeds, **rounds)
+        return link_pb2.Members(preimage=request.binding.encode(), seeds=seeds, public=request.public, **rounds)
 
 
 def _refusal(reason: link_pb2.Reason) -> Refusal:

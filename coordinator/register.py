@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS contribution (
     query BLOB NOT NULL, round INTEGER NOT NULL, attempt INTEGER NOT NULL, uri TEXT NOT NULL, sealed BLOB NOT NULL,
     receipt BLOB NOT NULL, signature BLOB NOT NULL, masked BLOB NOT NULL, stored INTEGER NOT NULL,
     PRIMARY KEY (query, round, attempt, uri)) STRICT;
+CREATE TABLE IF NOT EXISTS counting (query BLOB PRIMARY KEY, secret BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS finished_round (
     query BLOB NOT NULL, round INTEGER NOT NULL, vector BLOB NOT NULL, weights BLOB NOT NULL, PRIMARY KEY (query, round)) STRICT;
 """
@@ -207,6 +208,17 @@ class Register:
         """Query, round, attempt, member and masked vector of everything that is still kept, or of one query."""
         sql = "SELECT query, round, attempt, uri, masked FROM contribution WHERE ?1 IS NULL OR query = ?1"
         yield from self._read(f"{sql} ORDER BY query, round, attempt, uri", (query,))  # type: ignore[misc]
+
+    def counting_secret(self, query: bytes, fresh: bytes) -> bytes:
+        """The key under which residents of this question are counted: the one kept for it, else `fresh`, kept from now on."""
+        self._write("INSERT INTO counting VALUES (?, ?) ON CONFLICT DO NOTHING", (query, fresh))
+        [(secret,)] = self._read("SELECT secret FROM counting WHERE query = ?", (query,))
+        return secret  # type: ignore[return-value]
+
+    def forget_counting(self, query: bytes) -> None:
+        """A count of residents has ended: its key and the masked vectors go, which together tell more than the answer."""
+        self._write("DELETE FROM counting WHERE query = ?", (query,))
+        self._write("DELETE FROM contribution WHERE query = ?", (query,))
 
     def forget(self, before: int) -> None:
         """Deletes contributions stored before that moment."""

@@ -25,6 +25,7 @@ from privacy.pricing import reach
 from privacy.rdp import share_variance
 from privacy.sensitivity import Sensitivity
 from privacy.tables import skellam_table
+from privacy.union import released_variance
 from protocols.answer import Answer, Before, Coverage, Proven, Spending
 from protocols.asked import Asked, Piece, variance_text
 from protocols.contract import CONTRACT
@@ -114,7 +115,8 @@ def compose_answer(ledger: CityLedger, question: Question, binding: Binding, val
     ended = facts.release
     assert ended is not None
     statement = ended[1]
-    variances = [_total_variance(piece.variance, binding) for piece in asked.pieces]
+    # All of U add a share sized for n - c honest hospitals of K: the sum carries more than was asked for.
+    variances = [released_variance(piece, len(binding.members), binding.n, binding.c) for piece in asked.pieces]
     relied_on = _relied_on(binding, question)
     return Answer(
         version=1,
@@ -141,11 +143,6 @@ def compose_answer(ledger: CityLedger, question: Question, binding: Binding, val
     )
 
 
-def _total_variance(variance: Fraction, binding: Binding) -> Fraction:
-    """All of U add a share sized for n - c honest hospitals of K: the sum carries more than was asked for."""
-    return len(binding.members) * share_variance(variance, binding.n, binding.c)
-
-
 def spending(asked: Asked, binding: Binding) -> tuple[Spending, ...]:
     """(ε, δ) for each case and each δ, the sampler's own distance included in δ. None in exact mode, which has none."""
     if asked.is_exact:
@@ -167,7 +164,8 @@ def spending(asked: Asked, binding: Binding) -> tuple[Spending, ...]:
 def _piece(piece: Piece, binding: Binding) -> ReleasedPiece:
     table = skellam_table(share_variance(piece.variance, binding.n, binding.c))
     moved, whole = Sensitivity(piece.l1, piece.l2_squared), Sensitivity(*piece.whole) if piece.whole else None
-    return ReleasedPiece(moved, piece.variance, piece.length * CONTRACT.attempts, table.distance, whole, piece.rate)
+    resident = Sensitivity(*piece.resident) if piece.resident else None
+    return ReleasedPiece(moved, piece.variance, piece.length * CONTRACT.attempts, table.distance, whole, piece.rate, resident)
 
 
 def _text(value: Fraction) -> str:

@@ -24,6 +24,7 @@ from coordinator.opening import Auditor, OpeningRefused
 from coordinator.question import ENDED, Ended, Question
 from coordinator.register import Register
 from coordinator.release import compose_answer, end_statement, model_statement, release_statement, unmasked
+from coordinator.residents import counted
 from coordinator.strategies import Steering, steering
 from coordinator.training import Stepped, released_weights, trained_values
 from protocols.clock import stamp, unix
@@ -36,6 +37,7 @@ from protocols.secagg.binding import Binding
 from protocols.secagg.masks import MasksRemain
 from protocols.secagg.ring import Integers
 from protocols.statements import Statement, parse
+from protocols.union import BadCiphertext
 from protocols.v1 import link_pb2
 
 log = structlog.get_logger("coordinator.rounds")
@@ -128,6 +130,8 @@ class Rounds:
             await self._end(question, ended)
         except OpeningRefused as no:
             await self._end(question, Ended("failed", no.refusals))
+        except BadCiphertext as error:
+            await self._end(question, Ended("failed", [Refusal(Reason.ZERO_TEST_INVALID, "blinded cells", error.code)]))
         except MasksRemain:
             await self._end(question, Ended("failed", [Refusal(Reason.RECEIPT_INVALID, "vectors that cancel", "garbage")]))
 
@@ -246,7 +250,10 @@ class Rounds:
         await self._set_state(question, "approved")
 
     async def _opened(self, question: Question, complete: Complete) -> Integers:
-        return await unmasked(self._auditor, self._ledger, question.admitted.asked, complete.binding, complete.made)
+        asked = question.admitted.asked
+        if asked.is_of_residents:
+            return await counted(self._auditor, self._ledger, self._register, asked, complete.binding, complete.made)
+        return await unmasked(self._auditor, self._ledger, asked, complete.binding, complete.made)
 
     async def _release(self, question: Question, complete: Complete, values: Integers, more: list[Statement]) -> None:
         facts = self._ledger.view.questions[question.id.hex()]
@@ -263,6 +270,7 @@ class Rounds:
         question.breakdown.step("compose")
         steps = question.breakdown.to_json()
         await asyncio.to_thread(self._register.set_answer, question.id, question.answer, steps, self._clock())
+        await self._forget_counting(question)
         question.state = "released"
         await question.note()
         self._tell_ended(question)
@@ -281,7 +289,12 @@ class Rounds:
             await self._ledger.append([self._signed(statement)])
             await self._ledger.cosigned()
         await self._set_state(question, ended.state)
+        await self._forget_counting(question)
         self._tell_ended(question)
+
+    async def _forget_counting(self, question: Question) -> None:
+        if question.admitted.asked.is_of_residents:
+            await asyncio.to_thread(self._register.forget_counting, question.id)
 
     def _tell_ended(self, question: Question) -> None:
         frame = link_pb2.CoordinatorFrame(ended=link_pb2.Ended(query=question.id, state=question.state))

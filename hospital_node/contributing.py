@@ -6,8 +6,9 @@ Rules (spec of the masks, steps 3 to 5)
  3. One u per (query, round, attempt): asked again for the same u the stored bytes go out again; an accepted u without stored
     bytes is refused, never recomputed.
  4. y = exact + noise share + PRG(seed) + pair masks. Seed and noise are fresh, and never stored.
- 5. In exact mode no noise is drawn, and only there: the signed query says so, and nothing else.
- 6. A count that fails or is not there in time sends zeros + noise once, pauses the node and queues an `incident` that names the
+ 5. For residents (`protocols.union`) the seed is sealed for a zero test and nothing else, and the members state one residents' key.
+ 6. In exact mode no noise is drawn, and only there: the signed query says so, and nothing else.
+ 7. A count that fails or is not there in time sends zeros + noise once, pauses the node and queues an `incident` that names the
     query: the contribution must not say, by its absence, that a record broke something. In exact mode it sends nothing, pauses
     and says so: zeros would pass for its patients, and the sum of the others for the answer.
 """
@@ -21,6 +22,7 @@ from threading import Lock
 import numpy as np
 
 from audit_ledger.gate import Gate
+from audit_ledger.residents import key_refusals as resident_key_refusals
 from audit_ledger.view import QuestionFacts
 from hospital_node.counting import Counts, Plans
 from hospital_node.errors import JournalFailed, Withheld
@@ -33,6 +35,7 @@ from privacy.pricing import reach
 from privacy.rdp import share_variance
 from privacy.sampler import draw
 from privacy.tables import skellam_table
+from privacy.union import hospital_tail
 from protocols.asked import Asked
 from protocols.canonical import unb64
 from protocols.clock import stamp
@@ -45,8 +48,9 @@ from protocols.secagg.binding import Binding
 from protocols.secagg.masks import mask, vector_hash
 from protocols.secagg.member import Expected, binding_refusals
 from protocols.secagg.ring import Integers, ring_bits
-from protocols.secagg.sealing import chained, query_context, round_message, round_seed, seal, segment_context
+from protocols.secagg.sealing import chained, query_context, round_message, round_seed, seal, segment_context, union_context
 from protocols.statements import Incident, Ready, Receipt, parse
+from protocols.union import filled, place_of
 
 Random = Callable[[int], bytes]
 
@@ -160,6 +164,7 @@ class Contributing:
         return [
             *found,
             *binding_refusals(binding, expected, self.gate.follower.view.standing_readys(facts), self.policy.peers, now),
+            *resident_key_refusals(self.gate.follower.view, facts, binding),
         ]
 
     def _own_state(self, ready: StoredReady, binding: Binding) -> Iterable[Refusal]:
@@ -199,7 +204,7 @@ class Contributing:
             first_round=ready.first_round,
             last_round=ready.last_round,
             not_after=ready.not_after,
-            dimension=asked.dimension,
+            dimension=asked.masked_length(len(binding.members), _slots(asked, binding)),
             ring=ring,
             scale=asked.scale,
             variances=asked.variances,
@@ -242,7 +247,8 @@ class Contributing:
         binding, ready = attempt.binding, attempt.ready
         with self.trace.step(attempt.query, "masking"):
             seed, sealed = self._seed(attempt)
-            noisy = exact + self._noise(attempt.asked, binding)
+            noise = self._noise(attempt.asked, binding)
+            noisy = self._filled(attempt, exact, noise) if attempt.asked.is_of_residents else exact + noise
             masked = mask(noisy, binding.ring, attempt.value, seed, self._pair_keys(binding, ready.month))
             receipt, signature = self._signed(attempt, sealed, vector_hash(masked))
         made = StoredContribution(
@@ -255,7 +261,7 @@ class Contributing:
     def _exact(self, attempt: Attempt, patience_s: float) -> Integers:
         try:
             exact = attempt.count.result(timeout=patience_s)
-            if len(exact) != attempt.asked.dimension:
+            if len(exact) != attempt.asked.exact_length:
                 raise ValueError("the plan gave a vector of another length")
             if attempt.asked.is_exact:
                 require_within(exact)
@@ -264,7 +270,7 @@ class Contributing:
             if attempt.asked.is_exact:
                 self._running.pop((attempt.query, attempt.binding.round, attempt.binding.attempt), None)
                 raise Withheld("a count that failed has no part in an exact sum") from None
-            return np.zeros(attempt.asked.dimension, np.int64)
+            return np.zeros(attempt.asked.exact_length, np.int64)
         return exact
 
     def _report(self, query: str, code: str, error: Exception) -> None:
@@ -281,6 +287,14 @@ class Contributing:
             for piece in asked.pieces
         )
         return np.concatenate(list(shares))
+
+    def _filled(self, attempt: Attempt, exact: Integers, noise: Integers) -> Integers:
+        """Residents: a random word in each bucket that somebody is in, and the noise as a number of filled slots of its own."""
+        asked, binding = attempt.asked, attempt.binding
+        shape = asked.shape(len(binding.members), _slots(asked, binding))
+        cell, bucket = np.divmod(np.flatnonzero(exact), shape.buckets)
+        mine = [each.uri for each in binding.members].index(self.me)
+        return filled(shape, place_of(shape, cell, bucket), mine, noise, self.random)
 
     def _pair_keys(self, binding: Binding, of_month: str) -> list[PairKey]:
         seed = self.journal.agreement_seed(of_month)
@@ -308,7 +322,8 @@ class Contributing:
             segment = self._segments[attempt.query]
             return round_seed(segment.root, binding.round, binding.attempt, attempt.value), segment.sealed
         seed = self.random(32)
-        return seed, seal(seed, self._sealing_key(ready), query_context(attempt.value, self.me))
+        context = union_context if attempt.asked.is_of_residents else query_context
+        return seed, seal(seed, self._sealing_key(ready), context(attempt.value, self.me))
 
     def _signed(self, attempt: Attempt, sealed: bytes, masked: bytes) -> tuple[bytes, bytes]:
         """Receipt and round signature. A segment has one receipt, which comes with its last round and signs the chain of all."""
@@ -350,6 +365,11 @@ class Contributing:
         """Pair keys of months whose agreement key was destroyed."""
         gone = set(months)
         self._pairs = {key: pair for key, pair in self._pairs.items() if key[0] not in gone}
+
+
+def _slots(asked: Asked, binding: Binding) -> int:
+    """Half of one member's slots in a cell of residents: the largest noise it can draw. No other question has any."""
+    return hospital_tail(asked.pieces[0].variance, binding.n, binding.c) if asked.is_of_residents else 0
 
 
 def require_within(exact: Integers) -> None:

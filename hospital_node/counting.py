@@ -14,7 +14,7 @@ from typing import Protocol
 
 import duckdb
 
-from hospital_node.plans import Plan
+from hospital_node.plans import Plan, TablePlan
 from hospital_node.plans import installed as installed_for
 from hospital_node.records.errors import NoRecords, RecordsError
 from hospital_node.records.generations import generation_in_force
@@ -96,13 +96,13 @@ class InstalledPlans:
             return False
 
     def refusals(self, asked: Asked, generation: str) -> list[Refusal]:
-        if not isinstance(asked.spec, Fit):
-            return []
+        plan = self._plan(asked)
         with self._lock:
             cursor = self._open[generation].cursor()
         with cursor:
+            if not isinstance(asked.spec, Fit):
+                return plan.refusals(asked, cursor) if isinstance(plan, TablePlan) else []
             found = table_differences(asked.spec, registered_in(cursor).get(asked.table))
-        plan = self._plan(asked)
         return (
             [*found, *plan.refusals(asked.spec)] if isinstance(plan, TrainingPlan) and isinstance(asked.spec, Training) else found
         )

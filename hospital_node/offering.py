@@ -31,6 +31,7 @@ from hospital_node.trace import Trace
 from privacy.errors import PrivacyError
 from privacy.filter import Budget, encode_charge, refusals
 from privacy.pricing import NOTHING, Price, price, reach
+from privacy.union import hospital_tail
 from protocols.asked import Asked
 from protocols.clock import month, stamp
 from protocols.contract import CONTRACT, colluders
@@ -42,6 +43,7 @@ from protocols.refusal import Reason, Refusal
 from protocols.secagg.agreement import AgreementKey
 from protocols.secagg.sealing import require_sealing_key
 from protocols.statements import Charge, Ready, Reasoned, Refused, Sealing, Seen, parse
+from protocols.union.question import MAX_ENTRIES
 
 MAX_REASONS = 64
 _NO_WINDOW = month(0)  # what a proof without a witness time leads to; the gate has refused it already
@@ -122,7 +124,7 @@ class Offering:
         found = [*passage.refusals, *found]
         if asked is not None and passage.facts is not None:
             found += policy_refusals(asked, self.policy, self._exact_this_month(asked, now) if asked.is_exact else 0)
-            found += self._exact(asked)
+            found += [*self._exact(asked), *self._residents(asked)]
             found += [each for block in asked.blocks for each in self.gate.follower.view.refusals_of_block(self.me, block, now)]
             found += self._account(passage.facts, asked, cost, standing)
         certificate, wrong = self._sealing(sealing, month_of(passage))
@@ -185,6 +187,18 @@ class Offering:
         """Like a limit, a permission counts once the ledger holds it: a Ready before that would have no effect there."""
         if asked.is_exact and not permits(self.gate.follower.view, self.me, asked.table):
             yield Refusal(Reason.EXACT_NOT_PERMITTED, "a policy in the ledger that states it", asked.table, self.me)
+
+    def _residents(self, asked: Asked) -> Iterator[Refusal]:
+        """As in exact mode; and the vector that so many hospitals make must be one that the auditor will open."""
+        if not asked.is_of_residents:
+            return
+        [piece], n = asked.pieces, len(asked.query.audience)
+        stated, own = self.gate.follower.view.policies.get(self.me), self.policy.residents(asked.table)
+        if own is not None and (stated is None or own not in stated.tables):
+            yield Refusal(Reason.RESIDENTS_NOT_PERMITTED, "a policy in the ledger that states it", asked.table, self.me)
+        length = asked.masked_length(n, hospital_tail(piece.variance, n, colluders(n))) if n > colluders(n) else MAX_ENTRIES + 1
+        if length > MAX_ENTRIES:
+            yield Refusal(Reason.TOO_MANY_CELLS, str(MAX_ENTRIES), str(length))
 
     def _exact_this_month(self, asked: Asked, now: int) -> int:
         """Exact questions over the table that got a Ready of this hospital in this month, in the ledger or on its way there."""

@@ -4,7 +4,8 @@ A plan says whether a round's input is one it can read, runs once on empty table
 exact vector. It is total: no record makes it raise.
 """
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,8 @@ import duckdb
 import numpy as np
 
 from hospital_node.fits import fit_sums, newton_sums
-from hospital_node.plan import execute, probe
+from hospital_node.plan import execute, probe, resident_buckets
+from hospital_node.records.residents import Residents, is_tagged
 from hospital_node.records.schema import empty_copy
 from hospital_node.studies.plan import TrainingPlan
 from hospital_node.tables.matching import empty_table
@@ -21,7 +23,9 @@ from protocols.errors import MalformedBytes
 from protocols.fit import FitSpec, decode_weights
 from protocols.fits import EXACT_KINDS, KINDS, Fit, Training
 from protocols.query import QuerySpec
+from protocols.refusal import Reason, Refusal
 from protocols.secagg.ring import Integers
+from protocols.union import BucketKey
 
 
 class Plan(Protocol):
@@ -37,7 +41,10 @@ class Plan(Protocol):
 
 
 class TablePlan:
-    """Table queries: no input, one round."""
+    """Table queries: no input, one round. `residents` is the key in force, read where residents are asked for."""
+
+    def __init__(self, residents: Callable[[], Residents | None] = lambda: None) -> None:
+        self._residents = residents
 
     def require_input(self, asked: Asked, round_input: bytes) -> None:
         if round_input:
@@ -47,7 +54,27 @@ class TablePlan:
         _probed(_table(asked))
 
     def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+        if asked.is_of_residents:
+            return self._buckets(asked, records, bounding_key)
         return execute(_table(asked), records, bounding_key, is_bounded=not asked.is_exact)
+
+    def refusals(self, asked: Asked, records: duckdb.DuckDBPyConnection) -> list[Refusal]:
+        """Why residents are not counted here: no key, or records that were not imported under it. Looks at no record."""
+        if not asked.is_of_residents:
+            return []
+        residents = self._residents()
+        if residents is None:
+            return [Refusal(Reason.NO_RESIDENT_KEY, "the residents' key of the city", "none")]
+        if not is_tagged(records, residents.fingerprint):
+            return [Refusal(Reason.NO_RESIDENT_TAGS, "records imported with resident numbers under the key in force", "others")]
+        return []
+
+    def _buckets(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes) -> Integers:
+        residents = self._residents()
+        if residents is None:
+            raise LookupError("the residents' key is gone")
+        question = BucketKey.of(residents.key, asked.query.envelope().statement_id())
+        return resident_buckets(_table(asked), records, bounding_key, residents.fingerprint, question)
 
 
 class LogisticPlan:
@@ -113,4 +140,4 @@ INSTALLED: dict[type, Plan] = {
 
 def installed(home: Path) -> dict[type, Plan]:
     """Of this node: what runs everywhere, and the studies that its IT has accepted."""
-    return {**INSTALLED, Training: TrainingPlan(home)}
+    return {**INSTALLED, QuerySpec: TablePlan(partial(Residents.of, home)), Training: TrainingPlan(home)}

@@ -5,6 +5,7 @@ Rules
 - The budget of one block is the Rényi budget at one order, split among the purposes; it is at most what epsilon and delta allow at
   that order (privacy choice 5). The order is fixed for the period.
 - Peers are fingerprints of identity keys, in `peers.txt`, one a line: the hospitals whose noise this one relies on.
+- Residents are counted over all hospitals only where a table is listed for it; the ledger is told so with the key's fingerprint.
 - Exact mode (no noise) is permitted by table; the default is none of them, and what is permitted is stated in the ledger.
 - `policy_refusals` is a pure function of the query and the file.
 """
@@ -20,6 +21,8 @@ from pydantic import Field
 
 from hospital_node.config import Settings, read_toml
 from hospital_node.errors import InvalidConfig
+from hospital_node.records.errors import InvalidMapping
+from hospital_node.records.residents import Residents
 from hospital_node.tables.declared import names
 from privacy.conversion import budget_for
 from privacy.errors import PrivacyError
@@ -31,6 +34,7 @@ from protocols.exact import permission
 from protocols.query import Table
 from protocols.refusal import Reason, Refusal
 from protocols.statements import Policy as PolicyStatement
+from protocols.union.question import permission as residents_permission
 
 POLICY_FILE = "policy.toml"
 PEERS_FILE = "peers.txt"
@@ -51,6 +55,7 @@ class PolicyFile(Settings):
     max_cells: int
     exact_tables: list[str] = Field(default_factory=list)
     exact_a_month: int = CONTRACT.exact_a_month
+    resident_tables: list[str] = Field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +74,18 @@ class Policy:
     peers: frozenset[str]
     exact_tables: frozenset[str] = frozenset()
     exact_a_month: int = CONTRACT.exact_a_month
+    resident_tables: frozenset[str] = frozenset()
+    resident_print: str = ""
+    """Of the residents' key; empty where there is none, and then no such question is permitted."""
+
+    def residents(self, table: str) -> str | None:
+        """How the ledger is told that this table may be asked for residents; None where it may not."""
+        is_permitted = table in self.resident_tables and bool(self.resident_print)
+        return residents_permission(table, self.resident_print) if is_permitted else None
 
     def statement(self, origin: str, uri: str, now: int) -> PolicyStatement:
         """What the ledger is told; limits of purposes that are not permitted are left out."""
+        residents = filter(None, map(self.residents, self.resident_tables))
         limits = {name: encode_charge(self.budget.limit(name)) for name in sorted(self.purposes)}
         return PolicyStatement(
             log=origin,
@@ -82,7 +96,7 @@ class Policy:
             limits=limits,
             floor=self.floor,
             purposes=tuple(sorted(self.purposes)),
-            tables=tuple(sorted({*self.tables, *map(permission, self.exact_tables)})),
+            tables=tuple(sorted({*self.tables, *map(permission, self.exact_tables), *residents})),
             peers=tuple(sorted(self.peers)),
         )
 
@@ -97,6 +111,7 @@ def read_policy(home: Path) -> Policy:
     _require_known(path, "shares", shares, PURPOSES)
     _require_known(path, "tables", found.tables, [*(str(each) for each in Table), *names(home)])
     _require_known(path, "exact_tables", found.exact_tables, found.tables)
+    _require_known(path, "resident_tables", found.resident_tables, {*found.tables} & {*map(str, Table)})
     if found.floor < CONTRACT.floor:
         raise InvalidConfig(f"{path}: floor: expected at least {CONTRACT.floor}, got {found.floor}")
     if not 0 <= found.exact_a_month <= CONTRACT.exact_a_month:
@@ -124,7 +139,17 @@ def read_policy(home: Path) -> Policy:
         read_peers(home),
         frozenset(found.exact_tables),
         found.exact_a_month,
+        frozenset(found.resident_tables),
+        _residents(home) if found.resident_tables else "",
     )
+
+
+def _residents(home: Path) -> str:
+    try:
+        residents = Residents.of(home)
+    except InvalidMapping as error:
+        raise InvalidConfig(str(error)) from None
+    return residents.fingerprint if residents else ""
 
 
 def _number(path: Path, name: str, text: str) -> Fraction:
@@ -157,6 +182,9 @@ def policy_refusals(asked: Asked, policy: Policy, exact_this_month: int = 0) -> 
         found.append(Refusal(Reason.FLOOR_TOO_LOW, str(policy.floor), str(query.floor)))
     if asked.dimension > policy.max_cells:
         found.append(Refusal(Reason.TOO_MANY_CELLS, str(policy.max_cells), str(asked.dimension)))
+    if asked.is_of_residents and policy.residents(asked.table) is None:
+        permitted = ", ".join(sorted(policy.resident_tables)) or "no residents"
+        found.append(Refusal(Reason.RESIDENTS_NOT_PERMITTED, permitted, asked.table))
     if asked.is_exact and asked.table not in policy.exact_tables:
         found.append(Refusal(Reason.EXACT_NOT_PERMITTED, ", ".join(sorted(policy.exact_tables)) or "no exact mode", asked.table))
     if asked.is_exact and exact_this_month >= policy.exact_a_month:
@@ -214,6 +242,14 @@ tables = [{", ".join(f'"{each}"' for each in Table)}]
 # 在此列出本院同意的数据表，例如 ["visits"]；每表每月至多若干次。空列表表示一律拒绝。
 exact_tables = []
 exact_a_month = {CONTRACT.exact_a_month}
+
+# Residents: counts in which a patient of several hospitals counts once. Needs the residents' key (kapok-node residents) and
+# records imported with resident numbers. Coordinator and auditor together would see more of such an answer than of any other
+# (privacy/DISTINCT.md). List the tables for which this hospital agrees, for example ["diagnoses"]; an empty list refuses all.
+# 居民去重：同一居民在多家医院只计一次。须有居民标识密钥，并以身份证号导入记录。
+# 协调方与审计方若串通，从此类回答中所知多于其他回答（privacy/DISTINCT.md）。
+# 在此列出本院同意的数据表，例如 ["diagnoses"]；空列表表示一律拒绝。
+resident_tables = []
 
 # How the budget of each month is divided among purposes; together at most 1.
 [shares]

@@ -27,6 +27,7 @@ from hospital_node.logs import log
 from hospital_node.policy import PEERS_FILE, POLICY_FILE, read_policy
 from hospital_node.records.codes import CodeMap
 from hospital_node.records.errors import InvalidSchema
+from hospital_node.records.residents import KEY_FILE
 from hospital_node.sources.mapping import SOURCE_FILE, read_source
 from hospital_node.tables.declared import FOLDER, declared
 from hospital_node.trace import Trace
@@ -101,7 +102,7 @@ class Files:
 
     def _stamps(self) -> tuple[int, ...]:
         paths = [
-            *(self.home / name for name in (POLICY_FILE, PEERS_FILE, DATASET_FILE)),
+            *(self.home / name for name in (POLICY_FILE, PEERS_FILE, DATASET_FILE, KEY_FILE)),
             *sorted((self.home / FOLDER).glob("*.toml")),
         ]
         return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)

@@ -125,6 +125,8 @@ class Case(Enum):
     TWO_HOSPITALS = "two_hospitals"
     ALL_BLOCKS = "all_blocks"
     ALL_OTHERS_COLLUDE = "all_others_collude"
+    ONE_RESIDENT = "one_resident"
+    """All records at all hospitals in all blocks of one whom the hospitals know again; stated of a count of residents alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,8 @@ class ReleasedPiece:
     """Of a patient of all footprint blocks; None is the bound that holds for any plan, `sensitivity.times(blocks)`."""
     rate: Fraction = Fraction(1)
     """The chance with which a (patient, block) takes part, by secret sampling."""
+    resident: Sensitivity | None = None
+    """Of one resident at all hospitals and in all blocks, where the release counts each once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +182,9 @@ def statements(release: Release, deltas: Iterable[Fraction] = STATED_DELTAS) -> 
             "release: expected a piece, a block, and no fewer members than hospitals counted, "
             f"got {len(release.pieces)}, {release.blocks}, {release.members} of {release.n}"
         )
-    return [_statement(release, case, delta) for delta in deltas for case in Case]
+    is_of_residents = all(piece.resident is not None for piece in release.pieces)
+    cases = [case for case in Case if is_of_residents or case is not Case.ONE_RESIDENT]
+    return [_statement(release, case, delta) for delta in deltas for case in cases]
 
 
 @lru_cache(256)
@@ -204,6 +210,8 @@ def _moved(release: Release, piece: ReleasedPiece, case: Case) -> Move:
     if case is Case.ALL_BLOCKS:
         whole = piece.whole_patient or piece.sensitivity.times(release.blocks)
         return whole, piece.variance, rate_of(release.blocks, piece.rate)
+    if case is Case.ONE_RESIDENT and piece.resident is not None:
+        return piece.resident, piece.variance, piece.rate
     if case is Case.ALL_OTHERS_COLLUDE:
         return piece.sensitivity, share_variance(piece.variance, release.n, release.colluders), piece.rate
     return piece.sensitivity, piece.variance, piece.rate

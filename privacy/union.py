@@ -13,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from statistics import NormalDist
+from typing import Protocol
 
 from privacy.errors import InvalidVariance
 from privacy.intervals import LEVEL
 from privacy.rdp import share_variance
+from privacy.tables import skellam_table
 
 MOST_PER_BUCKET = 8
 """Residents a bucket up to which an end of the interval is looked for; above it nearly all buckets are full."""
@@ -34,6 +36,32 @@ class Distinct:
 def total_variance(variance: Fraction, members: int, n: int, colluders: int) -> Fraction:
     """Of all noise in a released number: `variance` by the auditor alone, and by the hospitals what n - colluders need for it."""
     return variance + members * share_variance(variance, n, colluders)
+
+
+class Piece(Protocol):
+    """Of a release, as `protocols.asked.Piece` states it; `resident` only where residents are counted."""
+
+    @property
+    def variance(self) -> Fraction: ...
+    @property
+    def resident(self) -> tuple[int, int] | None: ...
+
+
+def released_variance(piece: Piece, members: int, n: int, colluders: int) -> Fraction:
+    """Of all noise in a released number: all members draw a share that is sized for n, and of residents the auditor the whole."""
+    if piece.resident is not None:
+        return total_variance(piece.variance, members, n, colluders)
+    return members * share_variance(piece.variance, n, colluders)
+
+
+def hospital_tail(variance: Fraction, n: int, colluders: int) -> int:
+    """The largest noise, in absolute value, that one hospital can draw for a cell: half the slots it has."""
+    return skellam_table(share_variance(variance, n, colluders)).tail_bound
+
+
+def auditor_tail(variance: Fraction) -> int:
+    """The same of the auditor."""
+    return skellam_table(variance).tail_bound
 
 
 def distinct(filled: int, buckets: int, noise_variance: Fraction, level: Fraction = LEVEL) -> Distinct | None:

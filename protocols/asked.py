@@ -17,8 +17,10 @@ from protocols.fit import FitSpec, is_fit
 from protocols.fits import Fit, Training, read
 from protocols.fits.shape import MAX_PATIENTS
 from protocols.query import Layout, QuerySpec, Segment, footprint, tables_named
-from protocols.query.terms import InOneRange
+from protocols.query.terms import InOneRange, Residents
 from protocols.statements import Query
+from protocols.union.buckets import Shape
+from protocols.union.question import MAX_VARIANCE, asks_for_residents
 
 VARIANCE_STEPS = 16
 _VARIANCE = re.compile(r"(0|[1-9][0-9]{0,17})\.[0-9]{4}")
@@ -29,7 +31,8 @@ class Piece:
     """One stretch of the vector: its length, one patient's reach in it, its noise, and its largest honest entry at one hospital.
 
     `rate` is the chance with which a (patient, block) takes part in a round of a training that samples. `whole` is (L1, L2
-    squared) of a patient of all blocks, where it is less than the sum over them.
+    squared) of a patient of all blocks, where it is less than the sum over them; `resident` of one at all hospitals, if they know
+    residents again.
     """
 
     length: int
@@ -39,6 +42,7 @@ class Piece:
     cell_max: int
     rate: Fraction = Fraction(1)
     whole: tuple[int, int] | None = None
+    resident: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,30 @@ class Asked:
     def is_exact(self) -> bool:
         """Whether it is answered without noise: as the signed statement says, and nothing else."""
         return is_exact(self.query.spec)
+
+    @property
+    def is_of_residents(self) -> bool:
+        """Whether it counts residents once over all hospitals, and so opens by a zero test: as the signed statement says."""
+        return asks_for_residents(self.query.spec)
+
+    @property
+    def buckets(self) -> int:
+        """Of a cell of residents; 1 where an entry of the vector is a number of the answer."""
+        measure = self.spec.measures[0] if isinstance(self.spec, QuerySpec) else None
+        return measure.buckets if isinstance(measure, Residents) else 1
+
+    @property
+    def exact_length(self) -> int:
+        """Entries of what a hospital counts, before noise: of residents one a bucket, which says whether somebody is in it."""
+        return self.dimension * self.buckets
+
+    def shape(self, members: int, tail: int) -> Shape:
+        """Of residents: how a vector is laid out for so many members, each with a largest noise of `tail`."""
+        return Shape(self.dimension, self.buckets, members, tail)
+
+    def masked_length(self, members: int, tail: int) -> int:
+        """Entries of what a hospital sends: what it counted, and for residents the slots of every member's noise."""
+        return self.shape(members, tail).dimension if self.is_of_residents else self.dimension
 
     @property
     def is_training(self) -> bool:
@@ -119,6 +147,8 @@ class Asked:
         if len(query.variances) != len(layout.segments):
             raise MalformedBytes(f"expected {len(layout.segments)} variances, one a segment, got {len(query.variances)}")
         is_free = is_exact(query.spec)
+        if asks_for_residents(query.spec):
+            return cls(query, spec, str(spec.table), blocks, (_of_residents(query, layout.segments[0], len(blocks)),))
         if is_free and any(isinstance(each, InOneRange) for each in spec.measures):
             raise MalformedBytes("exact mode has no measure that cuts values to a range: ask for sums, averages and counts in bins")
         if is_free and (spec.cohorts or spec.bound != "block"):
@@ -156,6 +186,17 @@ def _piece(segment: Segment, variance: Fraction, blocks: int) -> Piece:
     cell_max = MAX_PATIENTS * segment.largest * (1 if counted_once else blocks)
     whole = segment.whole if segment.is_whole else None
     return Piece(segment.length, segment.l1, segment.l2_squared, variance, cell_max, whole=whole)
+
+
+def _of_residents(query: Query, segment: Segment, blocks: int) -> Piece:
+    """Raises MalformedBytes for noise that no zero test carries: none, or more than its slots hold."""
+    if is_exact(query.spec):
+        raise MalformedBytes("residents are counted with noise or not at all: they have no exact mode")
+    variance = variance_of(query.variances[0])
+    if variance > MAX_VARIANCE:
+        raise MalformedBytes(f"a count of residents has a noise variance of at most {MAX_VARIANCE}")
+    moved = (segment.l1, segment.l2_squared)
+    return Piece(segment.length, *moved, variance, 1, whole=segment.over_all(blocks), resident=segment.resident)
 
 
 def _exact_piece(segment: Segment, nothing: Fraction) -> Piece:

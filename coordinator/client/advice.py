@@ -16,7 +16,7 @@ from coordinator.client.forecast import ByPrice, Forecast
 from privacy.errors import InvalidPrice
 from privacy.rdp import share_variance
 from protocols.query import Layout, QueryError, QuerySpec
-from protocols.query.terms import Average, Quantiles, Spread
+from protocols.query.terms import Average, Quantiles, Residents, Spread
 
 WORTH = 0.8
 """Told only if it leaves at most this share of the interval."""
@@ -35,8 +35,8 @@ class Advice:
 
 
 def advice(spec: QuerySpec, cast: Forecast) -> tuple[Advice, ...]:
-    """The finest questions first. None for means, spreads and quantiles, whose interval depends on the counts."""
-    if isinstance(spec.measures[0], Average | Spread | Quantiles):
+    """The finest questions first. None for means, spreads, quantiles and residents, whose interval depends on the counts."""
+    if isinstance(spec.measures[0], Average | Spread | Quantiles | Residents):
         return ()
     found = {(each.keys, each.cells_per_patient): each for each in _advised(spec, cast)}
     worth = [each for each in found.values() if each.half_width <= WORTH * each.instead_of]

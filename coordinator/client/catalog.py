@@ -4,6 +4,7 @@ Read from one JSON reply of the desk. Unknown fields are let through, because a 
 are strict. Nothing here is computed from records: sizes and dates are what hospitals declare.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,6 +15,7 @@ from coordinator.client.errors import BadUsage, Unreachable
 from protocols.contract import CONTRACT
 from protocols.exact import permission
 from protocols.identity import Identity
+from protocols.union.question import permitted
 
 _PUBLIC = ConfigDict(frozen=True, extra="ignore", strict=True, hide_input_in_errors=True)
 
@@ -169,6 +171,13 @@ class Catalog(BaseModel):
         """Whose stated policy does not answer this table in exact mode."""
         asked = (each for each in self.hospitals if each.uri in audience)
         return tuple(each.uri for each in asked if each.policy is None or permission(table) not in each.policy.tables)
+
+    def without_residents(self, audience: Sequence[str], table: str) -> tuple[str, ...]:
+        """Whose stated policy does not count residents over this table, or not under the key that most of the others state."""
+        asked = [each for each in self.hospitals if each.uri in audience]
+        stated = {each.uri: permitted(each.policy.tables, table) for each in asked if each.policy is not None}
+        (key, _), *_ = Counter(filter(None, stated.values())).most_common(1) or [("", 0)]
+        return tuple(each.uri for each in asked if not key or stated.get(each.uri) != key)
 
     def budgets(self, audience: Sequence[str], purpose: str, blocks: Sequence[str]) -> tuple["Budget", ...]:
         """What each hospital has left for this purpose in the fullest of these blocks, from logged facts alone."""

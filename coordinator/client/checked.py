@@ -21,7 +21,7 @@ from privacy.errors import PrivacyError
 from privacy.filter import encode_charge
 from privacy.intervals import half_width
 from privacy.pricing import NOTHING, price
-from privacy.rdp import share_variance
+from privacy.union import released_variance
 from protocols.answer import Answer as Bundle
 from protocols.asked import Asked
 from protocols.canonical import unb64
@@ -100,7 +100,7 @@ def _shape(bundle: Bundle, id_: str, asked: str, question: Asked) -> Iterator[Re
 
 def _noise(bundle: Bundle, binding: Binding, question: Asked) -> Iterator[Reasoned]:
     # Every member of U draws a share that is sized for K (rule 3 of the protocol).
-    drawn = [len(binding.members) * share_variance(piece.variance, binding.n, binding.c) for piece in question.pieces]
+    drawn = [released_variance(piece, len(binding.members), binding.n, binding.c) for piece in question.pieces]
     stated_variances = [Fraction(each) for each in bundle.total_variances]
     if stated_variances != drawn:
         yield _reason("answer.noise", ", ".join(map(str, drawn)), ", ".join(map(str, stated_variances)))

@@ -76,14 +76,14 @@ def reach(variance: Fraction | float) -> float:
     return Z * math.sqrt(variance) + (0.5 if variance < _NORMAL_FROM else 0.0)
 
 
-def judged_column(name: str, values: Floats, lower: Floats, upper: Floats, counts: Numbers, count_sd: float) -> Column:
+def judged_column(name: str, values: Floats, lower: Floats, upper: Floats, counts: Numbers, count_sd: float | Floats) -> Column:
     with np.errstate(divide="ignore", invalid="ignore"):
         is_wide = ~((upper - lower) <= WIDEST * np.abs(values))
     words = np.where(is_wide, Reliability.NOISE.value, judged_counts(counts, count_sd))
     return Column(name, values, lower, upper, (upper - lower) / 2, words)
 
 
-def judged_counts(values: Numbers, noise_sd: float) -> NDArray[np.str_]:
+def judged_counts(values: Numbers, noise_sd: float | Floats) -> NDArray[np.str_]:
     counted = np.maximum(values, 1).astype(np.float64)
     relative = np.sqrt(counted + noise_sd**2) / counted
     caution = (values >= 10) & (2 * Z * relative <= WIDEST)

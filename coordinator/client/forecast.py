@@ -20,10 +20,12 @@ from privacy.pricing import NOTHING, Price, price
 from privacy.rdp import LARGEST_RELEASE_VARIANCE, on_grid_up, share_variance, skellam_variance_for
 from privacy.sensitivity import Sensitivity
 from privacy.tables import skellam_table
+from privacy.union import released_variance
 from protocols.asked import Piece
 from protocols.contract import CONTRACT, colluders
 from protocols.query import Layout, Part, QuerySpec, Segment, footprint
-from protocols.query.terms import InOneRange
+from protocols.query.terms import InOneRange, Residents
+from protocols.union.question import MAX_VARIANCE
 
 DEFAULT_SHARE = Fraction(1, 50)
 LADDER = tuple(Fraction(1, n) for n in (200, 100, 50, 20, 10, 5))
@@ -96,7 +98,8 @@ class Forecast:
     @property
     def shares(self) -> tuple[float, ...]:
         """How the price is split: each segment's part of it."""
-        alone = [float(price(self.order, [_piece(*each)]).one) for each in zip(self.layout.segments, self.variances, strict=True)]
+        pieces = (_piece(*each, len(self.blocks)) for each in zip(self.layout.segments, self.variances, strict=True))
+        alone = [float(price(self.order, [each]).one) for each in pieces]
         return tuple(each / sum(alone) for each in alone)
 
     @property
@@ -111,9 +114,9 @@ def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order)
     if not n > c:
         raise BadUsage("error.too_few_hospitals", n=n)
     variances = _variances(layout, noise, order)
-    pieces = tuple(map(_piece, layout.segments, variances))
-    totals = tuple(n * share_variance(variance, n, c) for variance in variances)
-    if max(variances) > LARGEST_RELEASE_VARIANCE:
+    pieces = tuple(_piece(segment, variance, len(blocks)) for segment, variance in zip(layout.segments, variances, strict=True))
+    totals = tuple(released_variance(piece, n, n, c) for piece in pieces)
+    if max(variances) > (MAX_VARIANCE if pieces[0].resident else LARGEST_RELEASE_VARIANCE):
         raise BadUsage("error.noise_wide")
     return Forecast(
         layout=layout,
@@ -132,7 +135,7 @@ def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order)
 def exact_forecast(spec: QuerySpec, n: int, order: int = CONTRACT.order) -> Forecast:
     """Exact mode: no noise, no price, and no epsilon to state. Raises BadUsage for a measure that would cut values."""
     layout = Layout.of(spec)
-    if any(isinstance(each, InOneRange) for each in spec.measures):
+    if any(isinstance(each, InOneRange | Residents) for each in spec.measures):
         raise BadUsage("error.exact_measure")
     nothing = (Fraction(0),) * len(layout.segments)
     halves = (0,) * len(layout.segments)
@@ -155,16 +158,17 @@ def stated(
     return tuple(statements(Release(order, released, n, colluders, members, blocks)))
 
 
-def _piece(segment: Segment, variance: Fraction) -> Piece:
-    whole = segment.whole if segment.is_whole else None
+def _piece(segment: Segment, variance: Fraction, blocks: int) -> Piece:
+    whole = segment.over_all(blocks)
     # A price does not look at the largest entry.
-    return Piece(segment.length, segment.l1, segment.l2_squared, variance, cell_max=0, whole=whole)
+    return Piece(segment.length, segment.l1, segment.l2_squared, variance, cell_max=0, whole=whole, resident=segment.resident)
 
 
 def _released(piece: Piece, share: Fraction) -> ReleasedPiece:
     moved, draws = Sensitivity(piece.l1, piece.l2_squared), piece.length * CONTRACT.attempts
     whole = Sensitivity(*piece.whole) if piece.whole else None
-    return ReleasedPiece(moved, piece.variance, draws, skellam_table(share).distance, whole)
+    resident = Sensitivity(*piece.resident) if piece.resident else None
+    return ReleasedPiece(moved, piece.variance, draws, skellam_table(share).distance, whole, resident=resident)
 
 
 def _unit(segment: Segment) -> int:

@@ -29,7 +29,7 @@ from privacy.share import share
 from privacy.spread import NoisySum, spread
 from privacy.survival import survival
 from protocols.query.footprint import MISSING
-from protocols.query.terms import Average, Categories, Count, Measure, Persons, Quantiles, Spread, Sum, Summary, Survival
+from protocols.query.terms import Average, Categories, Count, Measure, Persons, Quantiles, Residents, Spread, Sum, Summary, Survival
 
 QUARTILES = ("0.25", "0.5", "0.75")
 _NOTHING = (math.nan, math.nan, math.nan)
@@ -63,7 +63,7 @@ def measure_name(measure: Measure) -> str:
     return name if measure.filter is None else f"{name}_where"
 
 
-_NAMES: dict[type, str] = {Persons: "persons", Survival: "survival"}
+_NAMES: dict[type, str] = {Persons: "persons", Residents: "residents", Survival: "survival"}
 
 
 def percent_of(name: str, part: Stretch, whole: Stretch) -> Column:

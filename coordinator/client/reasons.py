@@ -22,6 +22,18 @@ REASONS: dict[str, tuple[str, str]] = {
         "同一数据已有精确答案，须在其之后重新批准",
         "an exact answer over these records exists: the auditor approves again, after it",
     ),
+    "reason.policy.residents": (
+        "医院政策不允许对此表按居民去重计数",
+        "the hospital's policy does not permit residents to be counted over this table",
+    ),
+    "reason.residents.no_key": ("医院没有居民标识密钥", "the hospital has no residents' key"),
+    "reason.residents.no_tags": (
+        "医院的记录没有以此密钥导入居民身份证号",
+        "the hospital's records were not imported with resident numbers under the key",
+    ),
+    "reason.residents.keys_differ": ("医院的居民标识密钥与其他医院不同", "the hospital's residents' key is not that of the others"),
+    "reason.round.no_zero_test": ("审计方的程序尚不能按居民计数", "the auditor's program cannot count residents yet"),
+    "reason.round.zero_test": ("按居民计数的密文不正确", "the ciphertexts of a count of residents are malformed"),
     "reason.query.unpriceable": ("无法为此问题定价", "the question cannot be priced"),
     "reason.budget.exhausted": ("隐私预算不足", "the privacy budget does not suffice"),
     "reason.plan.probe_failed": ("统计计划未通过自检", "the plan failed its probe"),

@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from coordinator.client import planning
+from coordinator.client import planning, residents
 from coordinator.client.catalog import Catalog
 from coordinator.client.checked import Verified
 from coordinator.client.city import Plan
@@ -35,6 +35,7 @@ from protocols.fits.words import NAMES
 from protocols.identity import Identity
 from protocols.query import Language, Segment, in_words
 from protocols.query.terms import Categories, Summary, Survival
+from protocols.union import asks_for_residents
 
 SHOWN_ROWS = 30
 _COLOURS = {Reliability.RELIABLE: "green", Reliability.CAUTION: "yellow", Reliability.NOISE: "bright_black"}
@@ -54,7 +55,8 @@ def answer(given: Verified, say: Say, *, is_whole: bool = False) -> RenderableTy
     if given.is_exact:
         return Group(*lines, *(Text(line) for line in _coverage(given.bundle.coverage, say)), not_private(say))
     lines += [Text(line) for line in [*_coverage(given.bundle.coverage, say), *_cost(given, say)]]
-    return Group(*lines, Text(say("answer.interval_note"), style="dim"))
+    note = "answer.residents_note" if asks_for_residents(given.query.spec) else "answer.interval_note"
+    return Group(*lines, Text(say(note), style="dim"))
 
 
 def not_private(say: Say) -> Text:
@@ -199,10 +201,14 @@ def preview(plan: Plan, say: Say, *, with_ladder: bool) -> RenderableType:
         say("preview.price", price=decimal(cast.price.one), order=cast.order, share=share_of_budget(cast.price.one, plan.purpose)),
         say("preview.price_two", price=decimal(cast.price.two)),
     ]
+    if asks_for_residents(plan.request.spec.to_json()):
+        without = plan.catalog.without_residents(plan.audience, str(plan.request.spec.table))
+        facts.append(say("preview.without_residents", names=_names(without, say)) if without else say("preview.all_residents"))
     parts: list[RenderableType] = [
         Text(in_words(plan.request.spec, say.lang)),
         *map(Text, facts),
         _noise_table(cast, say),
+        *residents.error_table(cast, say),
         _statement_table(cast, say),
     ]
     parts += [_budget_table(plan, say), *planning.advice_table(plan, say)]

@@ -16,6 +16,7 @@ from coordinator.client.desk import State, Step
 from coordinator.client.errors import NotGiven, Unreachable, Unverified
 from coordinator.client.forecast import ByPrice
 from coordinator.client.further import Further
+from coordinator.client.residents import errors_json
 from coordinator.client.series import promise, questions_like, schedule, to_ask, told
 from coordinator.client.series_view import promise_json, series_json, series_page
 from coordinator.client.session import Session, Waiting
@@ -94,6 +95,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             }
             for each in cast.statements
         ],
+        **_residents_json(plan),
         "advice": [asdict(each) for each in advice(plan.request.spec, cast)],
         "as_series": promise_json(promise(plan.request.spec, cast), cast.layout.segments[0].scale),
         "budgets": [
@@ -102,6 +104,12 @@ def plan_json(plan: Plan) -> dict[str, Any]:
             for each in plan.catalog.budgets(plan.audience, plan.purpose, cast.blocks)
         ],
     }
+
+
+def _residents_json(plan: Plan) -> dict[str, Any]:
+    """What only a count of residents has: its error by size, and the hospitals that would not take part."""
+    found, table = errors_json(plan.forecast), str(plan.request.spec.table)
+    return found | {"without_residents": list(plan.catalog.without_residents(plan.audience, table))} if found else {}
 
 
 def _exact_plan_json(plan: Plan) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Rules
 - Nothing is clamped, so sums of cells stay unbiased.
 - `collapsed` sums cells over the axes that are left out; variances add, so a total has its own, narrower interval than the
   sum of its parts' would be. Summed distinct patients count a patient once per cell, not once.
+- Residents are estimated from filled buckets, cell by cell (`residents`).
 - Levels that were released as well (`totals`) are made one table by least squares (`privacy.consistency`): every number here adds
   up, and the released integers stay in the bundle. Distinct patients do not add up, so each of their levels is told as released.
 """
@@ -23,9 +24,10 @@ from numpy.typing import NDArray
 
 from coordinator.client.column import Column, Stretch
 from coordinator.client.kinds import columns_of, measure_name, percent_of
+from coordinator.client.residents import resident_column
 from privacy.consistency import Consistent, Level, consistent
 from protocols.query import Axis, Grid, Layout, QuerySpec, Segment
-from protocols.query.terms import Count, Measure, Persons
+from protocols.query.terms import Count, Measure, Persons, Residents
 
 Axes = tuple[int, ...]
 
@@ -92,6 +94,8 @@ class Measured:
     parts: tuple[Released, ...]
 
     def columns(self, kept: Axes) -> tuple[Column, ...]:
+        if isinstance(self.measure, Residents) and isinstance(filled := self.parts[0], _Leaves):
+            return (resident_column(self.name, filled.values, filled.variance, self.measure.buckets, kept),)
         return columns_of(self.name, self.measure, tuple(part.over(kept) for part in self.parts))
 
 

@@ -2,6 +2,6 @@
 
 from hospital_node.plan.compile import CompiledPlan, compile_plan
 from hospital_node.plan.execute import execute, probe
-from hospital_node.plan.residents import resident_places
+from hospital_node.plan.residents import resident_buckets
 
-__all__ = ["CompiledPlan", "compile_plan", "execute", "probe", "resident_places"]
+__all__ = ["CompiledPlan", "compile_plan", "execute", "probe", "resident_buckets"]

@@ -1,10 +1,12 @@
-"""Where this hospital's residents stand in a blind OR: the same plan and bounding as every count, and a bucket for each of them.
+"""Which buckets of a blind OR this hospital's residents fall into: the same plan and bounding as every count, then a bucket each.
 
 Rules
 - A patient falls into the buckets of the cells in which the plan counts it, once each, whatever the number of rows and blocks.
 - The bucket comes from the resident's tag. A patient without a tag of the key in force gets one from the node's own bounding key:
   it is counted, and by this hospital for itself.
 - Two patient numbers with one resident number are one resident.
+- The vector says of each bucket of each cell 0 or 1: one patient's rows of a block move it by the question's L1 and L2 squared, and
+  all records of one resident by one bucket a cell.
 """
 
 from hashlib import sha256
@@ -14,26 +16,24 @@ import numpy as np
 
 from hospital_node.plan.execute import bounded_tallies
 from hospital_node.plan.packing import Int64s
-from protocols.query import Layout, Part, QuerySpec
-from protocols.union import BucketKey, Shape, place_of
+from protocols.query import Layout, QuerySpec
+from protocols.query.terms import Residents
+from protocols.union import BucketKey
 from protocols.union.resident import TAG_BYTES
 
 
-def resident_places(
-    spec: QuerySpec,
-    connection: duckdb.DuckDBPyConnection,
-    bounding_key: bytes,
-    key_print: str,
-    buckets: BucketKey,
-    shape: Shape,
+def resident_buckets(
+    spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes, key_print: str, buckets: BucketKey
 ) -> Int64s:
-    """The places of the vector that this hospital fills. `key_print` is the fingerprint of the residents' key in force."""
-    [segment] = Layout.of(spec).segments
-    if segment.part is not Part.PERSONS or shape.cells != segment.length:
-        raise ValueError("residents are counted by a question for distinct patients at one level")
+    """One entry a bucket, cell by cell. `key_print` is the fingerprint of the residents' key in force."""
+    [segment], [measure] = Layout.of(spec).segments, spec.measures
+    if not isinstance(measure, Residents):
+        raise TypeError("buckets are filled by a question for residents")
     person, cell = _persons_in_cells(spec, connection, bounding_key)
     tags = _tags(connection, key_print, person, bounding_key)
-    return np.unique(place_of(shape, cell, buckets.buckets_of(tags, shape.buckets)))
+    vector = np.zeros(segment.length * measure.buckets, dtype=np.int64)
+    vector[cell * measure.buckets + buckets.buckets_of(tags, measure.buckets)] = 1
+    return vector
 
 
 def _persons_in_cells(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes) -> tuple[Int64s, Int64s]:

@@ -110,6 +110,8 @@ class Intake:
     def _settle_tags(self, key_print: str) -> None:
         """A record without a number keeps the tag its patient has; one of another key's never stays."""
         self._run("DELETE FROM resident WHERE key_print <> $key", key=key_print)
+        self._run("DELETE FROM resident_key")
+        self._run("INSERT INTO resident_key VALUES ($key)", key=key_print)
         self._run(
             "INSERT OR REPLACE INTO resident SELECT p.person_id, unhex(s.tag), $key FROM latest s "
             "JOIN person p ON p.source_id = s.source_id WHERE s.tag IS NOT NULL",

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import duckdb
+
 from audit_ledger.party.home import Home, HomeError
 from hospital_node.records.errors import InvalidMapping
 from hospital_node.records.report import Reason, Tally
@@ -56,6 +58,13 @@ class Residents:
                 return None
 
         return tag
+
+
+def is_tagged(records: duckdb.DuckDBPyConnection, key_print: str) -> bool:
+    """Whether these records were imported with resident numbers under this key; those of an older program never were."""
+    if not records.execute("SELECT 1 FROM information_schema.tables WHERE table_name = 'resident_key'").fetchall():
+        return False
+    return records.execute("SELECT DISTINCT key_print FROM resident_key").fetchall() == [(key_print,)]
 
 
 def no_tag(number: str | None, place: int) -> None:

@@ -5,8 +5,8 @@ Rules
   code system; `icd10` and `loinc` are what queries read.
 - district, sex and age are copied onto each event as recorded then (spec/privacy.md, choice 1), so that a patient who
   moves does not rewrite the past.
-- `resident` holds, for patients whose resident number an import was told to read, its keyed hash (`residents`); no question
-  reads it yet.
+- `resident` holds, for patients whose resident number an import was told to read, its keyed hash (`residents`); `resident_key`
+  says under which key imports were told to, whether or not a number was there: a refusal depends on it, and on no record.
 - Dates are calendar dates of the hospital's zone. Source ids are unique within a table, but for the components of one
   Observation, which share its id and are replaced together.
 """
@@ -26,6 +26,7 @@ DDL = f"""
 CREATE TABLE IF NOT EXISTS person (
     person_id BIGINT PRIMARY KEY, {_SOURCE_ID}, birth_date DATE, sex VARCHAR NOT NULL, district VARCHAR);
 CREATE TABLE IF NOT EXISTS resident (person_id BIGINT PRIMARY KEY, tag BLOB NOT NULL, key_print VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS resident_key (key_print VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS visit_occurrence (
     visit_id BIGINT NOT NULL, person_id BIGINT NOT NULL, {_SOURCE_ID}, visit_class VARCHAR NOT NULL,
     visit_date DATE NOT NULL, end_date DATE, {_EVENT});

@@ -76,6 +76,8 @@ class DatabasePlans:
         return generation == self._name
 
     def refusals(self, asked: Asked, generation: str) -> list[Refusal]:
+        if asked.is_of_residents:
+            return [Refusal(Reason.NO_RESIDENT_TAGS, "records imported with resident numbers", "a live database")]
         if isinstance(asked.spec, Fit):
             return [Refusal(Reason.TABLE_NOT_REGISTERED, "a node of imported records", "a live database", asked.table)]
         return []

@@ -10,6 +10,8 @@ Rules (privacy choice 2)
 - A total of `totals` adds up the kept cells of the leaves, each clamped there, so that the levels agree exactly: with f leaves of
   one block in one cell of the level, j = min(k, f) of them may coincide. The k clamped leaves then move it by L1 <= c * k and
   L2^2 <= c^2 * (q j^2 + r^2), where k = q j + r. Persons are an OR at each level instead: at most k cells by 1.
+- Residents are an OR over hospitals too: what is said of a patient of one hospital holds of each bucket of a cell, and all records
+  of one resident, at every hospital and in every block, touch one bucket of each cell: L1 = L2^2 <= the cells (`resident`).
 - A quantile is a histogram: each kept cell is in one bin, so that bins add nothing to k. So are present and missing, the
   categories of a table one, and the intervals of a survival curve in which patients have their event or are lost.
 - Bounded over the whole query (`bound` "query"): k cells of a patient count, each total within [lo, hi] over all blocks. Removing
@@ -38,6 +40,7 @@ from protocols.query.terms import (
     Measure,
     Persons,
     Quantiles,
+    Residents,
     Spread,
     Sum,
     Summary,
@@ -59,6 +62,7 @@ class Part(StrEnum):
 
     ROWS = "rows"
     PERSONS = "persons"
+    RESIDENTS = "residents"
     TOTAL = "total"
     MEAN = "mean"
     PRESENT = "present"
@@ -110,7 +114,7 @@ class Segment:
     @property
     def is_union(self) -> bool:
         """Whether cells and blocks are joined by OR and not added."""
-        return self.part is Part.PERSONS
+        return self.part in {Part.PERSONS, Part.RESIDENTS}
 
     @property
     def scale(self) -> int:
@@ -129,6 +133,18 @@ class Segment:
     def whole(self) -> tuple[int, int]:
         """(L1, L2 squared) of all that is counted of a (patient, block), or of a patient: from nothing to `cells` cells."""
         return self.clamp * self.cells, self.clamp**2 * self._squares
+
+    @property
+    def resident(self) -> tuple[int, int] | None:
+        """(L1, L2 squared) of one resident with a number, at all hospitals and in all blocks together; None for other parts."""
+        return (self.length, self.length) if self.part is Part.RESIDENTS else None
+
+    def over_all(self, blocks: int) -> tuple[int, int] | None:
+        """(L1, L2 squared) of a patient of all blocks, where it is less than the sum over them."""
+        if self.is_whole:
+            return self.whole
+        reached = min(self.length, self.cells * blocks)
+        return (reached, reached) if self.part is Part.RESIDENTS else None
 
     @property
     def _squares(self) -> int:
@@ -200,7 +216,7 @@ def _segment(
     gone = [axis for axis in leaves.axes if axis.key not in level]
     merged = math.prod(len(axis.labels) if is_whole else axis.per_block for axis in gone)
     shown = Grid((*at_level.axes, inner_axis(measure, part))) if part in _HISTOGRAMS else at_level
-    if part is Part.PERSONS:
+    if part in {Part.PERSONS, Part.RESIDENTS}:
         reachable = at_level.size if is_whole else at_level.reachable_per_block
         return Segment(measure, part, level, shown, offset, *ends, min(cells, reachable), is_whole=is_whole)
     return Segment(measure, part, level, shown, offset, *ends, cells, min(cells, merged), is_whole)
@@ -227,6 +243,8 @@ def _parts(measure: Measure) -> tuple[tuple[Part, int, int], ...]:
         return ((Part.ROWS, 0, measure.hi),)
     if isinstance(measure, Persons):
         return ((Part.PERSONS, 0, 1),)
+    if isinstance(measure, Residents):
+        return ((Part.RESIDENTS, 0, 1),)
     if isinstance(measure, Quantiles | Categories | Survival):
         return ((_HISTOGRAM_OF[type(measure)], 0, 1),)
     if isinstance(measure, Spread | Summary):

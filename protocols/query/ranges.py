@@ -10,6 +10,7 @@ from decimal import Decimal
 from protocols.query.domains import LATEST
 from protocols.query.errors import Problem, ProblemCode
 from protocols.query.terms import (
+    MAX_BUCKETS,
     MAX_CLAMP,
     UNITS,
     Average,
@@ -19,6 +20,7 @@ from protocols.query.terms import (
     Period,
     Quantiles,
     Ranged,
+    Residents,
     Sum,
     Survival,
 )
@@ -27,6 +29,25 @@ from protocols.query.terms import (
 def range_problems(measures: tuple[Measure, ...], keys: tuple[Key, ...]) -> Iterator[Problem]:
     yield from _clamps_are_bounds(measures)
     yield from _bins_rise(keys)
+
+
+def resident_problems(measures: tuple[Measure, ...], has_totals: bool, cells: int) -> Iterator[Problem]:
+    """Residents are counted by a protocol of their own: alone, and over few cells."""
+    for n, measure in enumerate(measures):
+        if not isinstance(measure, Residents):
+            continue
+        path = f"measures.{n}"
+        if len(measures) > 1:
+            rule, nearest = "stands beside another measure", "a question of its own for each"
+            yield Problem(ProblemCode.BAD_VALUE, measure.kind, rule, nearest, path=path)
+        if has_totals:
+            yield Problem(ProblemCode.BAD_VALUE, "totals", "residents do not add up over levels", "no totals", path="totals")
+        if measure.buckets & (measure.buckets - 1):
+            nearest = str(1 << (measure.buckets.bit_length() - 1))
+            yield Problem(ProblemCode.BAD_VALUE, "buckets", "a power of two", nearest, path=path)
+        elif cells * measure.buckets > MAX_BUCKETS:
+            rule = f"{cells} cells of {measure.buckets} buckets, the most is {MAX_BUCKETS} in all"
+            yield Problem(ProblemCode.TOO_MANY_CELLS, measure.kind, rule, "fewer keys or buckets", path=path)
 
 
 def _clamps_are_bounds(measures: tuple[Measure, ...]) -> Iterator[Problem]:

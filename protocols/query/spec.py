@@ -37,7 +37,7 @@ from protocols.query.domains import (
     weeks_between,
 )
 from protocols.query.errors import Problem, ProblemCode, QueryError, nearest_name
-from protocols.query.ranges import follow_up_problems, range_problems
+from protocols.query.ranges import follow_up_problems, range_problems, resident_problems
 from protocols.query.terms import (
     MAX_CONDITIONS,
     AgeBandKey,
@@ -368,8 +368,9 @@ def _grid_fits(spec: QuerySpec) -> Iterator[Problem]:
     # A wrong period or a key outside its table has been named already, and has no grid.
     if any(True for rule in (_period_is_stated, _names_exist, _nothing_twice) for _ in rule(spec)):
         return
-    bins = max(map(_entries_in_a_cell, spec.measures))
-    size = math.prod(spec.grid().shape) * bins
+    cells = math.prod(spec.grid().shape)
+    yield from resident_problems(spec.measures, bool(spec.totals), cells)
+    size = cells * max(map(_entries_in_a_cell, spec.measures))
     if size > MAX_CELLS:
         nearest = "fewer keys or bins, a shorter period or a shorter list"
         yield Problem(ProblemCode.TOO_MANY_CELLS, "keys", f"{size} cells, the most is {MAX_CELLS}", nearest, path="keys")

@@ -2,6 +2,7 @@
 
 Rules
 - COUNT(*), CLAMP(COUNT(*), 0, 5), COUNT(DISTINCT person_id); COUNT(*) alone is clamped at 3 rows per (patient, month, cell).
+- COUNT(DISTINCT resident_id), or COUNT(DISTINCT resident_id, 16384) with a number of buckets: once over all hospitals.
 - SUM, AVG, VARIANCE, STDDEV, MEDIAN and QUANTILE of CLAMP(x, lo, hi); QUANTILE(CLAMP(...), 0.9) or a list [0.25, 0.5, 0.75].
 - Any of them may be followed by FILTER (WHERE ...): a cohort of its own (`sql_cohort`).
 - A fourth argument of CLAMP is the scale of SUM and AVG, the steps of VARIANCE and STDDEV, the bins of MEDIAN and QUANTILE.
@@ -107,11 +108,23 @@ class MeasureReader:
             names = [column.name.lower() for column in counted.expressions]
             if names == ["person_id"] and isinstance(counted.expressions[0], exp.Column) and not counted.args.get("on"):
                 return {"kind": "count_distinct_person"}
+            if names[:1] == ["resident_id"] and not counted.args.get("on"):
+                return self._residents(node, counted.expressions)
             construct, nearest = "COUNT(DISTINCT)", "COUNT(DISTINCT person_id)"
         else:
             construct, nearest = "COUNT", "COUNT(*)"
         self._add(ProblemCode.OUTSIDE_LANGUAGE, construct, "counts rows or persons", nearest, self._source.place(node))
         return None
+
+    def _residents(self, node: exp.Count, counted: list[exp.Expr]) -> dict[str, Any] | None:
+        """A constant beside the resident changes nothing of what is counted; here it is the number of buckets."""
+        numbers = [number_of(each) for each in counted[1:]]
+        if not isinstance(counted[0], exp.Column) or len(numbers) > 1 or any(each is None or each % 1 for each in numbers):
+            rule, nearest = "a resident and a number of buckets", "COUNT(DISTINCT resident_id, 16384)"
+            self._add(ProblemCode.BAD_VALUE, "COUNT(DISTINCT resident_id)", rule, nearest, self._source.place(node))
+            return None
+        buckets = [int(each) for each in numbers if each is not None]
+        return {"kind": "count_distinct_resident"} | ({"buckets": buckets[0]} if buckets else {})
 
     def _clamped_count(self, node: exp.Expr) -> dict[str, Any] | None:
         count, bounds = self._count(node.expressions[0]), [number_of(argument) for argument in node.expressions[1:]]

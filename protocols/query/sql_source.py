@@ -61,7 +61,8 @@ _NAMES: dict[type[exp.Expr], tuple[str, str]] = {
 }
 
 _MEASURES = (
-    "COUNT(*), COUNT(DISTINCT person_id), and SUM, AVG, VARIANCE, STDDEV, MEDIAN, QUANTILE of CLAMP(...), TABLE_ONE, KAPLAN_MEIER"
+    "COUNT(*), COUNT(DISTINCT person_id or resident_id), SUM, AVG, VARIANCE, STDDEV, MEDIAN, QUANTILE of CLAMP(...), TABLE_ONE, "
+    "KAPLAN_MEIER"
 )
 
 

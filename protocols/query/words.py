@@ -31,6 +31,7 @@ from protocols.query.terms import (
     Persons,
     PrefixKey,
     Quantiles,
+    Residents,
     Spread,
     Summary,
     Survival,
@@ -150,6 +151,11 @@ class _Words:
             )
         if isinstance(measure, Persons):
             return self._say("患者人数（每家医院内不重复）", "distinct patients (within each hospital)")
+        if isinstance(measure, Residents):
+            return self._say(
+                f"居民人数（全市跨医院不重复，每单元格 {measure.buckets} 个桶）",
+                f"distinct residents (once over all hospitals, {measure.buckets} buckets a cell)",
+            )
         if isinstance(measure, Survival):
             return self._survival(measure)
         column = self._name(_COLUMNS[measure.column])

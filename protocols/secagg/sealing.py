@@ -77,6 +77,11 @@ def query_context(binding_value: bytes, uri: str) -> bytes:
     return framed(b"kapok/v1/seal", binding_value, uri.encode())
 
 
+def union_context(binding_value: bytes, uri: str) -> bytes:
+    """(u, i) for a question for residents: another label, so that an opener which would hand out the sum cannot open the seed."""
+    return framed(b"kapok/v1/seal-union", binding_value, uri.encode())
+
+
 def segment_context(origin: str, query: bytes, first_round: int, last_round: int, ready: bytes, uri: str) -> bytes:
     """v and i for a training segment's root."""
     parts = (number(PROTOCOL_VERSION), origin.encode(), query, number(first_round), number(last_round), ready, uri.encode())

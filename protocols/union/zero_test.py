@@ -37,8 +37,8 @@ from protocols.union.curve import (
 
 Random = Callable[[int], bytes]
 WORDS = np.ndarray[Any, np.dtype[np.uint32]]
-_NUMBER, _POINT = 32, 64
-ENTRY_BYTES = 2 * _POINT
+_NUMBER, POINT_BYTES = 32, 64
+ENTRY_BYTES = 2 * POINT_BYTES
 BLINDED_BYTES = 2 * _NUMBER
 
 
@@ -62,13 +62,17 @@ def _point(raw: bytes) -> Point:
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """The coordinator's side of one question. `secret` is fresh, and forgotten with it."""
+    """The coordinator's side of one question. `secret` is fresh, kept until the answer is there, and forgotten with it.
+
+    The same secret encrypts anew after a crash: the auditor answers one public key of a question, and with the same bytes.
+    """
 
     random_bytes: Random
-    secret: int = field(init=False, repr=False)
+    secret: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "secret", _scalar(self.random_bytes))
+        if not self.secret:
+            object.__setattr__(self, "secret", _scalar(self.random_bytes))
 
     @property
     def public(self) -> bytes:
@@ -108,14 +112,14 @@ def blinded(public: bytes, encrypted: bytes, seeds: WORDS, noise: Integers, tail
 
     Each cell comes back with 2 * tail entries more, of which tail + noise are not zero.
     """
-    if len(public) != _POINT or len(encrypted) != ENTRY_BYTES * len(seeds):
+    if len(public) != POINT_BYTES or len(encrypted) != ENTRY_BYTES * len(seeds):
         raise BadCiphertext("a public key, and one ciphertext a bucket")
     if not len(noise) or len(seeds) % len(noise) or int(np.abs(noise).max()) > tail:
         raise ValueError("noise: expected one draw a cell, none beyond the tail")
     width = len(seeds) // len(noise)
     try:
         holder = Multiples(_point(public))
-        entries = [_point(encrypted[at : at + _POINT]) for at in range(0, len(encrypted), _POINT)]
+        entries = [_point(encrypted[at : at + POINT_BYTES]) for at in range(0, len(encrypted), POINT_BYTES)]
         cells = []
         for cell, drawn in enumerate(noise.tolist()):
             mine = slice(cell * width, (cell + 1) * width)
@@ -142,11 +146,14 @@ def _fresh(
 def _own_slots(holder: Multiples, tail: int, drawn: int, random_bytes: Random) -> list[bytes]:
     """Encryptions of zero, and pairs of random points: what real entries look like, and none of anybody's making."""
     again = [_scalar(random_bytes) for _ in range(tail - drawn)]
+    pairs = [(_scalar(random_bytes), _scalar(random_bytes)) for _ in range(tail + drawn)]
+    # Both kinds are made for each slot and one is dropped, so that the multiples, which take the time, are as many for any noise.
+    first, both = [*again, *(each for each, _ in pairs)], [*pairs, *zip(again, again, strict=True)]
     empty = [
-        a[0].to_bytes(_NUMBER) + b[0].to_bytes(_NUMBER) for a, b in zip(map(base_multiple, again), holder.of(again), strict=True)
+        a[0].to_bytes(_NUMBER) + b[0].to_bytes(_NUMBER) for a, b in zip(map(base_multiple, first), holder.of(first), strict=True)
     ]
-    full = [b"".join(base_multiple(_scalar(random_bytes))[0].to_bytes(_NUMBER) for _ in range(2)) for _ in range(tail + drawn)]
-    return [*empty, *full]
+    full = [b"".join(base_multiple(scalar)[0].to_bytes(_NUMBER) for scalar in each) for each in both]
+    return [*empty[: len(again)], *full[: len(pairs)]]
 
 
 def _shuffled(entries: list[bytes], random_bytes: Random) -> bytes:

@@ -726,18 +726,23 @@ class SealingRequest(message.Message):
 
 @typing.final
 class SealingReply(message.Message):
+    """zero_test: this service can open a question for residents. One that does not know the field cannot."""
+
     DESCRIPTOR: descriptor.Descriptor
 
     CERTIFICATE_FIELD_NUMBER: builtins.int
+    ZERO_TEST_FIELD_NUMBER: builtins.int
     certificate: builtins.bytes
+    zero_test: builtins.bool
     def __init__(
         self,
         *,
         certificate: builtins.bytes = ...,
+        zero_test: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["certificate", b"certificate", "zero_test", b"zero_test"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -747,35 +752,45 @@ class OpenRequest(message.Message):
 
     FOLLOW_FIELD_NUMBER: builtins.int
     MEMBERS_FIELD_NUMBER: builtins.int
+    ENCRYPTED_FIELD_NUMBER: builtins.int
     @builtins.property
     def follow(self) -> Follow: ...
     @builtins.property
     def members(self) -> Members: ...
+    @builtins.property
+    def encrypted(self) -> Chunk: ...
     def __init__(
         self,
         *,
         follow: Follow | None = ...,
         members: Members | None = ...,
+        encrypted: Chunk | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["follow", b"follow", "frame", b"frame", "members", b"members"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["encrypted", b"encrypted", "follow", b"follow", "frame", b"frame", "members", b"members"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["follow", b"follow", "frame", b"frame", "members", b"members"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["encrypted", b"encrypted", "follow", b"follow", "frame", b"frame", "members", b"members"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["follow", "members"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["follow", "members", "encrypted"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
 @typing.final
 class Members(message.Message):
+    """Of a question for residents `public` is the coordinator's key, and the encrypted sum came before, in pieces; the reply's `sum` are
+    then the blinded cells.
+    """
+
     DESCRIPTOR: descriptor.Descriptor
 
     PREIMAGE_FIELD_NUMBER: builtins.int
     SEEDS_FIELD_NUMBER: builtins.int
     FIRST_ROUND_FIELD_NUMBER: builtins.int
     LAST_ROUND_FIELD_NUMBER: builtins.int
+    PUBLIC_FIELD_NUMBER: builtins.int
     preimage: builtins.bytes
     first_round: builtins.int
     last_round: builtins.int
+    public: builtins.bytes
     @builtins.property
     def seeds(self) -> containers.RepeatedCompositeFieldContainer[SealedSeed]: ...
     def __init__(
@@ -785,10 +800,11 @@ class Members(message.Message):
         seeds: abc.Iterable[SealedSeed] | None = ...,
         first_round: builtins.int = ...,
         last_round: builtins.int = ...,
+        public: builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["first_round", b"first_round", "last_round", b"last_round", "preimage", b"preimage", "seeds", b"seeds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["first_round", b"first_round", "last_round", b"last_round", "preimage", b"preimage", "public", b"public", "seeds", b"seeds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

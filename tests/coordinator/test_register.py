@@ -15,7 +15,9 @@ from typer.testing import CliRunner
 
 from coordinator.main import app
 from coordinator.register import Contributed, Register
+from protocols.identity import SigningKey
 from protocols.refusal import Reason, Refusal
+from protocols.statements import Query
 
 QUERY = bytes(32)
 MADE = Contributed("kapok://hospital/h01", b"sealed", b"receipt", b"", b"masked")
@@ -136,3 +138,40 @@ def test_the_vectors_that_are_kept_are_exported_for_the_auditor(tmp_path: Path) 
     arguments = ["vectors", "--home", str(tmp_path), "--out", str(tmp_path / "one"), "--query", "01" * 32]
     assert runner.invoke(app, arguments).exit_code == 0
     assert [each.parent.name for each in (tmp_path / "one").rglob("*.masked")] == ["2"]
+
+
+def test_vectors_of_a_count_of_residents_are_handed_out_to_nobody(tmp_path: Path) -> None:
+    """The auditor has their seeds: beside them they would show which buckets are filled, without noise."""
+    query = Query(
+        log="a.b/1",
+        at="2026-11-23T08:00:00Z",
+        by="kapok://bureau/cdc",
+        nonce="00" * 32,
+        purpose="research",
+        programme=None,
+        audience=(),
+        floor=4,
+        valid_until="2026-11-24T08:00:00Z",
+        rounds=1,
+        spec={"measures": [{"kind": "count_distinct_resident"}]},
+        variances=(),
+    )
+    register = Register(tmp_path / "register.sqlite")
+    register.put_question(QUERY, query.envelope().signed([SigningKey.generate()]).encode(), 100)
+    register.put_contribution(QUERY, 0, 1, MADE, 100)
+    register.close()
+    out = tmp_path / "out"
+    assert CliRunner().invoke(app, ["vectors", "--home", str(tmp_path), "--out", str(out)]).exit_code == 0
+    assert list(out.rglob("*.masked")) == []
+
+
+def test_the_key_of_a_count_of_residents_is_the_first_one_until_the_question_has_ended(register: Register) -> None:
+    """After a crash the auditor's reply is read with the key it was made for; then key and vectors go, which tell more together."""
+    assert register.counting_secret(QUERY, b"first") == b"first"
+    assert register.counting_secret(QUERY, b"second") == b"first"
+    register.put_contribution(QUERY, 0, 1, MADE, 0)
+    register.put_contribution(bytes([1]) * 32, 0, 1, MADE, 0)
+    register.forget_counting(QUERY)
+    assert register.contributions(QUERY, 0, 1) == []
+    assert register.contributions(bytes([1]) * 32, 0, 1) == [MADE]
+    assert register.counting_secret(QUERY, b"third") == b"third"

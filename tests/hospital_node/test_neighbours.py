@@ -7,6 +7,7 @@ check, given plans broken on purpose, must turn red.
 
 import os
 import random
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -20,12 +21,13 @@ from hypothesis import strategies as some
 
 from hospital_node.counting import InstalledPlans
 from hospital_node.fits.logistic import _rows, _stacked
-from hospital_node.plan import execute
+from hospital_node.plan import execute, resident_buckets
 from hospital_node.plans import INSTALLED, LogisticPlan, Plan, TablePlan
 from hospital_node.records.schema import DDL, open_read_only
 from privacy.rdp import share_variance
 from privacy.sampler import draw
 from privacy.tables import skellam_table
+from privacy.union import hospital_tail
 from protocols import statements as st
 from protocols.asked import Asked
 from protocols.fit import SCALE, FitSpec, decode_weights, encode_weights
@@ -34,8 +36,11 @@ from protocols.secagg.agreement import AgreementKey
 from protocols.secagg.binding import Binding
 from protocols.secagg.masks import mask
 from protocols.secagg.ring import Integers, from_ring
-from protocols.secagg.sealing import query_context, round_seed, segment_context
+from protocols.secagg.sealing import query_context, round_seed, segment_context, union_context
+from protocols.union import BucketKey, asks_for_residents
 from tests.hospital_node.support.nodes import PERIOD, Asking, Node, Nodes
+from tests.protocols.union import numbers
+from tests.support import residents
 
 AGE_SUM = {"kind": "sum", "column": "age", "lo": "0", "hi": "90", "scale": 1}
 AGE_MEAN = {"kind": "avg", "column": "age", "lo": "0", "hi": "80", "scale": 10}
@@ -101,9 +106,13 @@ SHAPES: dict[str, dict[str, Any]] = {
     "table one by block": _table(AGE_LINES, CLASS_LINES, keys=KEYS[:2], cells=2, bound="block", totals=[["iso_week"], []]),
     "table one of one group": _table({"kind": "count_distinct_person"}, AGE_LINES, SEX_LINES, keys=(), cells=1),
     "survival": _table(TO_ADMISSION, {**TO_ADMISSION, "filter": WOMEN}, keys=KEYS[:2], cells=2, totals=[[]]),
+    "residents": _table({"kind": "count_distinct_resident", "buckets": 1024}),
+    "residents, whole query": _table({"kind": "count_distinct_resident", "buckets": 1024}, bound="query"),
+    "residents, one number": _table({"kind": "count_distinct_resident", "buckets": 1024, "filter": WOMEN}, keys=()),
     "one number": _table({"kind": "count", "hi": 2}, keys=(), cells=1),
     "fit": FIT,
 }
+WITH_KEY: dict[type, Plan] = {**INSTALLED, QuerySpec: TablePlan(lambda: residents.KEY)}
 KINDS = (
     "spread",
     "quantiles",
@@ -126,8 +135,8 @@ class SensitivityExceededError(AssertionError):
 def check(asked: Asked, before: Integers, after: Integers) -> None:
     start = 0
     for number, piece in enumerate(asked.pieces):
-        moved = [abs(int(each)) for each in (before - after)[start : start + piece.length]]
-        start += piece.length
+        moved = [abs(int(each)) for each in (before - after)[start : start + piece.length * asked.buckets]]
+        start += piece.length * asked.buckets
         if sum(moved) > piece.l1 or sum(each**2 for each in moved) > piece.l2_squared:
             raise SensitivityExceededError(
                 f"piece {number}: {sum(moved)} of {piece.l1}, {sum(e**2 for e in moved)} of {piece.l2_squared}"
@@ -160,6 +169,7 @@ def _write(folder: Path, rows: Sequence[Visit]) -> None:
             values = [number, person, f"v{number}", kind, day, day, district, sex, age]
             database.execute("INSERT INTO visit_occurrence VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
     (folder / "CURRENT").write_text("g00000001\n")
+    residents.tag(folder, {person: person for person in {row[0] for row in rows}})
 
 
 def _without(rows: Sequence[Visit], person: int, month: int) -> list[Visit]:
@@ -196,7 +206,7 @@ class Shown:
         folder = self.path / f"records-{self.made}"
         self.write(folder, rows)
         contributing = node.answering.contributing
-        contributing.plans = node.answering.counts._plans = InstalledPlans(folder, installed or INSTALLED)
+        contributing.plans = node.answering.counts._plans = InstalledPlans(folder, installed or WITH_KEY)
         contributing.plans.generation()
         node.answering.contributing.forget(query)  # the journal is turned back, which only a test can do
         node.answering.journal._write(lambda database: database.execute("DELETE FROM accepted"))
@@ -213,7 +223,17 @@ class Shown:
         contributing.random = os.urandom
         assert node.answering.journal.note("paused") is None, "the count failed"
         masked = np.frombuffer(stored.masked, f"<u{binding.ring // 8}") - self._masks(node, binding, stored.sealed)
+        if self.asked.is_of_residents:
+            return self._buckets(masked, binding)
         return from_ring(masked, binding.ring) - self._noise(binding)
+
+    def _buckets(self, filled: np.ndarray[Any, Any], binding: Binding) -> Integers:
+        """Which are filled; behind them every cell has as many filled slots of this hospital's as its noise says."""
+        [piece] = self.asked.pieces
+        tail, members = hospital_tail(piece.variance, binding.n, binding.c), len(binding.members)
+        cells = (filled != 0).astype(np.int64).reshape(piece.length, self.asked.buckets + members * 2 * tail)
+        assert (cells[:, self.asked.buckets :].sum(axis=1) - tail).tolist() == self._noise(binding).tolist()
+        return cells[:, : self.asked.buckets].reshape(-1)
 
     def _masks(self, node: Node, binding: Binding, sealed: bytes) -> np.ndarray[Any, Any]:
         ready = st.parse(self.asking.readys[node.uri])
@@ -228,7 +248,8 @@ class Shown:
             root = sealing.open(sealed, segment_context(binding.origin, self.asking.id, *rounds, ready.id, node.uri))
             seed = round_seed(root, binding.round, binding.attempt, binding.value)
         else:
-            seed = sealing.open(sealed, query_context(binding.value, node.uri))
+            context = union_context if self.asked.is_of_residents else query_context
+            seed = sealing.open(sealed, context(binding.value, node.uri))
         own = AgreementKey(own_seed, agreement_month)
         pairs = [own.pair(node.uri, each.uri, each.agreement) for each in binding.members if each.uri != node.uri]
         return mask(np.zeros(binding.dimension, np.int64), binding.ring, binding.value, seed, pairs)
@@ -243,7 +264,10 @@ class Shown:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    made = Nodes(tmp_path_factory.mktemp("neighbours"), 4)
+    made = Nodes(tmp_path_factory.mktemp("neighbours"), 4, residents.furnish)
+    residents.permit(made.city)
+    for node in made.nodes.values():
+        residents.tag(node.home / "records", {})
     yield made
     made.close()
 
@@ -273,7 +297,7 @@ def _entry(spec: dict[str, Any]) -> dict[str, Any]:
     if "fit" in spec:
         return {"spec": spec, "rounds": 2, "variances": (f"{SCALE**2 * 400}.0000",)}
     pieces = len(Layout.of(QuerySpec.from_json(spec)).segments)
-    return {"spec": spec, "variances": ("90000000.0000",) * pieces}
+    return {"spec": spec, "variances": ("4096.0000" if asks_for_residents(spec) else "90000000.0000",) * pieces}
 
 
 FEW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -305,7 +329,7 @@ def test_what_is_laid_bare_is_the_plan_s_own_vector(shown: Questions, shape: str
     assert ready is not None
     key = node.answering.journal.bounding_key(ready.month[:4], b"")
     with open_read_only(question.path / f"records-{question.made}") as records:
-        assert vector.tolist() == INSTALLED[type(question.asked.spec)].run(question.asked, records, key, question.input).tolist()
+        assert vector.tolist() == WITH_KEY[type(question.asked.spec)].run(question.asked, records, key, question.input).tolist()
     assert vector.any()
 
 
@@ -318,6 +342,16 @@ class Unbounded(TablePlan):
     def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
         assert isinstance(asked.spec, QuerySpec)
         return execute(QuerySpec.from_json({**asked.spec.to_json(), "cells_per_patient": 50}), records, bounding_key)
+
+
+class UnboundedResidents(TablePlan):
+    """The same where residents are counted."""
+
+    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+        assert isinstance(asked.spec, QuerySpec)
+        spec = QuerySpec.from_json({**asked.spec.to_json(), "cells_per_patient": 50})
+        question = BucketKey.of(residents.KEY.key, b"")
+        return resident_buckets(spec, records, bounding_key, residents.KEY.fingerprint, question)
 
 
 class Unclipped(LogisticPlan):
@@ -340,3 +374,28 @@ def test_a_plan_that_forgets_a_bound_is_caught_on_the_same_way(shown: Questions,
     with pytest.raises(SensitivityExceededError):
         check(question.asked, question.vector(rows, broken), question.vector(_without(rows, 0, 10), broken))
     check(question.asked, question.vector(rows), question.vector(_without(rows, 0, 10)))
+
+
+def test_a_plan_that_forgets_the_bound_of_residents_is_caught_on_the_same_way(shown: Questions) -> None:
+    question, broken = shown("residents"), {QuerySpec: UnboundedResidents()}
+    with pytest.raises(SensitivityExceededError):
+        check(question.asked, question.vector(BUSY, broken), question.vector(_without(BUSY, 0, 10), broken))
+
+
+def _as_one(folder: Path, rows: Sequence[Visit]) -> None:
+    """Every patient number of the hospital belongs to one resident."""
+    _write(folder, rows)
+    with duckdb.connect(folder / "g00000001.duckdb") as database:
+        tag = residents.KEY.key.tag(numbers.number(0))
+        database.execute("UPDATE resident SET tag = ?", [tag])
+
+
+@FEW
+@given(rows=_visits)
+def test_all_records_of_one_resident_touch_one_bucket_of_each_cell(shown: Questions, rows: list[Visit]) -> None:
+    """Whatever hospitals and blocks they stand in: the bucket is the resident's, here of two patient numbers and four months."""
+    question = shown("residents")
+    one = Shown(question.asking, question.path / f"as-one-{secrets.token_hex(4)}", _as_one)
+    touched = one.vector(rows).reshape(question.asked.dimension, question.asked.buckets)
+    assert touched.sum(axis=1).max() <= 1
+    assert len(set(np.nonzero(touched)[1].tolist())) <= 1

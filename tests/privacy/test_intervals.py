@@ -36,6 +36,7 @@ LEVELS = [Fraction(1, 2), Fraction(9, 10), Fraction(95, 100), Fraction(99, 100)]
 FOUR_CELLS = block_local(4, 0, 1)
 VARIANCE = skellam_variance_for(8, Fraction(1, 100), FOUR_CELLS.l1, FOUR_CELLS.l2_squared)
 PIECE = ReleasedPiece(FOUR_CELLS, VARIANCE, draws=3 * 1144, distance=skellam_table(VARIANCE / 5).distance)
+PATIENTS = [case for case in Case if case is not Case.ONE_RESIDENT]
 RELEASE = Release(order=8, pieces=(PIECE,), n=6, colluders=1, members=7, blocks=3)
 
 
@@ -164,7 +165,13 @@ def by_case(release: Release, delta: Fraction = Fraction(1, 10**6)) -> dict[Case
 
 def test_every_case_is_stated_at_both_deltas():
     stated = [(statement.case, statement.delta) for statement in statements(RELEASE)]
-    assert stated == [(case, delta) for delta in (Fraction(1, 10**6), Fraction(1, 10**8)) for case in Case]
+    assert stated == [(case, delta) for delta in (Fraction(1, 10**6), Fraction(1, 10**8)) for case in PATIENTS]
+
+
+def test_a_count_of_residents_states_what_one_at_all_hospitals_pays_and_nothing_else_does():
+    one = replace(RELEASE, pieces=(replace(PIECE, sensitivity=block_local(1, 0, 1), resident=block_local(1, 0, 1)),), blocks=12)
+    assert by_case(one)[Case.ONE_RESIDENT] == by_case(one)[Case.ONE_HOSPITAL] < by_case(one)[Case.TWO_HOSPITALS]
+    assert Case.ONE_RESIDENT not in by_case(replace(one, pieces=(*one.pieces, PIECE)))
 
 
 def test_statements_are_the_prices_at_their_own_sensitivity_and_noise():
@@ -184,7 +191,7 @@ def test_statements_are_the_prices_at_their_own_sensitivity_and_noise():
 
 def test_a_patient_of_more_is_harmed_more():
     stated = by_case(RELEASE)
-    assert all(stated[Case.ONE_HOSPITAL] < stated[case] for case in set(Case) - {Case.ONE_HOSPITAL})
+    assert all(stated[Case.ONE_HOSPITAL] < stated[case] for case in set(PATIENTS) - {Case.ONE_HOSPITAL})
     ladder = [by_case(replace(RELEASE, blocks=blocks))[Case.ALL_BLOCKS] for blocks in (1, 2, 3, 12)]
     assert ladder[0] == stated[Case.ONE_HOSPITAL]
     assert all(fewer < more for fewer, more in pairwise(ladder))

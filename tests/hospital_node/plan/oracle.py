@@ -35,6 +35,7 @@ from protocols.query.terms import (
     Persons,
     PrefixKey,
     Quantiles,
+    Residents,
     Spread,
     Summary,
     Survival,
@@ -173,7 +174,7 @@ def _at_level(
         labels = dict(zip((axis.key for axis in leaves.axes), leaves.labels_of(cell), strict=True))
         return shown.cell_of(tuple(labels[axis.key] for axis in shown.axes))
 
-    if isinstance(measure, Persons):
+    if isinstance(measure, Persons | Residents):  # of residents the patients of one hospital, before buckets
         seen = {(person, merged(cell)) for (person, block), chosen in kept.items() for cell in chosen}
         return [sum(cell == n for _, cell in seen) for n in range(shown.size)]
     rows_of = [(merged(cell), cells[owner][cell]) for owner, chosen in kept.items() for cell in chosen]
@@ -206,7 +207,7 @@ def _amounts(spec: QuerySpec, measure: Measure, rows: list[Row], records: Record
         return [[0] * entries for entries in _entries(measure)]
     if isinstance(measure, Count):
         return [[min(len(rows), measure.hi) if is_clamped else len(rows)]]
-    assert not isinstance(measure, Persons)
+    assert not isinstance(measure, Persons | Residents)
     if isinstance(measure, Categories):
         known = [row.columns.get(measure.column) for row in rows]
         most = max(measure.labels, key=lambda label: (known.count(label), -measure.labels.index(label)))

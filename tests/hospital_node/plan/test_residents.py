@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hospital_node.plan import execute, resident_places
+from hospital_node.plan import execute, resident_buckets
 from hospital_node.records.residents import Residents
-from protocols.query import QuerySpec
+from protocols.query import Layout, QuerySpec
 from protocols.secagg.ring import Integers
-from protocols.union import BucketKey, ResidentKey, filled
+from protocols.union import BucketKey, ResidentKey, filled, place_of
 from tests.hospital_node.records.resources import Node, encounter, patient, write_ndjson
 from tests.protocols.union.numbers import number
 from tests.protocols.union.parties import Union
@@ -37,9 +37,14 @@ CITY: Sequence[Visits] = (
 )
 
 
-def _spec(*keys: str, where: Sequence[dict[str, Any]] = ()) -> QuerySpec:
-    fields = {"table": "visits", "measures": [{"kind": "count_distinct_person"}], "keys": [{"key": each} for each in keys]}
+def _spec(*keys: str, where: Sequence[dict[str, Any]] = (), buckets: int = 4096) -> QuerySpec:
+    measure = {"kind": "count_distinct_resident", "buckets": buckets}
+    fields = {"table": "visits", "measures": [measure], "keys": [{"key": each} for each in keys]}
     return QuerySpec.from_fields({**fields, "where": list(where), "period": PERIOD})
+
+
+def _persons() -> QuerySpec:
+    return QuerySpec.from_fields({"table": "visits", "measures": [{"kind": "count_distinct_person"}], "period": PERIOD})
 
 
 def _resources(visits: Visits) -> Iterator[dict[str, Any]]:
@@ -74,13 +79,14 @@ class OfRecords(Union):
     def vector(self, hospital: int) -> Integers:
         own, key = bytes([hospital]) * 32, BucketKey.of(RESIDENTS.key, self.u)
         with self.nodes[hospital].open() as records:
-            places = resident_places(self.spec, records, own, RESIDENTS.fingerprint, key, self.shape)
-        return filled(self.shape, places, hospital, self.noise[hospital], self.random)
+            exact = resident_buckets(self.spec, records, own, RESIDENTS.fingerprint, key)
+        cell, bucket = np.divmod(np.flatnonzero(exact), self.shape.buckets)
+        return filled(self.shape, place_of(self.shape, cell, bucket), hospital, self.noise[hospital], self.random)
 
 
-def _counted(nodes: Sequence[Node], spec: QuerySpec, buckets: int = 4096) -> list[int]:
+def _counted(nodes: Sequence[Node], spec: QuerySpec) -> list[int]:
     """What would be released, less the noise. Buckets are many: two of five residents share one in 0.25 % of throws."""
-    size = spec.grid().size
+    size, buckets = spec.grid().size, Layout.of(spec).segments[0].measure.model_dump()["buckets"]
     union = OfRecords([[] for _ in nodes], size, buckets, Fraction(1, 16), nodes=nodes, spec=spec)
     union.u = next(u for u in iter(lambda: os.urandom(32), b"") if _is_sparse(u, buckets))
     total = np.sum([union.vector(n) for n in range(len(nodes))], axis=0) % 2**32
@@ -99,14 +105,14 @@ def test_a_resident_of_three_hospitals_counts_once_and_by_patients_thrice(city: 
     patients = 0
     for node in city:
         with node.open() as records:
-            patients += int(execute(spec, records, bytes(32))[0])
+            patients += int(execute(_persons(), records, bytes(32))[0])
     assert patients == 8
 
 
 def test_the_whole_protocol_releases_the_residents_and_noise_of_both_sides(city: list[Node]) -> None:
-    union = OfRecords([[], [], []], 1, 256, Fraction(1, 4), nodes=city, spec=_spec())
+    union = OfRecords([[], [], []], 1, 1024, Fraction(1, 4), nodes=city, spec=_spec(buckets=1024))
     tags = b"".join(RESIDENTS.key.tag(number(each)) for each in range(1, 6))
-    distinct = len(set(BucketKey.of(RESIDENTS.key, union.u).buckets_of(tags, 256).tolist()))
+    distinct = len(set(BucketKey.of(RESIDENTS.key, union.u).buckets_of(tags, 1024).tolist()))
     assert union.values() == (distinct + union.all_noise()).tolist()
 
 
@@ -126,7 +132,7 @@ def test_cells_count_their_own_residents(city: list[Node]) -> None:
 def test_patients_without_a_tag_count_at_each_hospital_for_itself(tmp_path: Path) -> None:
     nodes = [_hospital(tmp_path / f"h{n}", visits, system=None) for n, visits in enumerate(CITY)]
     # Eight patients: two in one bucket of 2^16 in 0.04 % of runs.
-    assert _counted(nodes, _spec(), buckets=2**16)[0] >= 7
+    assert _counted(nodes, _spec(buckets=2**16))[0] >= 7
 
 
 def test_two_numbers_of_one_hospital_for_one_resident_are_one(tmp_path: Path) -> None:
@@ -153,8 +159,7 @@ def test_one_resident_of_the_city_moves_no_cell_by_more_than_one(city: list[Node
         assert moved.sum() >= 1
 
 
-def test_residents_are_counted_by_one_question_for_persons(city: list[Node]) -> None:
-    rows = QuerySpec.from_fields({"table": "visits", "measures": [{"kind": "count", "hi": 1}], "period": PERIOD})
-    union = OfRecords([[]], 1, 64, Fraction(1), colluders=0, nodes=city, spec=rows)
-    with pytest.raises(ValueError, match="distinct patients at one level"):
+def test_buckets_are_filled_by_a_question_for_residents_alone(city: list[Node]) -> None:
+    union = OfRecords([[]], 1, 64, Fraction(1), colluders=0, nodes=city, spec=_persons())
+    with pytest.raises(TypeError, match="by a question for residents"):
         union.vector(0)

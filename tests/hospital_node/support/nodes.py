@@ -30,6 +30,7 @@ from hospital_node.policy import Policy, default_policy, peers_text, read_policy
 from hospital_node.records.schema import DDL
 from hospital_node.trace import Trace
 from privacy.pricing import reach
+from privacy.union import hospital_tail
 from protocols import statements as st
 from protocols.asked import Asked
 from protocols.canonical import unb64
@@ -254,7 +255,7 @@ class Asking:
             "round": 0,
             "attempt": attempt,
             "input_hash": sha256(round_input).digest() if round_input else b"",
-            "dimension": asked.dimension,
+            "dimension": asked.masked_length(n, _slots(asked, n)),
             "ring": ring_bits(reach(n, n, colluders(n), asked.pieces)),
             "scale": asked.scale,
             "variances": asked.variances,
@@ -299,6 +300,10 @@ class Asking:
         if isinstance(found, list) or found is None:
             raise AssertionError(f"not released: {found}")
         return found
+
+
+def _slots(asked: Asked, n: int) -> int:
+    return hospital_tail(asked.pieces[0].variance, n, colluders(n)) if asked.is_of_residents else 0
 
 
 def _ready(signed: st.Signed) -> st.Ready:
