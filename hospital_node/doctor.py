@@ -25,11 +25,11 @@ from hospital_node.config import Config
 from hospital_node.dataset import read_dataset
 from hospital_node.ledger_at_hand import fetch, followed
 from hospital_node.plan.columns import RELATIONS
-from hospital_node.policy import read_policy
+from hospital_node.policy import POLICY_FILE, read_policy
 from hospital_node.records.codes import CodeMap
 from hospital_node.records.profile import profile
 from hospital_node.records.report_text import Lang
-from hospital_node.records.residents import Residents
+from hospital_node.records.residents import Residents, is_tagged
 from hospital_node.records.schema import open_read_only
 from hospital_node.running import has_room
 from hospital_node.showing import opened
@@ -213,17 +213,21 @@ def _unmapped(place: Path, config: Config) -> Finding:
 
 
 def _residents(place: Path, config: Config) -> Finding:
-    """Whether the patients' tags are there and of the key in force; no key is no fault, since no question needs one yet."""
-    residents = Residents.of(place)
+    """Whether the patients' tags are there and of the key in force; no key is a fault only where the policy permits residents."""
+    residents, is_permitted = Residents.of(place), (place / POLICY_FILE).exists() and bool(read_policy(place).resident_tables)
+    missing = False if is_permitted else None
     if residents is None:
-        return None, "no key: residents cannot be counted across hospitals", "没有密钥：无法跨医院按居民去重"
+        return missing, "no key: residents cannot be counted across hospitals", "没有密钥：无法跨医院按居民去重"
     if (place / SOURCE_FILE).exists():
         return _FROM_DATABASE
     with open_read_only(place / "records") as records:
         of_key, tags = _tags(records, residents.fingerprint)
         ((persons,),) = records.execute("SELECT count(*) FROM person").fetchall()
+        was_read = is_tagged(records, residents.fingerprint)
     if of_key != tags:
         return False, "tags of another key: import resident numbers again", "标签属于另一密钥：请重新导入居民身份证号"
+    if is_permitted and not was_read:
+        return False, "permitted, but not imported with resident numbers", "政策已允许，但记录未以身份证号导入"
     share = of_key / persons if persons else 0.0
     print_ = residents.fingerprint[:16]
     return (

@@ -50,6 +50,11 @@ def test_the_auditor_is_shown_the_price_that_is_charged_and_the_epsilon_that_is_
     assert abs(cost.epsilon(one) - float(stated.epsilon)) <= 1.1e-6
 
 
+def test_a_count_of_residents_is_shown_at_the_price_that_is_charged() -> None:
+    one = asked([{"kind": "count_distinct_resident", "buckets": 1024}], ("400.0000",))
+    assert cost.price(one) == encode_charge(price(CONTRACT.order, one.pieces).one)
+
+
 @pytest.mark.parametrize("rate", [Fraction(1, 100), Fraction(1)])
 @pytest.mark.parametrize("variance", [Fraction(4 * 10**6)])
 def test_a_training_that_samples_is_shown_at_the_price_that_is_charged(rate: Fraction, variance: Fraction) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from hospital_node.config import Config
 from hospital_node.doctor import _residents
 from hospital_node.main import app
+from hospital_node.policy import default_policy
 from hospital_node.records.residents import KEY_FILE, Residents
 from tests.hospital_node.records.resources import patient, write_ndjson
 from tests.hospital_node.support.nodes import write_records
@@ -97,6 +98,15 @@ def test_doctor_says_what_is_missing_to_count_residents(tmp_path: Path) -> None:
     (home / KEY_FILE).unlink()
     kapok_node("residents", "make", "--out", tmp_path / "second", "--home", home)
     assert _residents(home, CONFIG)[:2] == (False, "tags of another key: import resident numbers again")
+
+
+def test_doctor_finds_a_permission_that_nothing_stands_behind(tmp_path: Path) -> None:
+    home = tmp_path / "h01"
+    write_records(home / "records", [])
+    (home / "policy.toml").write_text(default_policy().replace("resident_tables = []", 'resident_tables = ["visits"]'))
+    assert _residents(home, CONFIG)[0] is False
+    kapok_node("residents", "make", "--out", tmp_path / "key", "--home", home)
+    assert _residents(home, CONFIG)[:2] == (False, "permitted, but not imported with resident numbers")
 
 
 def test_an_import_that_needs_the_key_says_so(tmp_path: Path) -> None:
