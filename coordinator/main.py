@@ -28,7 +28,6 @@ from coordinator.register import Register
 from protocols.errors import ProtocolError
 from protocols.identity import Identity
 from protocols.statements import Query, parse
-from protocols.union import asks_for_residents
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The coordinator of a city. / 城市协调方。", pretty_exceptions_enable=False
@@ -300,6 +299,8 @@ def vectors(
 
 
 def _is_of_residents(register: Register, query: bytes) -> bool:
+    from protocols.union import asks_for_residents
+
     row = register.question(query)
     statement = parse(row.entry).statement if row else None
     return isinstance(statement, Query) and asks_for_residents(statement.spec)

@@ -2,7 +2,6 @@
 
 from coordinator.client.exact_sentences import EXACT
 from coordinator.client.reasons import REASONS
-from coordinator.client.resident_sentences import RESIDENTS
 from coordinator.client.table_sentences import TABLES
 
 _ANSWER: dict[str, tuple[str, str]] = {
@@ -398,6 +397,4 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "opt.detach": ("记入账本后即返回，之后用 kapok resume 继续", "return once it is logged; kapok resume goes on"),
     "opt.id": ("问题编号或其开头", "a question's id, or its beginning"),
 }
-SENTENCES: dict[str, tuple[str, str]] = {
-    **_ANSWER, **_COLUMNS, **_PREVIEW, **_ERRORS, **_COMMANDS, **EXACT, **REASONS, **TABLES, **RESIDENTS
-}  # fmt: skip
+SENTENCES: dict[str, tuple[str, str]] = {**_ANSWER, **_COLUMNS, **_PREVIEW, **_ERRORS, **_COMMANDS, **EXACT, **REASONS, **TABLES}

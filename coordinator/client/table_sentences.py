@@ -1,6 +1,9 @@
-"""The words of a table one, of a survival curve and of a series, (Chinese, English) by message id."""
+"""The words of a table one, of a survival curve and of a series, with those of residents, (Chinese, English) by message id."""
+
+from coordinator.client.resident_sentences import RESIDENTS
 
 TABLES: dict[str, tuple[str, str]] = {
+    **RESIDENTS,
     "table_one.title": (
         "基线表（每格下方为 95 % 噪声区间；% 以该组全部患者为分母）",
         "table one (95 % noise intervals below each number; % of all patients of the group)",
