@@ -265,7 +265,7 @@ class Gathering:
             await question.note()
 
     async def _news(self, question: Question) -> None:
-        await wait_any(TICK_S, _changed(question.changed), self._members.change())
+        await wait_any(TICK_S, changed(question.changed), self._members.change())
 
 
 def _fits(envelope: bytes, question: Question, is_ready: bool) -> bool:
@@ -300,7 +300,8 @@ def reason_of(code: str) -> Reason:
         return Reason.INTERNAL
 
 
-async def _changed(condition: asyncio.Condition) -> None:
+async def changed(condition: asyncio.Condition) -> None:
+    """Returns at the next news of it."""
     async with condition:
         await condition.wait()
 

@@ -17,7 +17,7 @@ from audit_ledger.view import LedgerView, QuestionFacts
 from coordinator.admission import Admitted, admit, admitted_of
 from coordinator.config import Timing
 from coordinator.errors import CoordinatorError
-from coordinator.gathering import Complete, Gathering, reason_of, wait_any
+from coordinator.gathering import Complete, Gathering, changed, reason_of, wait_any
 from coordinator.ledger import CityLedger
 from coordinator.members import Members
 from coordinator.opening import Auditor, OpeningRefused
@@ -140,6 +140,11 @@ class Rounds:
         await self._log(question)
         self._require_no_end(question)
         step("log_query")
+        asked = question.admitted.asked
+        trained = asked.spec if asked.is_training and not isinstance(asked.spec, QuerySpec) else None
+        start = await self._first_input(question, trained) if trained is not None else None
+        if trained is not None:
+            step("segment_before")
         await self._approved(question)
         step("approval")
         await self.gathering.offer(question)
@@ -149,9 +154,8 @@ class Rounds:
         question.is_gathered = True
         await self._ledger.cosigned()  # Readys stand under a cosigned checkpoint before a member set is sent
         step("log_readys")
-        asked = question.admitted.asked
-        if asked.is_training and not isinstance(asked.spec, QuerySpec):
-            await self._train(question, asked.spec)
+        if trained is not None and start is not None:
+            await self._train(question, trained, start)
         else:
             complete = await self.gathering.round(question, 0, b"")
             step("contribute")
@@ -176,23 +180,26 @@ class Rounds:
             return
         await self.gathering.gather_readys(question)
 
-    async def _train(self, question: Question, spec: Stepped) -> None:
+    async def _train(self, question: Question, spec: Stepped, start: Floats) -> None:
         """Rounds that follow one another. A finished round is in the register with its released vector and is never asked again."""
         finished = await asyncio.to_thread(self._register.finished_rounds, question.id)
-        start = await self._first_input(spec)
         with steering(spec, start, question.query.rounds, sorted(question.readys)) as steered:
             for _, sums, _ in finished:
                 await steered.tell(np.frombuffer(sums, "<i8"))
             await self._steps(question, spec, start, finished, steered)
 
-    async def _first_input(self, spec: Stepped) -> Floats:
-        """The first round's input: the fit's own, or the weights that an earlier segment released.
+    async def _first_input(self, question: Question, spec: Stepped) -> Floats:
+        """The first round's input: the fit's own, or the weights that the segment before released, which is waited for.
 
-        Raises Ended where it did not.
+        Nobody is made an Offer before, and so nobody pays for rounds that have no start. Raises Ended where it released none.
         """
         if not isinstance(spec, Training) or spec.after is None:
             return spec.start()
-        row = await asyncio.to_thread(self._register.question, bytes.fromhex(spec.after))
+        before = bytes.fromhex(spec.after)
+        while (row := await asyncio.to_thread(self._register.question, before)) is not None and row.state not in ENDED:
+            self.gathering.require_open(question, unix(question.query.valid_until))
+            earlier = self.find(before)
+            await wait_any(1.0, *([changed(earlier.changed)] if earlier is not None else []), changed(question.changed))
         found = released_weights(spec, row.entry, row.answer) if row is not None and row.answer else None
         if found is None:
             raise Ended("failed", [Refusal(Reason.MALFORMED, "a released training of this study", "none", "after")])

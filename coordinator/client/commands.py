@@ -11,7 +11,7 @@ from audit_ledger.desk import desk_at
 from audit_ledger.party.enrol import Invitation
 from audit_ledger.party.home import Home
 from audit_ledger.succession import renew_identity
-from coordinator.client import planning, render, training
+from coordinator.client import planning, render, segments, training
 from coordinator.client.arguments import day_of, names_of, price_text, seconds_of, trust_bytes
 from coordinator.client.city import Request, noise_of
 from coordinator.client.enrolling import enrolled
@@ -34,7 +34,6 @@ from coordinator.client.showing import (
     watching,
 )
 from coordinator.client.year import read_year, year
-from protocols.contract import CONTRACT
 from protocols.identity import Identity, fingerprint
 from protocols.statements import Licence
 
@@ -301,7 +300,7 @@ def series(
 def train(
     ctx: typer.Context,
     fit: Annotated[Path, typer.Argument(help="opt.fit")],
-    rounds: Annotated[int | None, typer.Option("--rounds", min=1, max=CONTRACT.segment_rounds, help="opt.rounds")] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, max=segments.MOST_ROUNDS, help="opt.rounds")] = None,
     sd: Annotated[float | None, typer.Option("--sd", min=0.01, help="opt.fit_sd")] = None,
     price: Annotated[str, typer.Option("--price", help="opt.fit_price")] = "",
     hospitals: Hospitals = "",
@@ -314,11 +313,11 @@ def train(
     session, written = _session(ctx, lang), training.read_fit(fit)
     is_exact, asked = written.is_exact(exact), names_of(hospitals)
     with session.connect(home) as city:
-        statement = training.fit_statement(city, written.spec, rounds, sd, price, exact=is_exact, hospitals=asked)
-        id_, envelope = city.sign_statement(statement)
+        asked_for = segments.statements_of(city, written.spec, rounds, sd, price, exact=is_exact, hospitals=asked)
+        ids = segments.sign(city, asked_for)
         if detach:
-            return detached(session, city, id_, envelope, as_json=as_json)
-        return show_when_fitted(session, city, id_, city.steps(id_, envelope), as_json=as_json)
+            return detached(session, city, ids, as_json=as_json)
+        return show_when_fitted(session, city, ids, is_new=True, as_json=as_json)
 
 
 @app.command("answers", help="help.answers")
@@ -365,7 +364,7 @@ def resume(
     with session.connect(home) as city:
         id_ = city.shelf.full_id(start)
         if is_fit(city, id_):
-            show_when_fitted(session, city, id_, city.steps(id_), as_json=as_json)
+            show_when_fitted(session, city, city.shelf.training(id_), as_json=as_json)
             return
         with watching(session, id_, is_quiet=as_json) as waiting:
             answer = city.resume(id_, waiting.watch)

@@ -18,11 +18,11 @@ from typing import Any
 
 from audit_ledger.bundle import verify_answer
 from audit_ledger.party.home import Home
-from coordinator.client import training
+from coordinator.client import segments, training
 from coordinator.client.catalog import ColumnCard, RegisteredCard
 from coordinator.client.city import Answer, City, Request, Watcher, noise_of
-from coordinator.client.desk import Desk, Step
-from coordinator.client.errors import BadUsage, Unverified
+from coordinator.client.desk import Desk
+from coordinator.client.errors import BadUsage
 from coordinator.client.model import Model
 from coordinator.client.question import read_question
 from coordinator.client.session import Session, Waiting
@@ -96,32 +96,25 @@ class InteractiveCity(City):
         features = {"features": [_term(each, card) for each in x]} if x else {}
         spec = _spec(kind, {**head, **outcome, **features, **more})
         spent = "" if price is None else _plain(price)
-        statement = training.fit_statement(self, spec, rounds, sd, spent, exact=exact, hospitals=hospitals)
-        id_, envelope = self.sign_statement(statement)
-        return self._modelled(id_, self.steps(id_, envelope), progress)
+        asked = segments.statements_of(self, spec, rounds, sd, spent, exact=exact, hospitals=hospitals)
+        return self._trained(segments.sign(self, asked), progress, is_new=True)
 
     def fetch(self, start: str, progress: bool | None = None) -> Answer | Model:
         """The answer or model of a question asked before, by its id or the beginning of it: stored, or waited for."""
         id_ = self.shelf.full_id(start)
         asked = self.shelf.question(id_)
         is_fit = asked is not None and training.is_fit_question(asked)
-        if id_ in self.shelf.answers():
-            return Model(training.fitted(self.shelf.answer(id_), id_, self)) if is_fit else self.answer(id_)
         if is_fit:
-            return self._modelled(id_, self.steps(id_), progress)
+            return self._trained(self.shelf.training(id_), progress)
+        if id_ in self.shelf.answers():
+            return self.answer(id_)
         with _shown(id_, progress) as watch:
             return self.resume(id_, watch)
 
-    def _modelled(self, id_: str, steps: Iterator[Step], progress: bool | None) -> Model:
-        with _shown(id_, progress) as watch:
-            raw = self.released(steps, id_, watch)
-        try:
-            fitted = training.fitted(raw, id_, self)
-        except Unverified:
-            self.shelf.keep_evidence(id_, raw)
-            raise
-        self.shelf.keep_answer(id_, raw)
-        return Model(fitted)
+    def _trained(self, ids: Sequence[str], progress: bool | None, *, is_new: bool = False) -> Model:
+        with _shown(ids[0], progress) as watch:
+            found = segments.outcome(self, ids, watch, is_new=is_new)
+        return Model(found.fitted, found.stopped)
 
 
 def connect(home: str | Path, clock: Callable[[], float] = time.time) -> InteractiveCity:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from coordinator.client.errors import NotGiven
 from coordinator.client.render import fit_warnings
 from coordinator.client.summary import table_text
 from coordinator.client.texts import Say, language
@@ -21,6 +22,8 @@ class Model:
     """A verified fit. Standard errors count sampling and privacy noise together; `is_exact`: without noise, and not private."""
 
     fitted: Fitted
+    stopped: NotGiven | None = None
+    """Why a training of several segments ended before its last: a budget, a refusal. What was released by then is the model."""
 
     @property
     def id(self) -> str:
@@ -77,6 +80,7 @@ class Model:
         say, result = Say(language(lang, os.environ)), self.fitted.result
         notes = [say("exact.answer" if self.is_exact else "summary.errors")]
         notes += fit_warnings(result, say)
+        notes += [self.stopped.told(say)] if self.stopped is not None else []
         return table_text(self._title(say), self._facts(say), result.estimates, notes)
 
     def _title(self, say: Say) -> str:

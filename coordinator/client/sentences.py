@@ -342,6 +342,12 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "summary.blocks": ("区块", "Blocks"),
     "summary.price": ("每区块价格", "Price on each block"),
     "summary.errors": ("标准误同时计入抽样与隐私噪声。", "Standard errors count sampling and privacy noise together."),
+    "training.segment": ("第 {number} 段，共 {segments} 段：{id}", "segment {number} of {segments}: {id}"),
+    "training.stopped": (
+        "训练在第 {released} 段（共 {segments} 段）之后停止；模型为当时已发布的结果 {id}",
+        "the training stopped after segment {released} of {segments}; the model is what was released by then, {id}",
+    ),
+    "training.reason": ("  - {reason}", "  - {reason}"),
     "fit.detached": ("问题 {id} 已记入账本，等待审计方批准", "question {id} is logged and waits for the auditor's approval"),
     "help.resume": ("继续等待已提出的问题。", "Go on with a question asked before."),
     "help.example": ("例：", "Example: "),
@@ -385,7 +391,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "a census CSV (population, and keys by code): rates per 100,000",
     ),
     "opt.fit": ("拟合说明文件(.json 或 .toml)", "a fit's .json or .toml file"),
-    "opt.rounds": ("轮数，一并计价；默认 6，单轮统计为 1", "rounds, charged together; 6, or 1 where one is all there is"),
+    "opt.rounds": (
+        "轮数，一并计价；默认 6，单轮统计为 1；训练超过 50 轮时自动分段",
+        "rounds, charged together; 6, or 1 where one is all there is; a study's training of more than 50 goes on in segments",
+    ),
     "opt.fit_sd": (
         "每轮各项噪声标准差（特征以 [-1, 1] 计）",
         "noise sd of each sum in a round, features counted in [-1, 1]",

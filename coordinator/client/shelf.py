@@ -1,9 +1,11 @@
 """Answers on disk, as the bytes that were verified: `answers/<id>.json` is what `kapok-audit verify` checks too.
 
 A bundle that did not verify is kept as `answers/<id>.rejected`: it is evidence, and it is never shown as an answer.
-`asked/<id>.json` is the signed question, written before it is sent, so that a crash loses no id.
+`asked/<id>.json` is the signed question, written before it is sent, so that a crash loses no id; `trainings/<id>.json` the ids of
+a training's segments, by the first.
 """
 
+import json
 from dataclasses import dataclass
 
 from audit_ledger.party.home import Home
@@ -22,6 +24,14 @@ class Shelf:
 
     def keep_evidence(self, id_: str, raw: bytes) -> None:
         self.home.write(f"answers/{id_}.rejected", raw)
+
+    def keep_training(self, ids: list[str]) -> None:
+        self.home.write(f"trainings/{ids[0]}.json", json.dumps(ids).encode())
+
+    def training(self, id_: str) -> list[str]:
+        """The segments of the training that the question is one of, in order; itself alone where it is none."""
+        kept = (json.loads(each.read_bytes()) for each in (self.home.path / "trainings").glob("*.json"))
+        return next((list(ids) for ids in kept if id_ in ids), [id_])
 
     def question(self, id_: str) -> bytes | None:
         """The signed question, if it was asked from this home."""

@@ -1,19 +1,19 @@
 """What the commands show and how they wait: the live line, answers and fits, files beside them, plans for machines."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from coordinator.client import export, reading, render, training
+from coordinator.client import export, reading, render, segments, training
 from coordinator.client.advice import advice
 from coordinator.client.city import Answer, City, Plan, Request
-from coordinator.client.desk import State, Step
-from coordinator.client.errors import NotGiven, Unreachable, Unverified
+from coordinator.client.errors import Unreachable, told_reason
 from coordinator.client.forecast import ByPrice
 from coordinator.client.further import Further
 from coordinator.client.residents import errors_json
@@ -25,27 +25,32 @@ from protocols.exact import EXACT
 from protocols.query import QuerySpec
 
 
-def detached(session: Session, city: City, id_: str, envelope: bytes, *, as_json: bool) -> None:
-    for step in city.steps(id_, envelope):
-        if step.is_last:
-            raise NotGiven(f"ended.{step.state}", reasons=step.reasons, id=id_)
-        if step.state is not State.SUBMITTED:
-            break
+def detached(session: Session, city: City, ids: Sequence[str], *, as_json: bool) -> None:
+    segments.submit(city, ids, is_new=True)
     if as_json:
-        return session.show_json({"query": id_, "state": "logged"})
-    return session.show(session.say("fit.detached", id=id_))
+        return session.show_json({"query": ids[0], "state": "logged", **({"segments": list(ids)} if len(ids) > 1 else {})})
+    for id_ in ids:
+        session.show(session.say("fit.detached", id=id_))
+    return None
 
 
-def show_when_fitted(session: Session, city: City, id_: str, steps: Iterator[Step], *, as_json: bool) -> None:
-    with watching(session, id_, is_quiet=as_json) as waiting:
-        raw = city.released(steps, id_, waiting.watch)
-    try:
-        fitted = training.fitted(raw, id_, city)
-    except Unverified:
-        city.shelf.keep_evidence(id_, raw)
-        raise
-    city.shelf.keep_answer(id_, raw)
-    show_fit(session, fitted, as_json=as_json)
+def show_when_fitted(session: Session, city: City, ids: Sequence[str], *, is_new: bool = False, as_json: bool) -> None:
+    """A fit of one question, or the segments of a training, to their end."""
+    with watching(session, ids[0], is_quiet=as_json) as waiting:
+        found = segments.outcome(city, ids, waiting.watch, partial(_tell_segment, session, ids, is_quiet=as_json), is_new=is_new)
+    if as_json:
+        return session.show_json(found.to_json())
+    show_fit(session, found.fitted, as_json=False)
+    if found.stopped is not None:
+        session.note("training.stopped", released=found.released, segments=len(ids), id=found.fitted.id)
+        for each in found.stopped.reasons:
+            session.note("training.reason", reason=told_reason(each, session.say))
+    return None
+
+
+def _tell_segment(session: Session, ids: Sequence[str], place: int, *, is_quiet: bool) -> None:
+    if len(ids) > 1 and not is_quiet:
+        session.note("training.segment", number=place + 1, segments=len(ids), id=ids[place])
 
 
 def show_fit(session: Session, fitted: training.Fitted, *, as_json: bool) -> None:

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +21,8 @@ from pydantic import ValidationError
 
 from audit_ledger.bundle import verify_answer
 from audit_ledger.errors import Malformed
-from coordinator.client.city import DAY_S, City
+from coordinator.client.city import DAY_S, City, Watcher
+from coordinator.client.desk import Step
 from coordinator.client.errors import BadUsage, Unverified
 from coordinator.client.export import mode_json
 from coordinator.client.fits import Estimate, Result, read_result
@@ -208,6 +209,18 @@ def fitted(raw: bytes, asked_id: str, city: City) -> Fitted:
     if problems or question is None or isinstance(question.spec, QuerySpec):
         raise Unverified("error.unverified", reasons=problems)
     return Fitted(asked_id, question.spec, question.query.rounds, _result(question.spec, bundle), bundle)
+
+
+def received(city: City, id_: str, steps: Iterator[Step], watch: Watcher) -> Fitted:
+    """Followed to its end, verified, and on the shelf. Raises NotGiven, and Unverified with the bytes kept as evidence."""
+    raw = city.released(steps, id_, watch)
+    try:
+        found = fitted(raw, id_, city)
+    except Unverified:
+        city.shelf.keep_evidence(id_, raw)
+        raise
+    city.shelf.keep_answer(id_, raw)
+    return found
 
 
 def _result(spec: FitSpec | Fit, bundle: Bundle) -> Result:

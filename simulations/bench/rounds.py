@@ -19,13 +19,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 
 import kapok
-from coordinator.client.interactive import InteractiveCity
-from coordinator.client.training import fit_statement
+from coordinator.client import segments as chain
 from hospital_node.studies.hashing import package_hash
 from protocols.fits import Training
 from protocols.fits.training import Study
@@ -61,8 +61,8 @@ class Trained:
 
     @property
     def own_s(self) -> float:
-        """All but the wait for the auditor's approval."""
-        return self.steps["total"] - self.steps["approval"]
+        """All but the wait for the auditor's approval and for the segment before."""
+        return self.steps["total"] - self.steps["approval"] - self.steps["segment_before"]
 
 
 def rows(is_quick: bool = False, tell: Callable[[str], None] = lambda _: None) -> list[Row]:
@@ -135,38 +135,39 @@ def _register(town: Town, name: str, number: int) -> None:
     policy.write_text(policy.read_text().replace("tables = [", f'tables = ["{TABLE}", '))
 
 
-def spec_of(study: Study, after: str | None) -> Training:
+def spec_of(study: Study) -> Training:
     columns = [{"column": f"f{place:02}", "low": "-1", "high": "1", "unit": ""} for place in range(FEATURES)]
     fields = {
         "study": study.model_dump(),
         "table": TABLE, "catalogue": f"{TABLE}-1", "outcome": {"column": "ill", "category": "yes"}, "features": columns,
-        "weights": WEIGHTS, "longest": "1", "fineness": FINENESS, "sampled": SAMPLED, "step": "0.5", "after": after,
+        "weights": WEIGHTS, "longest": "1", "fineness": FINENESS, "sampled": SAMPLED, "step": "0.5",
         "batch": int(HOSPITALS * PATIENTS * float(SAMPLED)),
     }  # fmt: skip
     return Training.model_validate(fields, strict=False)
 
 
 def trained(town: Town, segments: int, length: int, tell: Callable[[str], None]) -> list[Trained]:
-    """Segments that follow one another, each from the weights that the one before released."""
-    found: list[Trained] = []
+    """One training in segments that follow one another, as a researcher's program asks for it."""
+    spec = spec_of(Study(name="wide", version="1.0", sha256=str(package_hash(MODULE))))
     with kapok.connect(town.bureau) as bureau:
-        for number in range(segments):
-            tell(f"segment {number + 1} of {segments}, {length} rounds")
-            found.append(_segment(town, bureau, found[-1].query if found else None, length))
-    return found
-
-
-def _segment(town: Town, bureau: InteractiveCity, after: str | None, length: int) -> Trained:
-    spec = spec_of(Study(name="wide", version="1.0", sha256=str(package_hash(MODULE))), after)
-    query, envelope = bureau.sign_statement(fit_statement(bureau, spec, length, price=PRICE))
-    for step in bureau.steps(query, envelope):
-        if step.state == "logged":
+        price = str(Decimal(PRICE) * segments)
+        ids = chain.sign(bureau, chain.statements_of(bureau, spec, segments * length, price=price, segment=length))
+        chain.submit(bureau, ids, is_new=True)
+        tell(f"the auditor approves {segments} segments of {length} rounds")
+        for query in reversed(ids):  # the first one last: then nothing but the rounds runs
             run("kapok-audit", "approve", query, "--until", town.until, "--home", town.auditor)
-        if step.is_last and step.state != "released":
-            raise RuntimeError(f"the training ended as {step.state}: {sorted({each.code for each in step.reasons})}")
+        tell("the rounds")
+        ended = chain.outcome(bureau, ids, lambda _: None)
+    if ended.stopped is not None:
+        raise RuntimeError(f"stopped after segment {ended.released}: {sorted({each.code for each in ended.stopped.reasons})}")
+    return [Trained(query, length, _breakdown(town, query), _traced(town, query, length)) for query in ids]
+
+
+def _breakdown(town: Town, query: str) -> dict[str, float]:
     with closing(sqlite3.connect(f"file:{town.coordinator / 'register.sqlite'}?mode=ro", uri=True)) as register:
         [(told,)] = register.execute("SELECT breakdown FROM question WHERE query = ?", (bytes.fromhex(query),))
-    return Trained(query, length, json.loads(told), _traced(town, query, length))
+    found: dict[str, float] = json.loads(told)
+    return found
 
 
 def _traced(town: Town, query: str, length: int) -> tuple[dict[str, float], ...]:
@@ -249,7 +250,7 @@ def figures(found: Sequence[Trained], slot_ms: int, spent: dict[str, float]) -> 
 
 def _steps(found: Sequence[Trained], rounds: int, how: str) -> Iterator[Row]:
     for name in found[0].steps:
-        if name not in ("total", "approval"):
+        if name not in ("total", "approval", "segment_before"):
             took = sum(each.steps[name] for each in found)
             yield Row.measured(f"step: {name}, a round", "ms", 1000 * took / rounds, how)
     lines = [line for each in found for line in each.traced]

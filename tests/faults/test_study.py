@@ -7,11 +7,15 @@ import json
 from concurrent.futures import Future
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from coordinator.client import segments as chain
+from coordinator.client.city import connect
 from hospital_node.studies.installed import installed_studies
+from protocols.contract import CONTRACT
 from protocols.fits import Training
 from simulations.processes import CommandFailed, run
 from tests.faults.support.world import Asking, World, until
@@ -112,3 +116,66 @@ def test_an_accepted_study_trains_through_the_coordinators_death_and_pays_once(f
     furnished.check_everything()
     for name in furnished.town.hospitals:
         assert furnished.spent(name)[("research", STATIC)] == Fraction(told["price"]) < Fraction("0.3001")
+
+
+def segmented(world: World, cost: str, segments: int) -> list[str]:
+    """A training of as many segments, in the city and approved; whoever asked for it is gone."""
+    with connect(world.town.bureau) as bureau:
+        asked = chain.statements_of(bureau, spec_of(strategy="sgd", options=[]), 3 * segments, price=cost, segment=3)
+        ids = chain.sign(bureau, asked)
+        chain.submit(bureau, ids, is_new=True)
+    for each in reversed(ids):
+        run("kapok-audit", "approve", each, "--home", world.town.auditor, "--until", world.town.until)
+    return ids
+
+
+def resumed(world: World, id_: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run("kapok", "resume", id_, "--home", world.town.bureau, "--json"))
+    return found
+
+
+@pytest.mark.wire
+@pytest.mark.xdist_group("town")
+def test_a_training_goes_on_from_segment_to_segment_without_its_asker_and_pays_each_once(furnished: World) -> None:
+    before = {name: furnished.spent(name).get(("research", STATIC), Fraction(0)) for name in furnished.town.hospitals}
+    ids = segmented(furnished, "0.06", 3)
+    second = Asking(furnished, ids[1], Future(), is_training=True)
+    until(second.finished, "a finished round of the second segment")
+    furnished.kill("coordinator")
+    finished = second.finished()
+    furnished.start("coordinator")
+    told = resumed(furnished, ids[1])
+    assert (told["query"], told["segments_released"], told["segments"]) == (ids[2], 3, ids)
+    assert second.finished()[: len(finished)] == finished, "no finished round is asked again"
+    view = furnished.view()
+    for each in ids:
+        asking = Asking(furnished, each, Future(), is_training=True)
+        assert len(asking.logged("ready")) == len(asking.logged("receipt")) == len(furnished.town.hospitals)
+        facts = view.questions[each]
+        assert facts.release is not None
+    starts = [view.questions[each].readys[f"kapok://hospital/{name}"].index for each in ids for name in furnished.town.hospitals]
+    ends = [view.questions[each].release[0] for each in ids]  # type: ignore[index]
+    size = len(furnished.town.hospitals)
+    assert all(min(starts[size * (n + 1) : size * (n + 2)]) > ends[n] for n in range(2)), "nobody pays before there is a start"
+    for name in furnished.town.hospitals:
+        paid = furnished.spent(name)[("research", STATIC)] - before[name]
+        assert Fraction("0.0599") < paid <= Fraction("0.06")
+    furnished.check_everything()
+
+
+@pytest.mark.wire
+@pytest.mark.xdist_group("town")
+def test_a_training_stops_at_the_budget_and_what_was_released_by_then_is_its_model(furnished: World) -> None:
+    before = {name: furnished.spent(name)[("research", STATIC)] for name in furnished.town.hospitals}
+    left = CONTRACT.limit("research") - max(before.values())
+    each = left * Fraction(2, 3)
+    ids = segmented(furnished, f"{float(3 * each):.6f}", 3)
+    told = resumed(furnished, ids[0])
+    assert (told["query"], told["segments_released"]) == (ids[0], 1)
+    assert "budget.exhausted" in {reason["code"] for reason in told["stopped"]}
+    for name in furnished.town.hospitals:
+        assert furnished.spent(name)[("research", STATIC)] - before[name] <= each
+    view = furnished.view()
+    assert [view.questions[id_].release[1].status for id_ in ids] == ["released", "failed", "failed"]  # type: ignore[index]
+    assert not view.questions[ids[2]].readys, "a segment without a start is offered to nobody"
+    furnished.check_everything()

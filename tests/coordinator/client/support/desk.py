@@ -24,6 +24,7 @@ class RecordedDesk(link_pb2_grpc.DeskServicer):
     cancelled: Callable[[bytes], link_pb2.Progress] = lambda query: link_pb2.Progress(query=query, state="cancelled", is_last=True)
     appended: link_pb2.Appended = field(default_factory=link_pb2.Appended)
     envelopes: list[bytes] = field(default_factory=list)
+    unknown: set[bytes] = field(default_factory=set)
 
     def Catalog(self, request: Any, context: Any) -> link_pb2.CatalogReply:
         return link_pb2.CatalogReply(catalog=self.catalog)
@@ -37,6 +38,8 @@ class RecordedDesk(link_pb2_grpc.DeskServicer):
         yield from self.asked(request.envelope)
 
     def Watch(self, request: link_pb2.QueryId, context: Any) -> Iterator[link_pb2.Progress]:
+        if request.query in self.unknown:
+            context.abort(grpc.StatusCode.NOT_FOUND, "query.unknown")
         yield from self.watched(request.query)
 
     def Cancel(self, request: link_pb2.QueryId, context: Any) -> link_pb2.Progress:
