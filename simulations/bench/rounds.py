@@ -4,6 +4,9 @@ Promise: 200 steps of distributed DP-SGD (four segments of 50) of a model of 10,
 than their gradients would alone, in a plain loop on as many cores as there are. Offers, Readys, openings, receipts and releases of
 the segments are in; the auditor's approval, which is a person's, is not. A segment has one Ready and one receipt of each hospital.
 
+Beside it the same model through Flower's own deployment runtime (`flower_runtime`), in the same run: a round there takes at least
+50 times as long.
+
 Contributions leave in a slot, which the protocol demands in every round; it is set as an operator sets it, from what the slowest
 contribution of a training before took from its member set on.
 """
@@ -15,9 +18,8 @@ import re
 import sqlite3
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -26,24 +28,20 @@ import numpy as np
 
 import kapok
 from coordinator.client import segments as chain
-from hospital_node.studies.hashing import package_hash
-from protocols.fits import Training
-from protocols.fits.training import Study
+from simulations.bench.flower_runtime import rounds_s
 from simulations.bench.rows import Row, load
 from simulations.bench.turns import seconds
+from simulations.bench.wide_city import HOSPITALS, PATIENTS, SAMPLED, city, training
 from simulations.bench.wide_study import FEATURES, WEIGHTS, Wide
-from simulations.city import build_city, write_duckdb
-from simulations.processes import Services, run
+from simulations.processes import run
 from simulations.town import Town
 
-HOSPITALS, PATIENTS, SAMPLED = 8, 256, "0.125"
 SEGMENTS, SEGMENT, WARM_UP = 4, 50, 12
-PRICE, FINENESS = "0.05", 128
+PRICE = "0.05"
+FLOWER_ROUNDS = 4
 FIRST_SLOT_MS, LONGEST_SLOT_MS, GRID_MS = 1_500, 1_500, 5
 ROOM = 1.5
 """A slot over the slowest contribution before; the count must be there in the first three quarters of it."""
-TABLE = "wide"
-MODULE = "simulations.bench.wide_study"
 
 
 class Overrun(Exception):
@@ -66,8 +64,14 @@ class Trained:
 
 
 def rows(is_quick: bool = False, tell: Callable[[str], None] = lambda _: None) -> list[Row]:
-    segments, length = (1, 10) if is_quick else (SEGMENTS, SEGMENT)
-    with tempfile.TemporaryDirectory(prefix="kapok-bench-") as folder, city(Path(folder), tell) as town:
+    with tempfile.TemporaryDirectory(prefix="kapok-bench-") as folder:
+        round_s, own = _own(Path(folder), *((1, 10) if is_quick else (SEGMENTS, SEGMENT)), tell)
+        return [own[0], _beside_flower(Path(folder), round_s, is_quick, tell), *own[1:]]
+
+
+def _own(folder: Path, segments: int, length: int, tell: Callable[[str], None]) -> tuple[float, list[Row]]:
+    """Seconds of a round, and the rows."""
+    with city(folder, {"grid_ms": GRID_MS, "slot_ms": FIRST_SLOT_MS}, tell) as town:
         slot_ms = slot_for(trained(town, 1, WARM_UP, tell))
         while True:
             set_slot(town, slot_ms, tell)
@@ -75,83 +79,18 @@ def rows(is_quick: bool = False, tell: Callable[[str], None] = lambda _: None) -
             try:
                 found = trained(town, segments, length, tell)
                 spent = {name: seconds - before[name] for name, seconds in processor_seconds(town).items()}
-                return figures(found, slot_ms, spent)
+                return sum(each.own_s for each in found) / (segments * length), figures(found, slot_ms, spent)
             except Overrun:
                 slot_ms = slot_ms * 3 // 2
                 if slot_ms > LONGEST_SLOT_MS:
                     raise
 
 
-@contextmanager
-def city(folder: Path, tell: Callable[[str], None]) -> Iterator[Town]:
-    """A city whose hospitals have a table of 99 columns and have accepted the study."""
-    tell(f"{HOSPITALS} hospitals of {PATIENTS} patients and {FEATURES} columns")
-    records = write_duckdb(build_city(20250101, HOSPITALS, PATIENTS), folder / "records")
-    settings = {"grid_ms": GRID_MS, "slot_ms": FIRST_SLOT_MS}
-    with _installed(folder / "packages"), Services(folder / "logs") as services:
-        town = Town(folder / "city", records, services, tell=tell, node_settings=settings)
-        town.found()
-        for number, name in enumerate(town.hospitals):
-            _register(town, name, number)
-            run("kapok-node", "studies", "accept", "wide", "--home", town.node(name))
-        town.await_hospitals(lambda each: TABLE in each["policy"].get("tables", ()))
-        approved = 0
-        while approved < len(town.hospitals):
-            approved += len(town.approve_tables())
-            time.sleep(0.3)
-        yield town
-
-
-@contextmanager
-def _installed(folder: Path) -> Iterator[None]:
-    """The study as a package of a researcher's: its entry point on the path of every process that is started from here."""
-    info = folder / "kapok_bench_study-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: kapok-bench-study\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[kapok.studies]\nwide = {MODULE}:Wide\n")
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([before] if before else [])])
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-
-
-def _register(town: Town, name: str, number: int) -> None:
-    draw, home = np.random.default_rng(number), town.node(name)
-    columns = [f"f{place:02}" for place in range(FEATURES)]
-    rows_ = np.round(draw.uniform(-1, 1, (PATIENTS, FEATURES)), 3)
-    lines = [",".join([*(f"{cell:g}" for cell in row), "yes" if row[0] > 0 else "no"]) for row in rows_]
-    table, schema = home / "wide.csv", home / "wide.toml"
-    table.write_text("\n".join([",".join([*columns, "ill"]), *lines, ""]))
-    stated = "".join(f'    {{name = "{each}", type = "number", low = "-1", high = "1"}},\n' for each in columns)
-    ill = '    {name = "ill", type = "category", categories = ["yes", "no"]},\n'
-    schema.write_text(f'catalogue = "{TABLE}-1"\ntitle = "wide"\ncolumn = [\n{stated}{ill}]\n')
-    run("kapok-node", "tables", "add", TABLE, table, "--schema", schema, "--home", home)
-    policy = home / "policy.toml"
-    policy.write_text(policy.read_text().replace("tables = [", f'tables = ["{TABLE}", '))
-
-
-def spec_of(study: Study) -> Training:
-    columns = [{"column": f"f{place:02}", "low": "-1", "high": "1", "unit": ""} for place in range(FEATURES)]
-    fields = {
-        "study": study.model_dump(),
-        "table": TABLE, "catalogue": f"{TABLE}-1", "outcome": {"column": "ill", "category": "yes"}, "features": columns,
-        "weights": WEIGHTS, "longest": "1", "fineness": FINENESS, "sampled": SAMPLED, "step": "0.5",
-        "batch": int(HOSPITALS * PATIENTS * float(SAMPLED)),
-    }  # fmt: skip
-    return Training.model_validate(fields, strict=False)
-
-
 def trained(town: Town, segments: int, length: int, tell: Callable[[str], None]) -> list[Trained]:
     """One training in segments that follow one another, as a researcher's program asks for it."""
-    spec = spec_of(Study(name="wide", version="1.0", sha256=str(package_hash(MODULE))))
     with kapok.connect(town.bureau) as bureau:
         price = str(Decimal(PRICE) * segments)
-        ids = chain.sign(bureau, chain.statements_of(bureau, spec, segments * length, price=price, segment=length))
+        ids = chain.sign(bureau, chain.statements_of(bureau, training(), segments * length, price=price, segment=length))
         chain.submit(bureau, ids, is_new=True)
         tell(f"the auditor approves {segments} segments of {length} rounds")
         for query in reversed(ids):  # the first one last: then nothing but the rounds runs
@@ -229,6 +168,18 @@ def gradients_s() -> float:
     return statistics.median(turns) * HOSPITALS / (os.cpu_count() or 1)
 
 
+def _beside_flower(folder: Path, round_s: float, is_quick: bool, tell: Callable[[str], None]) -> Row:
+    nodes, rounds = (2 if is_quick else HOSPITALS), (3 if is_quick else FLOWER_ROUNDS)
+    tell(f"Flower's deployment runtime, {nodes} nodes")
+    took = rounds_s(folder / "flower", nodes, rounds, int(PATIENTS * float(SAMPLED)))
+    how = (
+        f"{nodes} SuperNodes, {WEIGHTS:,} weights, median of {len(took)} rounds behind the first; ours with all it takes; {load()}"
+    )
+    return Row.measured(
+        "a round of Flower's deployment runtime beside ours", "s", statistics.median(took), how, bar=">= 50", reference=round_s
+    )
+
+
 def figures(found: Sequence[Trained], slot_ms: int, spent: dict[str, float]) -> list[Row]:
     rounds, alone = sum(each.rounds for each in found), gradients_s()
     whole = sum(each.own_s for each in found)
@@ -240,6 +191,7 @@ def figures(found: Sequence[Trained], slot_ms: int, spent: dict[str, float]) -> 
     busy = sum(spent.values())
     return [
         Row.measured("200 steps of DP-SGD beside their gradients", "s", overhead * 200 / rounds, how, bar="<= 20"),
+        Row.measured("a round, with all it takes", "ms", 1000 * whole / rounds, how),
         Row.measured("a round beside its gradients", "ms", 1000 * overhead / rounds, how),
         Row.measured("of that, the slot in which contributions leave", "ms", float(slot_ms), "public; from the slowest before"),
         Row.measured("processors' time of a round, all programs", "ms", 1000 * busy / rounds, how),
