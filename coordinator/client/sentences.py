@@ -1,6 +1,7 @@
 """All sentences, (Chinese, English) by message id. Used through `texts.Say`."""
 
 from coordinator.client.exact_sentences import EXACT
+from coordinator.client.fit_sentences import FITS
 from coordinator.client.reasons import REASONS
 from coordinator.client.table_sentences import TABLES
 
@@ -315,40 +316,6 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "opt.invite_anew": ("离开后重新加入：运营方的新邀请文件", "a party that left comes back: the operator's new invitation"),
     "help.cancel": ("取消问题。", "Cancel a question."),
     "help.train": ("在所有医院的记录上拟合模型，逐轮加噪。", "Fit a model over all hospitals, by private rounds."),
-    "fit.title": ("{outcome} 的逻辑回归，{rounds} 轮", "logistic regression of {outcome}, {rounds} rounds"),
-    "fit.table_title": ("{name}（{table}），{rounds} 轮", "{name} over {table}, {rounds} round(s)"),
-    "fit.interval": ("95% 区间", "95 % interval"),
-    "fit.p": ("p 值", "p"),
-    "fit.ratio": ("比", "ratio"),
-    "fit.drowned": (
-        "噪声过大：估计值本身可能有偏，区间不可信。请提高代价、减少变量或放宽问题。",
-        "the noise is too large: it may bend the estimates themselves. Pay more, ask for fewer columns, or ask more hospitals.",
-    ),
-    "fit.not_converged": (
-        "尚未收敛：最后一轮仍明显改变估计值，请用更多轮次（--rounds）；若某变量完全分开结果，则估计值不存在",
-        "NOT CONVERGED: the last round still moved the estimates. Ask for more --rounds; of a column that separates there is none",
-    ),
-    "fit.undetermined": (
-        "数据无法确定：{names}（无人属于该类别，或几列含义相同）",
-        "not determined by the records: {names} (a category nobody has, or columns that say the same)",
-    ),
-    "fit.error_exact": ("标准误", "standard error"),
-    "fit.column": ("变量", "feature"),
-    "fit.value": ("系数", "coefficient"),
-    "fit.error": ("标准误(含隐私噪声)", "standard error (noise included)"),
-    "fit.odds": ("优势比", "odds ratio"),
-    "summary.outcome": ("结果变量", "Outcome"),
-    "summary.hospitals": ("医院（参与/被问）", "Hospitals (of those asked)"),
-    "summary.blocks": ("区块", "Blocks"),
-    "summary.price": ("每区块价格", "Price on each block"),
-    "summary.errors": ("标准误同时计入抽样与隐私噪声。", "Standard errors count sampling and privacy noise together."),
-    "training.segment": ("第 {number} 段，共 {segments} 段：{id}", "segment {number} of {segments}: {id}"),
-    "training.stopped": (
-        "训练在第 {released} 段（共 {segments} 段）之后停止；模型为当时已发布的结果 {id}",
-        "the training stopped after segment {released} of {segments}; the model is what was released by then, {id}",
-    ),
-    "training.reason": ("  - {reason}", "  - {reason}"),
-    "fit.detached": ("问题 {id} 已记入账本，等待审计方批准", "question {id} is logged and waits for the auditor's approval"),
     "help.resume": ("继续等待已提出的问题。", "Go on with a question asked before."),
     "help.example": ("例：", "Example: "),
     "opt.home": ("本机构的文件夹", "this bureau's folder"),
@@ -406,4 +373,14 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "opt.detach": ("记入账本后即返回，之后用 kapok resume 继续", "return once it is logged; kapok resume goes on"),
     "opt.id": ("问题编号或其开头", "a question's id, or its beginning"),
 }
-SENTENCES: dict[str, tuple[str, str]] = {**_ANSWER, **_COLUMNS, **_PREVIEW, **_ERRORS, **_COMMANDS, **EXACT, **REASONS, **TABLES}
+SENTENCES: dict[str, tuple[str, str]] = {
+    **_ANSWER,
+    **_COLUMNS,
+    **_PREVIEW,
+    **_ERRORS,
+    **_COMMANDS,
+    **EXACT,
+    **FITS,
+    **REASONS,
+    **TABLES,
+}

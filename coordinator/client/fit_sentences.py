@@ -1,0 +1,38 @@
+"""The words of a fit and of a training, (Chinese, English) by message id."""
+
+FITS: dict[str, tuple[str, str]] = {
+    "fit.title": ("{outcome} 的逻辑回归，{rounds} 轮", "logistic regression of {outcome}, {rounds} rounds"),
+    "fit.table_title": ("{name}（{table}），{rounds} 轮", "{name} over {table}, {rounds} round(s)"),
+    "fit.interval": ("95% 区间", "95 % interval"),
+    "fit.p": ("p 值", "p"),
+    "fit.ratio": ("比", "ratio"),
+    "fit.drowned": (
+        "噪声过大：估计值本身可能有偏，区间不可信。请提高代价、减少变量或放宽问题。",
+        "the noise is too large: it may bend the estimates themselves. Pay more, ask for fewer columns, or ask more hospitals.",
+    ),
+    "fit.not_converged": (
+        "尚未收敛：最后一轮仍明显改变估计值，请用更多轮次（--rounds）；若某变量完全分开结果，则估计值不存在",
+        "NOT CONVERGED: the last round still moved the estimates. Ask for more --rounds; of a column that separates there is none",
+    ),
+    "fit.undetermined": (
+        "数据无法确定：{names}（无人属于该类别，或几列含义相同）",
+        "not determined by the records: {names} (a category nobody has, or columns that say the same)",
+    ),
+    "fit.error_exact": ("标准误", "standard error"),
+    "fit.column": ("变量", "feature"),
+    "fit.value": ("系数", "coefficient"),
+    "fit.error": ("标准误(含隐私噪声)", "standard error (noise included)"),
+    "fit.odds": ("优势比", "odds ratio"),
+    "summary.outcome": ("结果变量", "Outcome"),
+    "summary.hospitals": ("医院（参与/被问）", "Hospitals (of those asked)"),
+    "summary.blocks": ("区块", "Blocks"),
+    "summary.price": ("每区块价格", "Price on each block"),
+    "summary.errors": ("标准误同时计入抽样与隐私噪声。", "Standard errors count sampling and privacy noise together."),
+    "training.segment": ("第 {number} 段，共 {segments} 段：{id}", "segment {number} of {segments}: {id}"),
+    "training.stopped": (
+        "训练在第 {released} 段（共 {segments} 段）之后停止；模型为当时已发布的结果 {id}",
+        "the training stopped after segment {released} of {segments}; the model is what was released by then, {id}",
+    ),
+    "training.reason": ("  - {reason}", "  - {reason}"),
+    "fit.detached": ("问题 {id} 已记入账本，等待审计方批准", "question {id} is logged and waits for the auditor's approval"),
+}
