@@ -247,3 +247,10 @@ def test_uneven_hospitals_sum_to_the_pooled_rows(kind: str, columns: Columns) ->
     numbers = fit.limited(fit.start() + 0.1)
     held = [sums(fit, rows(fit, {name: column[part] for name, column in columns.items()}), numbers) for part in parts]
     assert np.sum(held, axis=0).tolist() == sums(fit, rows(fit, columns), numbers).tolist()
+
+
+@pytest.mark.parametrize("kind", ["poisson", "cox"])
+def test_two_rounds_of_a_private_fit_have_not_converged_and_its_usual_rounds_have(kind: str, columns: Columns) -> None:
+    """With noise: a step within 5 standard errors is what noise alone makes. A false alarm below 1e-5 over all estimates."""
+    fields, rounds = FITS[kind]
+    assert [City(1.0).fit(spec(kind, **fields), columns, each).converged for each in (2, rounds)] == [False, True]
