@@ -260,3 +260,9 @@ class WitnessDamaged(WitnessError):
     """What the witness remembers is not what it once cosigned; it does not start on it."""
 
     code = "ledger.witness_damaged"
+
+
+class OpenerDamaged(LedgerError):
+    """The opener's database does not hold what was written into it. An empty one is safe: what is logged counts as used."""
+
+    code = "ledger.opener_damaged"

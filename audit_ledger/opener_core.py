@@ -21,7 +21,7 @@ import structlog
 
 from audit_ledger import exact
 from audit_ledger.before import PastLog
-from audit_ledger.errors import LedgerError
+from audit_ledger.errors import LedgerError, TreeMismatch
 from audit_ledger.facts import DAY_S
 from audit_ledger.follower import Follower
 from audit_ledger.gate import Gate, reason_of
@@ -41,10 +41,9 @@ from protocols.identity import Signer
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding
 from protocols.secagg.masks import seed_stream_sum, vector_hash
-from protocols.statements import Opening, Sealing, Seen, parse
+from protocols.statements import NO_SUM, Opening, Sealing, Seen, parse
 from protocols.union import BadCiphertext, asks_for_residents
 
-_NO_SUM = "0" * 64
 _log = structlog.get_logger("opener")
 
 
@@ -108,6 +107,8 @@ class OpenerCore:
             follower.require_extension(start + known, entries[known:], accepted)
             self.store.append(follower.size, entries[known:])
         except LedgerError as error:
+            if isinstance(error, TreeMismatch):
+                _log.error("not the ledger that was followed: another one, or opener.sqlite is damaged", code=error.code)
             return [Refusal(reason_of(error), f"entries from {follower.size} under a cosigned checkpoint", error.code)]
         follower.restore(entries[known:])
         follower.accepted = accepted
@@ -195,7 +196,7 @@ class OpenerCore:
             cells = blinded_cells(request.public, request.encrypted, binding, facts, seeds, self.random)
             return cells, hashlib.sha256(cells).hexdigest()
         total = seed_stream_sum(seeds, binding.dimension, binding.ring, binding.value)
-        return total.tobytes(), _NO_SUM if request.is_segment else vector_hash(total).hex()
+        return total.tobytes(), NO_SUM if request.is_segment else vector_hash(total).hex()
 
     def _bind(self, request: OpenRequest, binding: Binding, seeds: list[bytes], now: int) -> Reply:
         opened, stream_sum = self._opened(request, binding, seeds)
@@ -245,6 +246,11 @@ class OpenerCore:
         found = self._standing(kept, now)
         if found or logged is None:
             return found or None
+        if _is_damaged(kept):
+            _log.error("the kept sum is not the one that was logged", round=round_, attempt=kept.attempt)
+            return [
+                Refusal(Reason.OPENED_BEFORE, "the sum that its opening commits to", "another: the opener's database is damaged")
+            ]
         if not kept.is_released:
             # Marked before it leaves: a crash here loses nothing, since the same request is answered again.
             self.store.mark_released(query, round_)
@@ -274,6 +280,12 @@ class OpenerCore:
                 month = ready.statement.sealing.month
                 windows[month] = max(windows.get(month, 0), unix(ready.statement.not_after))
         self.keys.destroy_over(windows, now)
+
+
+def _is_damaged(kept: Opened) -> bool:
+    """Whether the disk gives back another sum than was bound."""
+    opening = parse(kept.opening).statement if kept.opening is not None else None
+    return isinstance(opening, Opening) and not opening.commits_to(kept.sum or b"")
 
 
 def _refused(found: Sequence[Refusal]) -> Reply:

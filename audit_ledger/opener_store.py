@@ -7,7 +7,7 @@ Rules
   that can only be resumed by the same request; the other order could open two.
 - Sums are deleted after 35 days; the rows stay.
 
-A lost or restored file is safe: every opening in the ledger counts as used, whatever this file says.
+A lost or restored file is safe: every opening in the ledger counts as used, whatever this file says. A damaged one is not opened.
 """
 
 import sqlite3
@@ -15,7 +15,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from audit_ledger.errors import RolledBack, Unavailable
+from audit_ledger.errors import OpenerDamaged, RolledBack, Unavailable
+from protocols.canonical import unb64
+from protocols.errors import MalformedBytes
+from protocols.statements import Opening, parse_once
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (position INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT;
@@ -58,10 +61,31 @@ class OpenerStore:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        try:
+            self._set_up()
+        except (sqlite3.DatabaseError, MalformedBytes) as cause:
+            self._db.close()
+            raise OpenerDamaged(
+                f"opener database {path.name} is damaged: {cause}. Put it away and start with an empty one: what the ledger shows"
+                " as opened counts as used, only sums that nobody fetched are lost"
+            ) from cause
+
+    def _set_up(self) -> None:
         if self._db.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
             raise Unavailable("opener database cannot keep a write-ahead log on this file system")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.executescript(_SCHEMA)
+        (verdict,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        for preimage, opening, total in self._db.execute("SELECT preimage, opening, sum FROM opened WHERE opening IS NOT NULL"):
+            stated = parse_once(opening).statement
+            if (
+                not isinstance(stated, Opening)
+                or unb64(stated.preimage) != preimage
+                or not (total is None or stated.commits_to(total))
+            ):
+                raise sqlite3.DatabaseError("a set is not the one that its opening states")
 
     def entries(self) -> list[bytes]:
         """The followed ledger. Raises RolledBack when an entry is missing."""

@@ -161,6 +161,7 @@ _ERRORS: dict[str, str] = {
     "ledger.stopped": "账本已停止",
     "ledger.wrong_key": "账本密钥不符",
     "ledger.witness_damaged": "见证方的记忆已损坏",
+    "ledger.opener_damaged": "开启服务的数据库已损坏",
     "desk.refused": "协调方未入账",
     "desk.request": "此申请不可会签",
 }

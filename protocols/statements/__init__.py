@@ -31,6 +31,7 @@ from protocols.statements.authority import (
 )
 from protocols.statements.base import Statement
 from protocols.statements.question import (
+    NO_SUM,
     Agreement,
     Charge,
     Model,
@@ -88,7 +89,8 @@ def parse_once(entry: bytes) -> Signed:
 
 
 __all__ = [
-    "KINDS", "Agreement", "Approval", "ApprovalRule", "Charge", "Close", "Dataset", "DeclaredColumn", "Hold", "Incident", "KeyAdd",
+    "KINDS", "NO_SUM", "Agreement", "Approval", "ApprovalRule", "Charge", "Close", "Dataset", "DeclaredColumn", "Hold", "Incident",
+    "KeyAdd",
     "KeyRevoke", "Licence", "Model", "Opening", "Policy", "PreviousLog", "Programme", "Query", "Ready", "Reasoned", "Receipt",
     "Refused", "Registration", "Release", "Review", "Revocation", "Root", "Sealing", "Seen", "Signed", "Statement", "Table",
     "kind_of", "parse", "parse_once",

@@ -4,6 +4,7 @@ Order in the log: the query (with its programme's approval before it, or its own
 receipts, the release. The query's id is the SHA-256 of its PAE and names it everywhere.
 """
 
+import hashlib
 from typing import Any, ClassVar, Literal
 
 from protocols.statements.base import (
@@ -23,6 +24,9 @@ from protocols.statements.base import (
     Strict,
     Time,
 )
+
+NO_SUM = "0" * 64
+"""What a training's opening states: it stands before the rounds whose sums there would be."""
 
 
 class Query(Statement):
@@ -152,6 +156,10 @@ class Opening(Statement):
     preimage: str
     stream_sum: Digest
     seen: Seen
+
+    def commits_to(self, total: bytes) -> bool:
+        """Whether this may be the sum as it crossed the wire: of a training any may be."""
+        return self.stream_sum in (NO_SUM, hashlib.sha256(total).hexdigest())
 
 
 class Release(Statement):

@@ -316,7 +316,7 @@ def test_sums_of_an_ended_log_are_written_out_until_their_time_is_over_and_nothi
 ) -> None:
     now, asked = int(time.time()), binding(origin=OLD)
     store = OpenerStore(town.auditor.path / "opener.sqlite")
-    store.keep(Opened(asked.query, 0, 1, b"r", asked.encode(), b"o", b"its sum", 1, now))
+    store.keep(Opened(asked.query, 0, 1, b"r", asked.encode(), None, b"its sum", 1, now))
     store.close()
     turned(town, tmp_path)
     core = open_core(town.auditor)

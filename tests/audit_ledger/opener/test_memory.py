@@ -1,6 +1,7 @@
 """What the opener remembers: one member set per (query, round) over restarts and restores, segments, sums and sealing keys."""
 
 import hashlib
+import re
 import secrets
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audit_ledger.errors import OpenerDamaged, RolledBack
 from audit_ledger.opener import OpenRequest, SealedSeed
 from audit_ledger.opener_core import OpenerCore
 from audit_ledger.opener_keys import NoSealingKey, SealingKeys
@@ -119,6 +121,41 @@ def test_the_opener_restarts_from_its_own_copy_of_the_ledger(asked: Question) ->
     assert again.gate.follower.view.range.root() == asked.opener.gate.follower.view.range.root()
     # nothing is opened on a copy alone: its freshness must be shown anew
     assert Reason.STALE in {each.reason for each in again.open(asked.request(), city.now).refusals}
+
+
+def test_a_sum_that_the_disk_changed_stays_where_it_is(asked: Question) -> None:
+    city, request = asked.city, asked.request()
+    total = asked.open(request)
+    asked.opener.store._db.execute("UPDATE opened SET sum = ?", (total[:-1] + bytes([total[-1] ^ 1]),))
+    refused = asked.opener.release(asked.id, 0, city.now)
+    assert isinstance(refused, list)
+    assert [(each.reason, each.got) for each in refused] == [(Reason.OPENED_BEFORE, "another: the opener's database is damaged")]
+    asked.opener.store._db.execute("UPDATE opened SET sum = ?", (total,))
+    assert asked.opener.release(asked.id, 0, city.now) == total
+
+
+def test_a_flipped_bit_in_the_openers_database_is_found_or_nothing_of_it_is_handed_out(asked: Question, tmp_path: Path) -> None:
+    city, request = asked.city, asked.request()
+    total, path = asked.open(request), Path(asked.opener.store._db.execute("PRAGMA database_list").fetchone()[2])
+    asked.opener.store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    asked.opener.store.close()
+    raw, found = path.read_bytes(), 0
+    for at in range(0, 8 * len(raw), (8 * len(raw) // 60) | 1):
+        changed = bytearray(raw)
+        changed[at // 8] ^= 1 << at % 8
+        path.write_bytes(changed)
+        for each in ("-wal", "-shm"):
+            path.with_name(path.name + each).unlink(missing_ok=True)
+        try:
+            core = city.opener()
+        except (OpenerDamaged, RolledBack, AssertionError) as error:
+            found += 1
+            assert re.search("opener database|ledger.tree_mismatch", str(error))  # noqa: PT017 - it may also pass
+            continue
+        again = core.open(request, city.now)
+        assert again.refusals or core.release(again.query, again.round, city.now) == total
+        core.store.close()
+    assert found > 10
 
 
 def test_sums_are_deleted_after_35_days_and_the_set_stays_taken(asked: Question) -> None:
