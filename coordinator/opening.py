@@ -15,6 +15,7 @@ import structlog
 
 from audit_ledger.party.channel import open_channel
 from audit_ledger.party.home import Home
+from audit_ledger.view import LedgerView
 from coordinator.errors import AuditorAway
 from coordinator.ledger import CityLedger
 from coordinator.members import chunks, follow_frames
@@ -122,6 +123,12 @@ class Auditor:
             return await conversation.run(self._stub.Open(timeout=TIMEOUT_S + len(request.encrypted) * S_PER_BYTE))
         except grpc.RpcError as error:
             raise AuditorAway(f"{self.address}: {_code(error)}") from None
+
+
+def require_committed(view: LedgerView, binding: Binding, opened: bytes) -> None:
+    """Raises OpeningRefused where this is not the sum that the logged opening commits to: nobody could make the release again."""
+    if not view.questions[binding.query.hex()].openings[binding.round][2].commits_to(opened):
+        raise OpeningRefused([Refusal(Reason.INCONSISTENT, "the sum that the logged opening commits to", "another", "opening")])
 
 
 async def _next(call: Call) -> link_pb2.OpenReply:

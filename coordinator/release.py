@@ -15,7 +15,7 @@ from audit_ledger.proof import TlogProof
 from audit_ledger.tree import inclusion_proof
 from audit_ledger.view import LedgerView
 from coordinator.ledger import CityLedger
-from coordinator.opening import Auditor, OpeningRefused, OpeningRequest
+from coordinator.opening import Auditor, OpeningRequest, require_committed
 from coordinator.question import Question
 from coordinator.register import Contributed
 from privacy.filter import encode_charge
@@ -31,7 +31,6 @@ from protocols.asked import Asked, Piece, variance_text
 from protocols.contract import CONTRACT
 from protocols.exact import NOT_PRIVATE
 from protocols.identity import Identity, Role
-from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding
 from protocols.secagg.masks import unmask, values_hash, vector_hash
 from protocols.secagg.ring import Integers, dtype_of
@@ -49,12 +48,6 @@ async def unmasked(auditor: Auditor, ledger: CityLedger, asked: Asked, binding: 
     total = np.frombuffer(opened, dtype)
     limit = reach(len(binding.members), binding.n, binding.c, asked.pieces)
     return await asyncio.to_thread(unmask, masked, total, binding.ring, limit)
-
-
-def require_committed(view: LedgerView, binding: Binding, opened: bytes) -> None:
-    """Raises OpeningRefused where this is not the sum that the logged opening commits to: nobody could make the release again."""
-    if not view.questions[binding.query.hex()].openings[binding.round][2].commits_to(opened):
-        raise OpeningRefused([Refusal(Reason.INCONSISTENT, "the sum that the logged opening commits to", "another", "opening")])
 
 
 def release_statement(

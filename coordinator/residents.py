@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from coordinator.ledger import CityLedger
-from coordinator.opening import Auditor, OpeningRequest
+from coordinator.opening import Auditor, OpeningRequest, require_committed
 from coordinator.register import Contributed, Register
 from privacy.union import auditor_tail, hospital_tail
 from protocols.asked import Asked
@@ -35,6 +35,7 @@ async def counted(
     hashes = {uri: vector_hash(vector) for uri, vector in masked.items()}
     request = OpeningRequest(binding, made, hashes, asked.first_round, asked.last_round, counter.public, encrypted)
     reply = await auditor.open(request, ledger)
+    require_committed(ledger.view, binding, reply)
     return await asyncio.to_thread(_counted, counter, reply, asked, binding)
 
 
