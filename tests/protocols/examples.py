@@ -128,6 +128,10 @@ def ready(uri: str = HOSPITALS[0], **changes: Any) -> st.Ready:
 
 
 def _of_authority() -> list[tuple[st.Statement, tuple[str, ...]]]:
+    return [*_keys(), *_declared(), *_decisions()]
+
+
+def _keys() -> list[tuple[st.Statement, tuple[str, ...]]]:
     uri = HOSPITALS[0]
     previous = st.PreviousLog(
         origin="ledger.kapok.test/2025", size=9, root=digest("last"), checkpoint="ledger.kapok.test/2025\n9\n"
@@ -150,6 +154,11 @@ def _of_authority() -> list[tuple[st.Statement, tuple[str, ...]]]:
         outbreak=False,
     )
     revoke = st.KeyRevoke(**head(AUDITOR), subject=uri, key=b64(signing(uri).public), reason="lost")
+    return [(root, ("coordinator", "root")), (add, (uri, "approval")), (revoke, ("approval",))]
+
+
+def _declared() -> list[tuple[st.Statement, tuple[str, ...]]]:
+    uri = HOSPITALS[0]
     policy = st.Policy(
         **head(uri),
         policy_sha256=digest("policy"),
@@ -178,14 +187,12 @@ def _of_authority() -> list[tuple[st.Statement, tuple[str, ...]]]:
     programme = st.Programme(
         **head(BUREAU), title="ILI", purpose="surveillance", tables=("visits",), max_price="1.000000000", until=stamp(NOW + 9)
     )
+    return [(policy, (uri,)), (registration, (uri,)), (dataset, (uri,)), (programme, ("bureau",))]
+
+
+def _decisions() -> list[tuple[st.Statement, tuple[str, ...]]]:
+    uri = HOSPITALS[0]
     return [
-        (root, ("coordinator", "root")),
-        (add, (uri, "approval")),
-        (revoke, ("approval",)),
-        (policy, (uri,)),
-        (registration, (uri,)),
-        (dataset, (uri,)),
-        (programme, ("bureau",)),
         (st.ApprovalRule(**head(AUDITOR), approvers={"research": 2}, outbreak_a_day=4, review_hours=72), ("root",)),
         (st.Approval(**head(AUDITOR), target=digest("query"), until=stamp(NOW + 9)), ("approval",)),
         (st.Revocation(**head(AUDITOR), target=digest("query"), reason="withdrawn"), ("approval",)),
