@@ -19,14 +19,16 @@ setup: .venv/.core
 
 setup-dev: .venv/.dev
 .venv/.dev: .venv/.core requirements-dev.lock
-	$(PIP) --no-deps --require-hashes -r requirements-dev.lock
-	$(PIP) --no-deps $(TORCH)
+	$(PIP) --no-compile --no-deps --require-hashes -r requirements-dev.lock
+	$(PIP) --no-compile --no-deps $(TORCH)
 	touch $@
 
 demo: setup
 	$(BIN)/kapok-sim demo --out build/demo $(ARGS)
 
-test: setup-dev servers lint types imports unit
+test: setup-dev
+	$(MAKE) --no-print-directory -j2 --output-sync=target servers types lint imports
+	$(MAKE) --no-print-directory unit
 
 servers: setup-dev
 	bash tests/support/servers.sh
