@@ -28,6 +28,7 @@ import numpy as np
 
 import kapok
 from coordinator.client import segments as chain
+from coordinator.client.errors import NotGiven
 from simulations.bench.flower_runtime import rounds_s
 from simulations.bench.rows import Row, load
 from simulations.bench.turns import seconds
@@ -39,6 +40,7 @@ from simulations.town import Town
 SEGMENTS, SEGMENT, WARM_UP = 4, 50, 12
 PRICE = "0.05"
 FLOWER_ROUNDS = 4
+PAUSED = "node.paused"
 FIRST_SLOT_MS, LONGEST_SLOT_MS, GRID_MS = 1_500, 1_500, 5
 ROOM = 1.5
 """A slot over the slowest contribution before; the count must be there in the first three quarters of it."""
@@ -96,9 +98,13 @@ def trained(town: Town, segments: int, length: int, tell: Callable[[str], None])
         for query in reversed(ids):  # the first one last: then nothing but the rounds runs
             run("kapok-audit", "approve", query, "--until", town.until, "--home", town.auditor)
         tell("the rounds")
-        ended = chain.outcome(bureau, ids, lambda _: None)
-    if ended.stopped is not None:
-        raise RuntimeError(f"stopped after segment {ended.released}: {sorted({each.code for each in ended.stopped.reasons})}")
+        try:
+            ended = chain.outcome(bureau, ids, lambda _: None).stopped
+        except NotGiven as no:
+            ended = no
+    if ended is not None:
+        codes = sorted({each.code for each in ended.reasons})
+        raise Overrun("hospitals paused") if PAUSED in codes else RuntimeError(f"the training stopped: {', '.join(codes)}")
     return [Trained(query, length, _breakdown(town, query), _traced(town, query, length)) for query in ids]
 
 

@@ -121,7 +121,7 @@ def test_an_accepted_study_trains_through_the_coordinators_death_and_pays_once(f
 def segmented(world: World, cost: str, segments: int) -> list[str]:
     """A training of as many segments, in the city and approved; whoever asked for it is gone."""
     with connect(world.town.bureau) as bureau:
-        asked = chain.statements_of(bureau, spec_of(strategy="sgd", options=[]), 3 * segments, price=cost, segment=3)
+        asked = chain.statements_of(bureau, spec_of(strategy="sgd", options=[], fineness=128), 3 * segments, price=cost, segment=3)
         ids = chain.sign(bureau, asked)
         chain.submit(bureau, ids, is_new=True)
     for each in reversed(ids):
