@@ -44,6 +44,8 @@ class AnswerReport:
     is_sum: bool = True
     problems: list[Problem] = field(default_factory=list)
     not_shown: list[tuple[NotShown, str]] = field(default_factory=list)
+    card: dict[str, Any] | None = None
+    """Of a training: its model card, compared with the released integers."""
 
     @property
     def is_verified(self) -> bool:
@@ -58,4 +60,5 @@ class AnswerReport:
             "size": self.size,
             "problems": [{"place": each.place, "what": each.what} for each in self.problems],
             "not_shown": [" ".join(filter(None, each)) for each in self.not_shown],
+            **({"card": self.card} if self.card else {}),
         }

@@ -23,18 +23,20 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 from pydantic import ValidationError
 
+from audit_ledger.answer_figures import hash_of, is_half_width
 from audit_ledger.answer_report import PRIVATE, AnswerReport, NotAnAnswer, NotShown, Problem
 from audit_ledger.authority import AdmittedKey, Authority
 from audit_ledger.bundle_before import Placed, admit_keys, end_before, read_before
 from audit_ledger.errors import LedgerError
 from audit_ledger.exact import FREE
+from audit_ledger.model_card import answer_findings, card_json, is_due
 from audit_ledger.periods import carry_keys
 from audit_ledger.policy import TrustFile
 from audit_ledger.proof import TlogProof
 from audit_ledger.residents import is_shaped
+from audit_ledger.rules_ready import is_sealed_by
 from audit_ledger.vectors import Committed, Vectors
 from protocols.answer import Answer, Proven
 from protocols.asked import VARIANCE_STEPS, Asked
@@ -47,11 +49,10 @@ from protocols.identity import Identity, Role
 from protocols.query import QueryError, tables_named
 from protocols.secagg.agreement import require_certified
 from protocols.secagg.binding import Binding
-from protocols.secagg.masks import values_hash
-from protocols.secagg.sealing import require_sealing_key
 from protocols.statements import (
     Approval,
     ApprovalRule,
+    ModelCard,
     Opening,
     Programme,
     Query,
@@ -109,6 +110,7 @@ class _Check:
             self._release(*query, *release, binding, answered)
             self._figures(binding, query[1])
             self._mode(query[1], binding)
+            self._card(*query, release[0])
             if vectors is not None:
                 self._rederive(vectors, opening, receipts, release)
         self.report.size = max(self.roots, default=0)
@@ -280,7 +282,7 @@ class _Check:
 
     def _is_sealing_good(self, ready: Ready) -> bool:
         services = [k.key for k in self.authority.keys.values() if k.use == "service"]
-        return any(_is_sealed_by(key, ready) for key in services)
+        return any(is_sealed_by(key, ready) for key in services)
 
     def _answered(self, opening: Opening, release: Release, binding: Binding) -> tuple[str, ...]:
         """The opened members; in a training, whose set only shrinks, those of them who stayed to the end."""
@@ -316,7 +318,7 @@ class _Check:
         ended = (release.query, release.round, release.attempt, release.binding, release.status)
         wanted = (asked.signed.hex_id, binding.round, binding.attempt, binding.value.hex(), "released")
         self._demand(ended == wanted, "release", "is not of the opened query, round, attempt and binding")
-        self._demand(release.values == _hash(self.answer.values), "values", "are not those that were released")
+        self._demand(release.values == hash_of(self.answer.values), "values", "are not those that were released")
         told = self.answer.coverage
         self._demand(release.answered == told.answered == answered, "coverage.answered", "is not the opened member set")
         for name in ("refused", "away", "left_out"):
@@ -335,7 +337,7 @@ class _Check:
         totals = [Fraction(u * math.ceil(Fraction(each, honest)) + each * is_union, 16) for each in binding.variances]
         told = [Fraction(each) for each in answer.total_variances]
         self._demand(told == totals, "total_variances", "do not follow from the opened binding")
-        fits = len(answer.half_widths) == len(totals) and all(map(_is_half_width, answer.half_widths, totals))
+        fits = len(answer.half_widths) == len(totals) and all(map(is_half_width, answer.half_widths, totals))
         self._demand(fits, "half_widths", "do not fit the variances")
 
     def _mode(self, query: Query, binding: Binding) -> None:
@@ -350,6 +352,18 @@ class _Check:
         if is_free:
             self._demand(binding.counting == query.audience, "opening", "is not of the whole audience, as exact mode demands")
             self._demand(answer.coverage.answered == query.audience, "coverage", "is not the whole audience")
+
+    def _card(self, asked: Placed, query: Query, released: Placed) -> None:
+        """A training's card: of this question and these integers, before its release."""
+        self._demand(self.answer.card is not None or not is_due(query), "card", "is missing")
+        if self.answer.card is None or (found := self._one("card", self.answer.card, ModelCard)) is None:
+            return
+        placed, card = found
+        self._spoken(placed, Role.COORDINATOR)
+        self._demand(asked.index < placed.index < released.index, "card", "does not stand between query and release")
+        for what in answer_findings(asked.signed, query, card, self.answer):
+            self._demand(False, "card", what)
+        self.report.card = card_json(card)
 
     def _more(self, query: Query, binding: Binding) -> int:
         """A training releases its final weights before its last round's vector; a count of residents one number a cell."""
@@ -380,21 +394,3 @@ class _Check:
         found.append((NotShown.UNSIGNED, ""))
         if len(self.roots) > 1:
             found.append((NotShown.ONE_HISTORY, ", ".join(map(str, sorted(self.roots)))))
-
-
-def _is_sealed_by(service: bytes, ready: Ready) -> bool:
-    try:
-        require_sealing_key(ready.sealing, ready.log, service)
-    except BadSignature:
-        return False
-    return True
-
-
-def _hash(values: Sequence[int]) -> str:
-    return values_hash(np.array(values, np.int64)).hex() if all(-(2**63) <= each < 2**63 for each in values) else ""
-
-
-def _is_half_width(half: int, variance: Fraction) -> bool:
-    """Within a tenth and two units of the normal value; the exact one is computed where the prices are."""
-    normal = 1.96 * math.sqrt(variance)
-    return 0.9 * normal - 2 <= half <= 1.1 * normal + 2  # compared, not subtracted: `half` may be too large for a float

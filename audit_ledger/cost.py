@@ -7,6 +7,7 @@ Canonne, Kamath, Steinke 2020, Proposition 12.
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
@@ -32,7 +33,12 @@ def epsilon(asked: Asked, delta: Fraction = CONTRACT.delta) -> float:
 
 
 def _divergence(pieces: Iterable[Piece], rounds: int, order: int) -> Fraction:
-    return rounds * sum((_sampled(order, each) for each in pieces), Fraction(0))
+    return sum((max(rounds * each.repeats * _sampled(order, each), _once(order, each)) for each in pieces), Fraction(0))
+
+
+def _once(order: int, piece: Piece) -> Fraction:
+    """Of patients who are in one round only, and then in no other."""
+    return _skellam(order, replace(piece, l1=piece.once[0], l2_squared=piece.once[1])) if piece.once else Fraction(0)
 
 
 def _sampled(order: int, piece: Piece) -> Fraction:

@@ -63,7 +63,8 @@ def explain_entry(index: int, entry: bytes, path: Sequence[bytes], note: bytes, 
 def explain_answer(answer: Answer, trust: TrustFile) -> Iterator[str]:
     """The script for an answer: every entry of the bundle, keys first, and the released integers."""
     yield from _TOOLS.split("\n")
-    proven = [*answer.keys, *answer.approvals, answer.query, *answer.readys, answer.opening, *answer.receipts, answer.release]
+    proven = [*answer.keys, *answer.approvals, answer.query, *answer.readys, answer.opening, *answer.receipts]
+    proven += [*([answer.card] if answer.card else []), answer.release]
     read = [(TlogProof.parse(each.proof.encode()), each.entry.encode()) for each in proven]
     keys = Keys.of([(proof.index, parse(entry)) for proof, entry in read])
     last = b""

@@ -22,6 +22,7 @@ from protocols.statements import (
     ApprovalRule,
     Close,
     Dataset,
+    ModelCard,
     Opening,
     Policy,
     Programme,
@@ -57,6 +58,7 @@ class QuestionFacts:
     receipts: dict[tuple[str, int], tuple[int, Receipt]] = field(default_factory=dict)
     refusals: dict[str, tuple[int, Refused]] = field(default_factory=dict)
     release: tuple[int, Release] | None = None
+    card: tuple[int, ModelCard] | None = None
     incidents: list[tuple[int, str]] = field(default_factory=list)
     _tables: frozenset[str] | None = field(default=None, repr=False, compare=False)
 

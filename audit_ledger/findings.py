@@ -33,6 +33,7 @@ class Rule(StrEnum):
     OUTBREAK = "opening.outbreak"
     EXACT = "query.exact"
     RESIDENTS = "query.residents"
+    MODEL = "model.misstated"
     SEQUENCE = "ready.sequence"
     TOTALS = "ready.totals"
     OVERSPENT = "ready.overspent"

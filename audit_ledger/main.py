@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "decide": ("admit", "approve", "reject", "rule", "revoke", "end", "hold", "review"),
     "examine": ("verify", "monitor", "vectors"),
-    "tell": ("report", "explain"),
+    "tell": ("report", "models", "explain"),
     "watch": ("witness", "pin"),
     "renew": ("protect", "rotate", "approver"),
 }

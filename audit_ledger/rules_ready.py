@@ -127,3 +127,12 @@ def _is_sealing_key_good(ledger: LedgerFacts, ready: Ready) -> bool:
         return service is not None and bool(_sealing(_fields(ready.sealing), ready.log, service.key))
     except BadSignature:
         return False
+
+
+def is_sealed_by(service: bytes, ready: Ready) -> bool:
+    """Whether the auditor's service key has signed the sealing key that this Ready names."""
+    try:
+        require_sealing_key(ready.sealing, ready.log, service)
+    except BadSignature:
+        return False
+    return True

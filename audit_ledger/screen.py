@@ -161,12 +161,42 @@ def end_answer(report: AnswerReport, as_json: bool) -> NoReturn:
         out.print(f"{say('query', '问题')} {report.query}  {say('under a tree of', '所在账本条数')} {report.size}")
         if report.mode != PRIVATE:
             out.print(say("EXACT MODE: this answer is NOT private", "精确模式：此答案不具有隐私保护"), style="bold red")
+        if report.card is not None:
+            show_card(report.card)
         for each in report.problems:
             out.print(f"✗ {each.place}: {each.what}", style="red", markup=False)
         for line in told:
             out.print(say("not shown: ", "本文件不能证明：") + line, markup=False)
         _verdict(report.is_verified)
     raise typer.Exit(VERIFIED if report.is_verified else EVIDENCE)
+
+
+def show_card(card: dict[str, Any]) -> None:
+    """A model card, for people."""
+    lines = [
+        (say("study", "研究程序"), f"{card['study']} {card['version']}  sha256 {card['study_sha256']}"),
+        (say("model", "模型"), f"sha256 {card['model_sha256']}"),
+        (say("question", "问题"), card["query"]),
+        (say("data", "数据"), f"{card['table']} ({card['catalogue']}), {_hospitals(card)}"),
+        (say("privacy", "隐私"), f"ε {card['epsilon']}, δ {card['delta']}; {say('price', '费用')} {card['price']}"),
+        (say("rounds", "轮次"), f"{card['rounds']}; {_held_out(card)}"),
+    ]
+    lines += [(each["name"], f"{each['value']}  [{each['low']}, {each['high']}] 95 %") for each in card["metrics"]]
+    for name, told in lines:
+        out.print(f"{name}: {told}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _hospitals(card: dict[str, Any]) -> str:
+    there, missing = len(card["answered"]), card["missing"]
+    return say(f"{there} hospitals of {there + missing}", f"{there + missing} 家医院中的 {there} 家")
+
+
+def _held_out(card: dict[str, Any]) -> str:
+    if card["held_out"] == "0":
+        return say("not tested on held-out patients", "未做留出检验")
+    if not card["metrics"]:
+        return say("held-out patients are fewer than the noise shows", "留出病人过少，噪声下无法给出指标")
+    return say(f"tested on {float(card['held_out']):.0%} of patients, held out", f"留出 {float(card['held_out']):.0%} 病人做检验")
 
 
 def _verdict(is_verified: bool) -> None:

@@ -20,11 +20,25 @@ from audit_ledger.examine import AfterOption, begun_after, pinned_trust, verifie
 from audit_ledger.explain import Keys, explain_answer, explain_entry
 from audit_ledger.fetching import fetch_of
 from audit_ledger.findings import Finding, Rule
+from audit_ledger.model_card import card_json
 from audit_ledger.note import Note
 from audit_ledger.policy import TrustFile
 from audit_ledger.report import as_csv, period_report
 from audit_ledger.report_page import page
-from audit_ledger.screen import EVIDENCE, USAGE, JsonOption, TrustOption, W, command, end_ledger, fail, out, say
+from audit_ledger.screen import (
+    EVIDENCE,
+    USAGE,
+    JsonOption,
+    TrustOption,
+    W,
+    command,
+    end_ledger,
+    fail,
+    out,
+    print_json,
+    say,
+    show_card,
+)
 from audit_ledger.tiles import CHECKPOINT_PATH, TileReader
 from audit_ledger.tree import FullTree, inclusion_proof, leaf_hash
 from audit_ledger.verify import Audit
@@ -121,6 +135,29 @@ def _show(data: dict[str, Any]) -> None:
             out.print(say("review overdue", "复核逾期") + f" {each['query']} {each['due']}", style="red", markup=False)
     for each in data["incidents"]:
         out.print(say("incident", "事件") + f" {each['query'][:16]} {each['by']}")
+
+
+@command(app, "models", "kapok-audit models build/demo/ledger --trust trust.policy")
+def models(
+    target: Annotated[str, typer.Argument(help=say("Ledger folder or URL.", "账本目录或网址"))],
+    trust: TrustOption = None,
+    after: AfterOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The model cards of a verified ledger: study, data, privacy, metrics on held-out patients. / 账本中的模型卡（先核验）。"""
+    pinned, audit = begun_after(target, pinned_trust(trust), after, as_json)
+    found = verified_ledger(target, pinned, replace(audit, keeps=True))
+    if not found.is_verified or found.view is None:
+        end_ledger(found, as_json)
+    cards = [{"index": facts.card[0], **card_json(facts.card[1])} for facts in found.view.questions.values() if facts.card]
+    if as_json:
+        print_json(cards)
+        return
+    for card in sorted(cards, key=lambda each: each["index"]):
+        out.print(say(f"entry {card['index']}", f"第 {card['index']} 条"), style="bold")
+        show_card(card)
+    if not cards:
+        out.print(say("no model card", "没有模型卡"))
 
 
 @command(app, "explain", "kapok-audit explain 12 build/demo/ledger --trust trust.policy > steps.sh; sh steps.sh")

@@ -16,6 +16,7 @@ from audit_ledger import exact
 from audit_ledger.authority import role_of
 from audit_ledger.facts import Account, LedgerFacts, QuestionFacts, query_of
 from audit_ledger.findings import Finding, Rule
+from audit_ledger.model_card import card_findings
 from audit_ledger.periods import close_findings
 from audit_ledger.rules_opening import bound, opening_findings, receipt_findings, release_findings
 from audit_ledger.rules_ready import certified, ready_findings, registration_findings
@@ -37,6 +38,7 @@ from protocols.statements import (
     KeyAdd,
     KeyRevoke,
     Model,
+    ModelCard,
     Opening,
     Policy,
     Programme,
@@ -75,6 +77,7 @@ _AUTHORS: dict[type[Statement], tuple[Role, ...]] = {
     Opening: (Role.AUDITOR,),
     Release: (Role.COORDINATOR,),
     Model: (Role.COORDINATOR,),
+    ModelCard: (Role.COORDINATOR,),
     Incident: (Role.HOSPITAL, Role.COORDINATOR),
     Close: (Role.COORDINATOR,),
 }
@@ -168,14 +171,16 @@ class LedgerView(LedgerFacts):
                 yield from receipt_findings(self, index, receipt)
             case Release() as release:
                 yield from release_findings(self, index, release)
-            case Refused() | Incident() | Model() as said:
+            case Refused() | Incident() | Model() | ModelCard() as said:
                 yield from self._said(index, said)
 
-    def _said(self, index: int, said: Refused | Incident | Model) -> Iterator[Finding]:
+    def _said(self, index: int, said: Refused | Incident | Model | ModelCard) -> Iterator[Finding]:
         if said.query not in self.questions:
             yield Finding(index, Rule.TARGET_UNKNOWN, "names a logged query")
         elif isinstance(said, Model):
             yield from exact.model_findings(index, self.questions[said.query], said)
+        elif isinstance(said, ModelCard):
+            yield from card_findings(index, self.questions[said.query], said)
 
     def _registration(self, index: int, statement: Statement) -> Iterator[Finding]:
         if isinstance(statement, Registration):
@@ -279,8 +284,10 @@ class LedgerView(LedgerFacts):
                 self.questions[refused.query].refusals[refused.by] = (index, refused)
             case Incident() as incident:
                 self.questions[incident.query].incidents.append((index, incident.by))
+            case ModelCard() as card:
+                self.questions[card.query].card = (index, card)
             case _:
-                pass  # a model card changes nothing that a gate decides
+                pass  # a fit's model changes nothing that a gate decides
 
     def _charge(self, ready: Ready) -> None:
         account = self.accounts.setdefault(ready.by, Account())

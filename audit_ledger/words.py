@@ -80,6 +80,7 @@ _RULES: dict[Rule, tuple[str, str]] = {
         "未在其政策声明中允许按居民计数，却已就绪",
     ),
     Rule.EXACT: ("breaks a rule of exact mode, or mixes it with private answers", "违反精确模式的规则，或与隐私答案混用"),
+    Rule.MODEL: ("misstates the training that it is of", "与所述训练不符"),
     Rule.SEQUENCE: ("does not continue its hospital's sequence", "与该医院的序号不连续"),
     Rule.TOTALS: ("does not continue its hospital's running totals", "与该医院的累计消耗不衔接"),
     Rule.OVERSPENT: ("spends more than the policy allows", "消耗超过政策上限"),

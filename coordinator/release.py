@@ -5,6 +5,7 @@ Everything after the unmasking is post-processing of a differentially private re
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -30,11 +31,13 @@ from protocols.answer import Answer, Before, Coverage, Proven, Spending
 from protocols.asked import Asked, Piece, variance_text
 from protocols.contract import CONTRACT
 from protocols.exact import NOT_PRIVATE
+from protocols.fits import Evaluated, Training
+from protocols.fits.metrics import metrics_of
 from protocols.identity import Identity, Role
 from protocols.secagg.binding import Binding
 from protocols.secagg.masks import unmask, values_hash, vector_hash
 from protocols.secagg.ring import Integers, dtype_of
-from protocols.statements import Model, Release
+from protocols.statements import Metric, Model, ModelCard, Release
 
 
 async def unmasked(auditor: Auditor, ledger: CityLedger, asked: Asked, binding: Binding, made: Sequence[Contributed]) -> Integers:
@@ -109,6 +112,37 @@ def model_statement(view: LedgerView, question: Question, binding: Binding, valu
     )
 
 
+def card_statement(
+    view: LedgerView, question: Question, binding: Binding, answered: tuple[str, ...], values: Integers, by: str, at: str
+) -> ModelCard:
+    """A study's model card, its metrics made of the released integers and nothing else."""
+    asked = question.admitted.asked
+    spec, total = asked.spec, released_variance(asked.pieces[0], len(binding.members), binding.n, binding.c)
+    assert isinstance(spec, Training)
+    found = metrics_of(spec, [int(each) for each in values], variance_text(total)) if isinstance(spec, Evaluated) else ()
+    spent = spending(asked, binding)[0]
+    return ModelCard(
+        log=view.authority.origin,
+        at=at,
+        by=by,
+        query=question.id.hex(),
+        rounds=question.query.rounds,
+        model_sha256=values_hash(values).hex(),
+        study=spec.study.name,
+        version=spec.study.version,
+        study_sha256=spec.study.sha256,
+        table=spec.table,
+        catalogue=spec.catalogue,
+        answered=answered,
+        missing=len(set(question.query.audience) - set(answered)),
+        price=encode_charge(question.admitted.price.one),
+        epsilon=spent.epsilon,
+        delta=spent.delta,
+        held_out=spec.held_out if isinstance(spec, Evaluated) else "0",
+        metrics=tuple(Metric(name=each.name, value=each.value, low=each.low, high=each.high) for each in found),
+    )
+
+
 def compose_answer(ledger: CityLedger, question: Question, binding: Binding, values: Integers) -> Answer:
     """The bundle, every entry with its proof under the newest checkpoint."""
     view, asked = ledger.view, question.admitted.asked
@@ -135,6 +169,7 @@ def compose_answer(ledger: CityLedger, question: Question, binding: Binding, val
         price=encode_charge(question.admitted.price.one),
         spending=spending(asked, binding),
         before=_before(ledger.past, relied_on, _target(question)),
+        card=_proven(ledger, facts.card[0]) if facts.card else None,
         coverage=Coverage(
             answered=statement.answered,
             refused=statement.refused,
@@ -149,9 +184,11 @@ def spending(asked: Asked, binding: Binding) -> tuple[Spending, ...]:
     """(ε, δ) for each case and each δ, the sampler's own distance included in δ. None in exact mode, which has none."""
     if asked.is_exact:
         return ()
+    rounds = asked.query.rounds
     facts = NoiseFacts(
         order=CONTRACT.order,
-        pieces=tuple(_piece(piece, binding) for piece in asked.pieces) * asked.query.rounds,
+        pieces=tuple(_piece(piece, binding) for piece in asked.pieces for _ in range(piece.repeats)) * rounds,
+        once=tuple(_once(piece, binding) for piece in asked.pieces if piece.once),
         n=binding.n,
         colluders=binding.c,
         members=len(binding.members),
@@ -166,8 +203,17 @@ def spending(asked: Asked, binding: Binding) -> tuple[Spending, ...]:
 def _piece(piece: Piece, binding: Binding) -> ReleasedPiece:
     table = skellam_table(share_variance(piece.variance, binding.n, binding.c))
     moved, whole = Sensitivity(piece.l1, piece.l2_squared), Sensitivity(*piece.whole) if piece.whole else None
+    draws, distance = piece.length * CONTRACT.attempts, table.distance
+    if piece.repeats > 1:  # each local step draws whole noise; the shares are drawn once a round, counted with each of them
+        draws, distance = draws + piece.length, max(distance, skellam_table(piece.variance).distance)
     resident = Sensitivity(*piece.resident) if piece.resident else None
-    return ReleasedPiece(moved, piece.variance, piece.length * CONTRACT.attempts, table.distance, whole, piece.rate, resident)
+    return ReleasedPiece(moved, piece.variance, draws, distance, whole, piece.rate, resident)
+
+
+def _once(piece: Piece, binding: Binding) -> ReleasedPiece:
+    """Its draws are counted already."""
+    assert piece.once is not None
+    return replace(_piece(piece, binding), sensitivity=Sensitivity(*piece.once), draws=0, rate=Fraction(1))
 
 
 def _text(value: Fraction) -> str:

@@ -23,10 +23,10 @@ from coordinator.members import Members
 from coordinator.opening import Auditor, OpeningRefused
 from coordinator.question import ENDED, Ended, Question
 from coordinator.register import Register
-from coordinator.release import compose_answer, end_statement, model_statement, release_statement, unmasked
+from coordinator.release import card_statement, compose_answer, end_statement, model_statement, release_statement, unmasked
 from coordinator.residents import counted
 from coordinator.strategies import Steering, steering
-from coordinator.training import Stepped, released_weights, trained_values
+from coordinator.training import Stepped, is_test, released_weights, trained_values
 from protocols.clock import stamp, unix
 from protocols.errors import ProtocolError
 from protocols.fits import Floats, Training
@@ -184,8 +184,9 @@ class Rounds:
         """Rounds that follow one another. A finished round is in the register with its released vector and is never asked again."""
         finished = await asyncio.to_thread(self._register.finished_rounds, question.id)
         with steering(spec, start, question.query.rounds, sorted(question.readys)) as steered:
-            for _, sums, _ in finished:
-                await steered.tell(np.frombuffer(sums, "<i8"))
+            for number, sums, _ in finished:
+                if not is_test(spec, number, question.query.rounds):
+                    await steered.tell(np.frombuffer(sums, "<i8"))
             await self._steps(question, spec, start, finished, steered)
 
     async def _first_input(self, question: Question, spec: Stepped) -> Floats:
@@ -217,14 +218,23 @@ class Rounds:
             question.breakdown.step("contribute")
             vector = await self._opened(question, complete)
             question.breakdown.step("open")
-            numbers = await steered.after(numbers, vector, complete.binding)
+            if not is_test(spec, number, question.query.rounds):
+                numbers = await steered.after(numbers, vector, complete.binding)
             self._register.note_finished(question.id, number, vector.astype("<i8").tobytes(), spec.encode(numbers))
             question.breakdown.step("step")
             await question.note()
         last = await self.gathering.round(question, question.query.rounds, b"")  # stored by now: nothing is asked again
         values = trained_values(spec, numbers, vector)
-        model = model_statement(self._ledger.view, question, last.binding, values, self._uri, stamp(self._clock()))
-        await self._release(question, last, values, [model])
+        await self._release(question, last, values, [self._model(question, last, values)])
+
+    def _model(self, question: Question, last: Complete, values: Integers) -> Statement:
+        """What a training says of its model: a study's is a card with its metrics."""
+        view, at = self._ledger.view, stamp(self._clock())
+        if not isinstance(question.admitted.asked.spec, Training):
+            return model_statement(view, question, last.binding, values, self._uri, at)
+        answered = tuple(member.uri for member in last.binding.members)
+        opened = view.questions[question.id.hex()].openings[question.admitted.asked.first_round][1]
+        return card_statement(view, question, opened, answered, values, self._uri, at)
 
     async def _set_state(self, question: Question, state: str) -> None:
         question.state = state

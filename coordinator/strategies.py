@@ -51,7 +51,8 @@ class FlowerSteering:
         self._process = subprocess.Popen(
             [sys.executable, "-m", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
-        hello = json.dumps({"spec": spec.to_json(), "members": list(members), "rounds": rounds}).encode()
+        steps = rounds - spec.is_evaluated  # the last round is a test
+        hello = json.dumps({"spec": spec.to_json(), "members": list(members), "rounds": steps}).encode()
         self._first = hello + b"\n" + start.astype("<f8").tobytes()
 
     async def tell(self, vector: Integers) -> None:

@@ -14,7 +14,7 @@ from privacy.rdp import share_variance
 from protocols.answer import Answer
 from protocols.asked import VARIANCE_STEPS, Asked
 from protocols.fit import is_fit
-from protocols.fits import Floats, KMeans, Training
+from protocols.fits import TRAININGS, Floats, KMeans, Training
 from protocols.secagg.binding import Binding
 from protocols.secagg.ring import Integers
 from protocols.statements import Query, parse
@@ -76,6 +76,11 @@ def next_centres(spec: KMeans, centres: Floats, vector: Integers, binding: Bindi
     return spec.limited(np.clip(np.where(is_there, means, centres.reshape(-1, size)), -1.0, 1.0).ravel())
 
 
+def is_test(spec: Stepped, number: int, rounds: int) -> bool:
+    """Whether this round only tests the weights that it is asked at."""
+    return isinstance(spec, Training) and spec.is_evaluated and number == rounds
+
+
 def next_by_gradient(spec: Training, weights: Floats, vector: Integers, _: Binding) -> Floats:
     """A plain step against the mean gradient; what the noise adds to it, the next steps take back."""
     return spec.stepped(weights, vector.astype(np.float64))
@@ -106,5 +111,8 @@ def released_weights(spec: Training, entry: bytes, answer: bytes) -> Floats | No
     return np.array(values, np.float64) / before.units
 
 
-STEPS: dict[type, Callable[[Any, Floats, Integers, Binding], Floats]] = {KMeans: next_centres, Training: next_by_gradient}
+STEPS: dict[type, Callable[[Any, Floats, Integers, Binding], Floats]] = {
+    KMeans: next_centres,
+    **dict.fromkeys(TRAININGS, next_by_gradient),
+}
 """Every other fit takes Newton steps."""

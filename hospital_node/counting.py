@@ -55,8 +55,8 @@ class Plans(Protocol):
         """Runs the plan without a record; whatever it raises is about the question."""
         ...
 
-    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes) -> Integers:
-        """The exact vector."""
+    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
+        """The exact vector of the round of this number, 0 where there is one only."""
         ...
 
 
@@ -113,11 +113,11 @@ class InstalledPlans:
     def probe(self, asked: Asked) -> None:
         self._plan(asked).probe(asked)
 
-    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes) -> Integers:
+    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         with self._lock:
             cursor = self._open[generation].cursor()
         with cursor:
-            return self._plan(asked).run(asked, cursor, bounding_key, round_input)
+            return self._plan(asked).run(asked, cursor, bounding_key, round_input, number)
 
     def _plan(self, asked: Asked) -> Plan:
         return self._installed[type(asked.spec)]
@@ -149,7 +149,7 @@ class Counts:
 
     def _count(self, key: tuple[str, int, bytes], asked: Asked, generation: str, bounding_key: bytes) -> Integers:
         with self._trace.step(key[0], "counting"):
-            return self._plans.count(asked, generation, bounding_key, key[2])
+            return self._plans.count(asked, generation, bounding_key, key[2], key[1])
 
     def drop(self, query: str) -> None:
         with self._lock:

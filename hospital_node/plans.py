@@ -21,7 +21,7 @@ from hospital_node.tables.matching import empty_table
 from protocols.asked import Asked
 from protocols.errors import MalformedBytes
 from protocols.fit import FitSpec, decode_weights
-from protocols.fits import EXACT_KINDS, KINDS, Fit, Training
+from protocols.fits import EXACT_KINDS, KINDS, TRAININGS, Fit
 from protocols.query import QuerySpec
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.ring import Integers
@@ -37,7 +37,9 @@ class Plan(Protocol):
 
     def probe(self, asked: Asked) -> None: ...
 
-    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers: ...
+    def run(
+        self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
+    ) -> Integers: ...
 
 
 class TablePlan:
@@ -53,7 +55,9 @@ class TablePlan:
     def probe(self, asked: Asked) -> None:
         _probed(_table(asked))
 
-    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+    def run(
+        self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
+    ) -> Integers:
         if asked.is_of_residents:
             return self._buckets(asked, records, bounding_key)
         return execute(_table(asked), records, bounding_key, is_bounded=not asked.is_exact)
@@ -87,7 +91,9 @@ class LogisticPlan:
         with empty_copy() as records:
             newton_sums(_fit(asked), records, np.zeros(len(_fit(asked).columns)))
 
-    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+    def run(
+        self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
+    ) -> Integers:
         return newton_sums(_fit(asked), records, decode_weights(round_input, _fit(asked)))
 
 
@@ -102,7 +108,9 @@ class FitPlan:
         with empty_table(spec) as records:
             fit_sums(spec, records, spec.start() if spec.inputs else np.zeros(0))
 
-    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+    def run(
+        self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
+    ) -> Integers:
         return fit_sums(_registered(asked), records, _registered(asked).decode(round_input))
 
 
@@ -140,4 +148,4 @@ INSTALLED: dict[type, Plan] = {
 
 def installed(home: Path) -> dict[type, Plan]:
     """Of this node: what runs everywhere, and the studies that its IT has accepted."""
-    return {**INSTALLED, QuerySpec: TablePlan(partial(Residents.of, home)), Training: TrainingPlan(home)}
+    return {**INSTALLED, QuerySpec: TablePlan(partial(Residents.of, home)), **dict.fromkeys(TRAININGS, TrainingPlan(home))}

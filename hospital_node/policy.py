@@ -11,7 +11,6 @@ Rules
 """
 
 import hashlib
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from hospital_node.approved import approved_text, read_approved
 from hospital_node.config import Settings, read_toml
 from hospital_node.errors import InvalidConfig
 from hospital_node.records.errors import InvalidMapping
@@ -38,7 +38,6 @@ from protocols.union.question import permission as residents_permission
 
 POLICY_FILE = "policy.toml"
 PEERS_FILE = "peers.txt"
-_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 
 
 class PolicyFile(Settings):
@@ -193,23 +192,13 @@ def policy_refusals(asked: Asked, policy: Policy, exact_this_month: int = 0) -> 
 
 
 def read_peers(home: Path) -> frozenset[str]:
-    """The accepted fingerprints; no file is no peer."""
-    path = home / PEERS_FILE
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        return frozenset()
-    words = [(number, line.split("#")[0].strip()) for number, line in enumerate(lines, start=1)]
-    for number, word in words:
-        if word and _FINGERPRINT.fullmatch(word) is None:
-            raise InvalidConfig(f"{path}: line {number}: expected a fingerprint of 64 hex digits")
-    return frozenset(word for _, word in words if word)
+    """The accepted fingerprints; no file is no peer. Raises InvalidConfig with the line."""
+    return read_approved(home / PEERS_FILE, "a fingerprint")
 
 
 def peers_text(peers: Iterable[tuple[str, str]]) -> str:
-    """The file from (fingerprint, name) pairs; the name is a comment that nothing trusts."""
-    head = "# Hospitals whose noise this one relies on: fingerprint of the identity key, compared by telephone.\n"
-    return head + "".join(f"{print_}  # {name}\n" for print_, name in sorted(peers))
+    """The file from (fingerprint, name) pairs."""
+    return approved_text("Hospitals whose noise this one relies on: fingerprint of the identity key, compared by telephone.", peers)
 
 
 def default_policy() -> str:

@@ -160,6 +160,8 @@ class Release:
     members: int
     """Hospitals that draw noise, at least n."""
     blocks: int
+    once: tuple[ReleasedPiece, ...] = ()
+    """What moves for patients who are in these pieces and in none of `pieces`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +191,9 @@ def statements(release: Release, deltas: Iterable[Fraction] = STATED_DELTAS) -> 
 
 @lru_cache(256)
 def _statement(release: Release, case: Case, delta: Fraction) -> Statement:
-    moves = [_moved(release, piece, case) for piece in release.pieces]
-    epsilon = min(epsilon_at(_price(order, moves), order, delta) for order in {release.order, *STATED_ORDERS})
+    moves, once = ([_moved(release, piece, case) for piece in pieces] for pieces in (release.pieces, release.once))
+    orders = {release.order, *STATED_ORDERS}
+    epsilon = min(epsilon_at(max(_price(order, moves), _price(order, once)), order, delta) for order in orders)
     apart = release.members * sum((piece.draws * piece.distance for piece in release.pieces), Fraction(0))
     return Statement(case, epsilon, delta, apart * (1 + exp_up(epsilon)))
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from privacy.filter import charge_on_grid
-from privacy.rdp import share_variance
+from privacy.rdp import share_variance, skellam_rdp
 from privacy.subsampling import rate_of, sampled_skellam_rdp
 from privacy.tables import skellam_table
 
@@ -31,6 +31,16 @@ class Noised(Protocol):
         """The chance with which a (patient, block) takes part; 1 where nobody is sampled."""
         ...
 
+    @property
+    def repeats(self) -> int:
+        """How many times a round releases it with noise of its own."""
+        ...
+
+    @property
+    def once(self) -> tuple[int, int] | None:
+        """(L1, L2 squared) of those patients who are in one round only, and in no other, without sampling."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Price:
@@ -47,13 +57,17 @@ NOTHING = Price(Fraction(0), Fraction(0))
 def price(order: int, pieces: Iterable[Noised], rounds: int = 1) -> Price:
     """Of all `rounds`, each of which releases these pieces with fresh noise."""
     pieces = tuple(pieces)
-    one, two = (sum((_of(order, piece, copies) for piece in pieces), Fraction(0)) for copies in (1, 2))
-    return Price(charge_on_grid(rounds * one), charge_on_grid(rounds * two))
+    one, two = (sum((_of(order, piece, copies, rounds) for piece in pieces), Fraction(0)) for copies in (1, 2))
+    return Price(charge_on_grid(one), charge_on_grid(two))
 
 
-def _of(order: int, piece: Noised, copies: int) -> Fraction:
+def _of(order: int, piece: Noised, copies: int, rounds: int) -> Fraction:
+    """What the patients of every round pay, or those of one round where that is more: nobody is both."""
     moved = (copies * piece.l1, copies**2 * piece.l2_squared)
-    return sampled_skellam_rdp(order, rate_of(copies, piece.rate), *moved, piece.variance)
+    always = rounds * piece.repeats * sampled_skellam_rdp(order, rate_of(copies, piece.rate), *moved, piece.variance)
+    if piece.once is None:
+        return always
+    return max(always, skellam_rdp(order, copies * piece.once[0], copies**2 * piece.once[1], piece.variance))
 
 
 def reach(members: int, n: int, colluders: int, pieces: Iterable[Noised]) -> int:

@@ -47,7 +47,10 @@ class Before(Strict):
 
 
 class Answer(Strict):
-    """See the module's docstring. `values` are the noisy sums, row-major per measure; `half_widths` are 95 % noise intervals."""
+    """See the module's docstring. `values` are the noisy sums, row-major per measure; `half_widths` are 95 % noise intervals.
+
+    `card` is a training's model card.
+    """
 
     version: Literal[1] = 1
     query: Proven
@@ -64,3 +67,4 @@ class Answer(Strict):
     spending: tuple[Spending, ...]
     coverage: Coverage
     before: Before | None = None
+    card: Proven | None = None

@@ -5,7 +5,7 @@ vector, and how large an honest entry can be. Node and coordinator compute it fo
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, Self
@@ -32,7 +32,8 @@ class Piece:
 
     `rate` is the chance with which a (patient, block) takes part in a round of a training that samples. `whole` is (L1, L2
     squared) of a patient of all blocks, where it is less than the sum over them; `resident` of one at all hospitals, if they know
-    residents again.
+    residents again. `repeats`: a round releases it so many times (local steps, each with noise). `once` is (L1, L2 squared) of a
+    patient who is held out: in one round, and in no other.
     """
 
     length: int
@@ -43,6 +44,8 @@ class Piece:
     rate: Fraction = Fraction(1)
     whole: tuple[int, int] | None = None
     resident: tuple[int, int] | None = None
+    repeats: int = 1
+    once: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +137,12 @@ class Asked:
             raise MalformedBytes(f"a {spec.fit} fit has {spec.rounds_in_words}, got {query.rounds}")
         if len(query.variances) != 1:
             raise MalformedBytes(f"a fit has one noise variance, got {len(query.variances)}")
-        rate = spec.rate if isinstance(spec, Training) else Fraction(1)
         variance = no_noise(query.variances[0]) if is_free else variance_of(query.variances[0])
-        piece = Piece(spec.width, spec.l1, spec.l2_squared, variance, spec.cell_max, rate)
+        piece = Piece(spec.width, spec.l1, spec.l2_squared, variance, spec.cell_max)
+        if isinstance(spec, Training):
+            piece = replace(piece, rate=spec.rate, repeats=spec.steps_a_round, once=spec.once)
+        if piece.cell_max > LARGEST_ENTRY:
+            raise MalformedBytes(f"an entry of one hospital may reach {piece.cell_max}, a sum has room for {LARGEST_ENTRY}")
         return cls(query, spec, spec.table, spec.blocks, (piece,))
 
     @classmethod

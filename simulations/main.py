@@ -1,4 +1,4 @@
-"""`kapok-sim`: the demo, for people who want to see a city answer, and attacks on it, for those who want to see it withstand.
+"""`kapok-sim`: a demo for people who want to see a city answer, attacks for those who want to see it withstand, and a training.
 
 Exit codes: 0 the auditor's verdict is clean (no attack got more than is allowed), 1 it is not, 2 usage, 3 a program of the city
 failed.
@@ -17,6 +17,7 @@ from rich.console import Console
 
 from audit_ledger.party.help import in_one_language
 from audit_ledger.words import words
+from simulations.learning.command import learn
 from simulations.processes import SLOT_MS, CommandFailed
 
 app = typer.Typer(
@@ -94,6 +95,9 @@ def attacks(
         Console().print(shown.table(outcomes, spoken))
     told.print(spoken.say(f"chart and figures are in {out}", f"图与数据在 {out}"), markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(0 if all(each.is_within for each in outcomes) else 1)
+
+
+app.command(epilog="Example: kapok-sim learn --out build/learn --hospitals 200")(learn)
 
 
 def _interrupt(*_: object) -> None:

@@ -180,13 +180,18 @@ def _variance(spec: FitSpec | Fit, rounds: int, sd: float | None, price: str) ->
             raise BadUsage("error.file", path="--sd", why=f"0 < sd <= {LARGEST_SD:,}, not {sd}")
         return on_grid_up((Fraction(str(sd)) * spec.scale) ** 2)
     try:
+        whole = Fraction(price or USUAL_PRICE)
         if isinstance(spec, Training):
-            return sampled_variance_for(
-                CONTRACT.order, Fraction(price or USUAL_PRICE) / rounds, spec.rate, spec.l1, spec.l2_squared
-            )
-        return skellam_variance_for(CONTRACT.order, Fraction(price or USUAL_PRICE) / rounds, spec.l1, spec.l2_squared)
+            return _training_variance(spec, rounds, whole)
+        return skellam_variance_for(CONTRACT.order, whole / rounds, spec.l1, spec.l2_squared)
     except (PrivacyError, ValueError, ZeroDivisionError) as error:
         raise BadUsage("error.file", path="--price", why=str(error)) from None
+
+
+def _training_variance(spec: Training, rounds: int, price: Fraction) -> Fraction:
+    """At which neither who is trained on pays more than the price for all rounds, nor who is held out for the last."""
+    always = sampled_variance_for(CONTRACT.order, price / (rounds * spec.steps_a_round), spec.rate, spec.l1, spec.l2_squared)
+    return max(always, skellam_variance_for(CONTRACT.order, price, *spec.once)) if spec.once else always
 
 
 def is_fit_question(envelope: bytes) -> bool:

@@ -14,13 +14,13 @@ from flwr.app import Array, ArrayRecord
 from flwr.serverapp.strategy import FedAvg
 
 from coordinator.learning.secure_grid import AVERAGING, Floats, SecureGrid, flat
-from protocols.fits import Training
+from protocols.fits import Training, read
 
 
 def serve(source: IO[bytes], out: IO[bytes]) -> None:
     """One training, from its first round's weights to its last one's."""
     hello = json.loads(source.readline())
-    spec = Training.from_json(hello["spec"])
+    spec = training_of(hello["spec"])
     start = np.frombuffer(source.read(8 * spec.weights), "<f8")
 
     def secure_round(weights: Floats) -> tuple[Floats, float]:
@@ -34,6 +34,12 @@ def serve(source: IO[bytes], out: IO[bytes]) -> None:
     strategy = strategy_of(spec)
     grid = SecureGrid(hello["members"], secure_round)
     _tell(out, spec.limited(flat(grid.train(strategy, ArrayRecord({"weights": Array(start)}), hello["rounds"]))))
+
+
+def training_of(spec: dict[str, Any]) -> Training:
+    fit = read(spec)
+    assert isinstance(fit, Training)
+    return fit
 
 
 def _tell(out: IO[bytes], weights: Floats) -> None:

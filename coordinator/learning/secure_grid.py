@@ -42,9 +42,10 @@ class SecureGrid(Grid):
     """`members` get the node ids 1, 2, … in their order; `secure_round` is asked once for all messages of a training round."""
 
     def __init__(self, members: Sequence[str], secure_round: SecureRound) -> None:
-        # Flower's run identity is of the process, which is why a training has one of its own.
-        TaskIdentity.run_id = TaskIdentity.task_id = 1
-        TaskIdentity.node_id = 0
+        # Flower's run identity is of the process, which is why a training has one of its own. A simulation has set it.
+        if getattr(TaskIdentity, "_run_id", None) is None:
+            TaskIdentity.run_id = TaskIdentity.task_id = 1
+            TaskIdentity.node_id = 0
         self.members, self._secure_round = tuple(members), secure_round
         self._run: Run | None = None
         self._waiting: dict[str, Message] = {}

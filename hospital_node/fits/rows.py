@@ -4,7 +4,7 @@ Total: no row makes it raise. What is missing takes the row away, what is beyond
 clamping would be another answer: there such a value withholds the hospital's sum.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import duckdb
 import numpy as np
@@ -17,11 +17,15 @@ from protocols.fits import Category, Fit, Floats, Numeric, Variable
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """A column a variable of the fit, in [-1, 1] and in its own unit; `starts` are the first rows of each (patient, block)."""
+    """A column a variable of the fit, in [-1, 1] and in its own unit; `starts` are the first rows of each (patient, block).
+
+    `persons` are theirs, where a fit has to know one from another.
+    """
 
     scaled: Floats
     own: Floats
     starts: npt.NDArray[np.int64]
+    persons: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def between(self, first: int, last: int) -> "Rows":
         """The rows of these (patient, block)s."""
@@ -54,7 +58,7 @@ def rows_of(spec: Fit, records: duckdb.DuckDBPyConnection) -> Rows:
     is_first = np.ones(len(group), bool)
     is_first[1:] = (group[1:] != group[:-1]).any(axis=1)
     scaled = np.column_stack([_scaled(each, values[:, n]) for n, each in enumerate(spec.variables)])
-    return Rows(scaled, values, np.flatnonzero(is_first))
+    return Rows(scaled, values, np.flatnonzero(is_first), group[is_first, 0])
 
 
 def _expression(variable: Variable, schema: TableSchema, number: int) -> str:

@@ -1,7 +1,8 @@
-"""The studies of torch models that come with the node."""
+"""The studies of torch models that come with the node, as Flower ClientApps: the node and a simulation run these very objects."""
 
 from torch import nn
 
+from hospital_node.learning.client_app import client_app
 from hospital_node.learning.torch_study import TorchStudy
 
 
@@ -17,3 +18,6 @@ class Mlp(TorchStudy):
 
     def model(self, features: int) -> nn.Module:
         return nn.Sequential(nn.Linear(features, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
+
+
+torch_logistic, mlp = client_app(TorchLogistic), client_app(Mlp)

@@ -31,6 +31,10 @@ class TorchStudy(Study):
         """Summed over rows; by default the log-loss of one score a row."""
         return functional.binary_cross_entropy_with_logits(output.squeeze(-1), outcome, reduction="sum")
 
+    def chance(self, output: Tensor) -> Tensor:
+        """Of the outcome, by the model's output; by default that of one log-odds a row."""
+        return torch.sigmoid(output.squeeze(-1))
+
     def prepare(self, features: int) -> int:
         torch.set_num_threads(1)
         self._model = self.model(features)
@@ -44,6 +48,13 @@ class TorchStudy(Study):
     def gradient(self, features: Floats, outcome: Floats) -> npt.NDArray[np.floating]:
         loss = self.loss(self._model(torch.from_numpy(features).float()), torch.from_numpy(outcome).float())
         return flat_gradient(loss, self._trained).numpy()
+
+    def chances(self, features: Floats) -> npt.NDArray[np.floating]:
+        self._model.eval()  # a dropout is for learning
+        with torch.no_grad():
+            found: npt.NDArray[np.floating] = self.chance(self._model(torch.from_numpy(features).float())).numpy()
+        self._model.train()
+        return found
 
 
 def load_weights(trained: list[nn.Parameter], weights: Floats) -> None:

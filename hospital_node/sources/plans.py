@@ -87,9 +87,9 @@ class DatabasePlans:
 
     def probe(self, asked: Asked) -> None:
         with empty(*(reading for reading, _ in self._readings(asked))) as records:
-            self._plan.run(asked, records, bytes(32), b"")
+            self._plan.run(asked, records, bytes(32), b"", 0)
 
-    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes) -> Integers:
+    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         readings, engine = self._readings(asked), self.source.database.engine
         with closing(self._open()) as server:
             found = [(reading, mapped, server.rows(statement(engine, mapped, reading))) for reading, mapped in readings]
@@ -97,7 +97,7 @@ class DatabasePlans:
         with empty(*(reading for reading, _ in readings)) as records:
             for reading, mapped, rows in found:
                 clean(records, rows, reading, mapped, self.codes, today, bounding_key)
-            return self._plan.run(asked, records, bounding_key, round_input)
+            return self._plan.run(asked, records, bounding_key, round_input, number)
 
     def rehearsed_s(self, table: Table) -> float:
         """Seconds that the last year of a table takes to be read, as a question would; the rows are dropped unseen."""

@@ -6,13 +6,12 @@ Rules
 - Nothing of a study ever comes over the wire.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 
-from hospital_node.errors import InvalidConfig
+from hospital_node.approved import approved_text, read_approved
 from hospital_node.studies.hashing import package_hash
 from protocols.fits import Training
 from protocols.refusal import Reason, Refusal
@@ -21,10 +20,9 @@ GROUP = "kapok.studies"
 STUDIES_FILE = "studies.txt"
 BUILT_IN = (
     EntryPoint("logistic", "hospital_node.studies.study:Logistic", GROUP),
-    EntryPoint("torch-logistic", "hospital_node.learning.builtin:TorchLogistic", GROUP),
-    EntryPoint("mlp", "hospital_node.learning.builtin:Mlp", GROUP),
+    EntryPoint("torch-logistic", "hospital_node.learning.builtin:torch_logistic", GROUP),
+    EntryPoint("mlp", "hospital_node.learning.builtin:mlp", GROUP),
 )
-_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +49,14 @@ def _version(point: EntryPoint) -> str:
 
 def read_pins(home: Path) -> frozenset[str]:
     """The accepted hashes; no file is no study. Raises InvalidConfig with the line."""
-    path = home / STUDIES_FILE
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        return frozenset()
-    words = [(number, line.split("#")[0].strip()) for number, line in enumerate(lines, start=1)]
-    for number, word in words:
-        if word and _HASH.fullmatch(word) is None:
-            raise InvalidConfig(f"{path}: line {number}: expected a study's hash of 64 hex digits")
-    return frozenset(word for _, word in words if word)
+    return read_approved(home / STUDIES_FILE, "a study's hash")
 
 
 def pins_text(pins: Iterable[str], installed: Mapping[str, Installed]) -> str:
-    """The file; the name is a comment that nothing trusts."""
+    """The file, with the names as they are installed now."""
     names = {each.sha256: f"{each.name} {each.version}" for each in installed.values()}
-    head = "# Studies that may run here: the hash of each package, as `kapok-node studies` shows it.\n"
-    return head + "".join(f"{pin}  # {names.get(pin, 'not installed now')}\n" for pin in sorted(pins))
+    head = "Studies that may run here: the hash of each package, as `kapok-node studies` shows it."
+    return approved_text(head, ((pin, names.get(pin, "not installed now")) for pin in pins))
 
 
 def study_refusals(spec: Training, installed: Mapping[str, Installed], pins: frozenset[str]) -> list[Refusal]:

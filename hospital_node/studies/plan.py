@@ -10,7 +10,7 @@ from threading import Lock
 
 import duckdb
 
-from hospital_node.fits.gradients import sums_of_rows
+from hospital_node.fits.gradients import Asking, Round, sums_of_rows
 from hospital_node.fits.rows import Rows, rows_of
 from hospital_node.studies.installed import Installed, installed_studies, read_pins, study_refusals
 from hospital_node.studies.worker import Worker
@@ -58,18 +58,20 @@ class TrainingPlan:
         """Starts the study, so that its first round does not wait for it, and sees whether its model is the stated one."""
         spec = _training(asked)
         with empty_table(spec) as records:
-            self._sums(spec, lambda _: rows_of(spec, records), spec.encode(spec.start()))
+            self._sums(spec, lambda _: rows_of(spec, records), _round(asked, spec.encode(spec.start()), bytes(32), 1))
 
-    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
-        spec = _training(asked)
-        return self._sums(spec, lambda running: running.rows_of(asked, spec, records), round_input)
+    def run(
+        self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
+    ) -> Integers:
+        spec, at = _training(asked), _round(asked, round_input, bounding_key, number)
+        return self._sums(spec, lambda running: running.rows_of(asked, spec, records), at)
 
-    def _sums(self, spec: Training, read: Callable[[Running], Rows], round_input: bytes) -> Integers:
+    def _sums(self, spec: Training, read: Callable[[Running], Rows], at: Round) -> Integers:
         with self._lock:  # a process answers one round at a time
             running = self._of(spec)
+            asking = Asking(lambda weights, rows: running.worker.gradients(weights, rows, spec.weights), running.worker.chances)
             try:
-                weights = spec.decode(round_input)
-                return sums_of_rows(spec, read(running), weights, lambda at, rows: running.worker.gradients(at, rows, spec.weights))
+                return sums_of_rows(spec, read(running), at, asking)
             except BaseException:
                 self._running.pop(_whole(spec)).worker.stop()  # it may be within an answer
                 raise
@@ -93,6 +95,12 @@ class TrainingPlan:
 def _whole(spec: Training) -> Training:
     """The training that a segment is of: what follows the first one needs no other process."""
     return spec.model_copy(update={"after": None, "spread": "0"})
+
+
+def _round(asked: Asked, round_input: bytes, key: bytes, number: int) -> Round:
+    spec = _training(asked)
+    is_test = spec.is_evaluated and number == asked.last_round
+    return Round(spec.decode(round_input), key, asked.pieces[0].variance, is_test)
 
 
 def _training(asked: Asked) -> Training:

@@ -8,7 +8,6 @@ import importlib
 import json
 import os
 import sys
-from itertools import pairwise
 from typing import IO, Any
 
 import numpy as np
@@ -26,12 +25,31 @@ def loaded(hello: dict[str, Any]) -> Study:
     module, _, name = str(hello["target"]).partition(":")
     if package_hash(module) != hello["sha256"]:
         raise StudyFailed("its files have changed")
-    study = getattr(importlib.import_module(module), name)()
-    if not isinstance(study, Study):
-        raise StudyFailed("its entry point names no study")
+    study = built(getattr(importlib.import_module(module), name))
     size = study.prepare(int(hello["features"]))
     if size != hello["weights"]:
         raise StudyFailed(f"its model has {size} weights, the question states {hello['weights']}")
+    if hello["evaluated"]:
+        _require_chances(study, int(hello["features"]), size)
+    return study
+
+
+def _require_chances(study: Study, features: int, size: int) -> None:
+    """Before any row is read, so that a training does not end without its test."""
+    study.begin(np.zeros(size))
+    if np.shape(study.chances(np.zeros((1, features)))) != (1,):
+        raise StudyFailed("it gives no chance a row: it cannot be evaluated")
+
+
+def built(named: object) -> Study:
+    """The study that an entry point names: a class of one, or one as a Flower ClientApp. Raises StudyFailed."""
+    if isinstance(named, type):
+        if not issubclass(named, Study):
+            raise StudyFailed("its entry point names no study")
+        return named()
+    # By its name: Flower belongs to the extra `learning`, and whoever made an app has it.
+    study = importlib.import_module("hospital_node.learning.client_app").AppStudy(named)
+    assert isinstance(study, Study)
     return study
 
 
@@ -55,16 +73,19 @@ def _code(error: Exception) -> str:
     return str(error) if isinstance(error, StudyFailed) else type(error).__name__
 
 
-def _round(study: Study, head: dict[str, int], source: IO[bytes], out: IO[bytes]) -> None:
+def _round(study: Study, head: dict[str, Any], source: IO[bytes], out: IO[bytes]) -> None:
     study.begin(_numbers(source, head["weights"], "<f8"))
     rows = _numbers(source, head["rows"] * head["columns"], "<f8").reshape(head["rows"], head["columns"])
     starts = _numbers(source, head["blocks"] + 1, "<i8")
+    if head["ask"] == "chances":
+        found = study.all_chances(rows[:, :-1], starts)
+        _tell(out, {"shape": list(found.shape), "dtype": found.dtype.str}, np.ascontiguousarray(found).tobytes())
+        return
     at_once = max(1, AT_ONCE // head["weights"])
     for first in range(0, head["blocks"], at_once):
         ends = starts[first : first + at_once + 1]
-        made = [study.gradient(rows[begin:end, :-1], rows[begin:end, -1]) for begin, end in pairwise(ends)]
-        block = np.stack(made)
-        head_of = {"blocks": len(made), "shape": list(block.shape[1:]), "dtype": block.dtype.str}
+        block = study.gradients(rows[:, :-1], rows[:, -1], ends)
+        head_of = {"blocks": len(block), "shape": list(block.shape[1:]), "dtype": block.dtype.str}
         _tell(out, head_of, np.ascontiguousarray(block).tobytes())
 
 

@@ -12,11 +12,16 @@ torch model.
 """
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
+from hospital_node.errors import StudyFailed
+
 Floats = npt.NDArray[np.float64]
+Ends = npt.NDArray[np.int64]
+"""Where each (patient, block)'s rows begin, and behind the last one where they end."""
 
 
 class Study(ABC):
@@ -37,6 +42,18 @@ class Study(ABC):
     def gradient(self, features: Floats, outcome: Floats) -> npt.NDArray[np.floating]:
         """Of the loss summed over these rows; float32 or float64."""
 
+    def chances(self, features: Floats) -> npt.NDArray[np.floating]:
+        """Of the outcome, from 0 to 1, one a row. A study that is trained without held-out rows needs none."""
+        raise StudyFailed("it gives no chances: it cannot be evaluated")
+
+    def gradients(self, features: Floats, outcome: Floats, ends: Ends) -> npt.NDArray[np.floating]:
+        """A row a (patient, block): each from a call of its own."""
+        return np.stack([self.gradient(features[begin:end], outcome[begin:end]) for begin, end in pairwise(ends)])
+
+    def all_chances(self, features: Floats, ends: Ends) -> npt.NDArray[np.floating]:
+        """One a row: each (patient, block)'s from a call of its own."""
+        return np.concatenate([self.chances(features[begin:end]) for begin, end in pairwise(ends)])
+
 
 class Logistic(Study):
     """The log-odds of the outcome: an intercept, then a weight a column. Needs numpy alone."""
@@ -49,8 +66,11 @@ class Logistic(Study):
 
     def gradient(self, features: Floats, outcome: Floats) -> npt.NDArray[np.floating]:
         rows = np.concatenate([np.ones((len(features), 1)), features], axis=1)
-        # np.sum over products, not a matrix product: what a row gives does not depend on how many there are.
-        score = np.sum(rows * self._weights, axis=1)
-        wrong = 1.0 / (1.0 + np.exp(-np.clip(score, -500.0, 500.0))) - outcome
-        found: Floats = np.sum(wrong[:, None] * rows, axis=0)
+        found: Floats = np.sum((self.chances(features) - outcome)[:, None] * rows, axis=0)
         return found
+
+    def chances(self, features: Floats) -> Floats:
+        # np.sum over products, not a matrix product: what a row gives does not depend on how many there are.
+        score = self._weights[0] + np.sum(features * self._weights[1:], axis=1)
+        chance: Floats = 1.0 / (1.0 + np.exp(-np.clip(score, -500.0, 500.0)))
+        return chance

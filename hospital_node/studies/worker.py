@@ -43,6 +43,7 @@ class Worker:
         assert process.stdout is not None
         worker = cls(process, Answers(process.stdout.fileno()))
         hello = {"target": study.target, "sha256": study.sha256, "features": len(spec.features), "weights": spec.weights}
+        hello["evaluated"] = spec.is_evaluated
         try:
             worker._send(hello)
             worker._require_ok(worker._answer())
@@ -53,9 +54,7 @@ class Worker:
 
     def gradients(self, weights: Floats, rows: Rows, width: int) -> Iterator[Floats]:
         """A row a (patient, block), some at a time, in order. Raises StudyFailed, GradientError."""
-        starts = np.append(rows.starts, len(rows.scaled)).astype("<i8")
-        head = {"weights": len(weights), "rows": len(rows.scaled), "columns": rows.scaled.shape[1], "blocks": len(rows.starts)}
-        self._send(head, weights.astype("<f8").tobytes(), np.ascontiguousarray(rows.scaled, "<f8").tobytes(), starts.tobytes())
+        self._ask("gradients", weights, rows)
         done = 0
         while done < len(rows.starts):
             part = self._answer()
@@ -68,6 +67,22 @@ class Worker:
             raw = self.answers.exactly(blocks * width * int(dtype[-1]))
             done += blocks
             yield np.frombuffer(raw, dtype).reshape(blocks, width)
+
+    def chances(self, weights: Floats, rows: Rows) -> Iterator[Floats]:
+        """One a row, in order. Raises StudyFailed, GradientError."""
+        self._ask("chances", weights, rows)
+        answer = self._answer()
+        self._require_ok(answer)
+        many, dtype = len(rows.scaled), answer.get("dtype")
+        if dtype not in ("<f4", "<f8") or answer.get("shape") != [many]:
+            raise GradientError(f"chances: expected {many} numbers of 4 or 8 bytes, got another shape or type")
+        yield np.frombuffer(self.answers.exactly(many * int(dtype[-1])), dtype)
+
+    def _ask(self, what: str, weights: Floats, rows: Rows) -> None:
+        starts = np.append(rows.starts, len(rows.scaled)).astype("<i8")
+        sizes = {"weights": len(weights), "rows": len(rows.scaled), "columns": rows.scaled.shape[1], "blocks": len(rows.starts)}
+        bodies = (weights.astype("<f8"), np.ascontiguousarray(rows.scaled, "<f8"), starts)
+        self._send({"ask": what, **sizes}, *(each.tobytes() for each in bodies))
 
     @property
     def is_alive(self) -> bool:

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from protocols.errors import MalformedBytes
 from protocols.fits.comparison import Anova, Compared, Groups, MannWhitney, Means, TTest
+from protocols.fits.evaluated import Evaluated, FedAvgTraining
 from protocols.fits.meta import MetaAnalysis
 from protocols.fits.multivariate import KMeans, Pca
 from protocols.fits.regression import Count, Linear, Logistic, NegativeBinomial, Newton, Poisson
@@ -33,6 +34,7 @@ KINDS: dict[str, type[Fit]] = {
 """Statistics, whose contributions this program computes itself; a training's model comes from a study."""
 EXACT_KINDS: dict[str, type[Fit]] = {"cox_stratified": StratifiedCox}
 """Statistics that are asked in exact mode or not at all."""
+TRAININGS: tuple[type[Training], ...] = (Training, Evaluated, FedAvgTraining)
 
 
 def read(data: dict[str, Any]) -> Fit:
@@ -49,16 +51,18 @@ def of_fields(fields: dict[str, Any]) -> Fit:
 
 
 def _kind(data: dict[str, Any]) -> type[Fit]:
-    kinds: dict[str, type[Fit]] = {**KINDS, **EXACT_KINDS, "dp_sgd": Training}
+    kinds: dict[str, type[Fit]] = {**KINDS, **EXACT_KINDS, "dp_sgd": Training, "dp_fedavg": FedAvgTraining}
     kind = kinds.get(str(data.get("fit")))
+    if kind is Training and data.get("version") == Evaluated.model_fields["version"].default:
+        return Evaluated
     if kind is None:
         raise MalformedBytes(f"fit: expected one of {', '.join(kinds)}")
     return kind
 
 
 __all__ = [
-    "EXACT_KINDS", "INTERCEPT", "KINDS", "Anova", "Category", "Compared", "Count", "Cox", "Fit", "Floats", "Groups", "KMeans",
-    "KaplanMeier", "Linear", "Logistic", "MannWhitney", "Means", "MetaAnalysis", "NegativeBinomial", "Newton", "Numeric", "Pca",
-    "Poisson", "Roc", "Span", "StratifiedCox", "TTest", "Training", "Variable", "of_fields", "own_units", "read", "symmetric",
-    "triangle",
+    "EXACT_KINDS", "INTERCEPT", "KINDS", "TRAININGS", "Anova", "Category", "Compared", "Count", "Cox", "Evaluated",
+    "FedAvgTraining", "Fit", "Floats", "Groups", "KMeans", "KaplanMeier", "Linear", "Logistic", "MannWhitney", "Means",
+    "MetaAnalysis", "NegativeBinomial", "Newton", "Numeric", "Pca", "Poisson", "Roc", "Span", "StratifiedCox", "TTest",
+    "Training", "Variable", "of_fields", "own_units", "read", "symmetric", "triangle",
 ]  # fmt: skip

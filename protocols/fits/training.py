@@ -116,9 +116,28 @@ class Training(Fit):
         return Fraction(self.sampled)
 
     @property
-    def width(self) -> int:
-        """The summed gradient, and who took part where that is counted."""
+    def stepping(self) -> int:
+        """Entries that a step is made of: the summed gradient, and who took part where that is counted."""
         return self.weights + (self.batch is None)
+
+    @property
+    def width(self) -> int:
+        return self.stepping
+
+    @property
+    def steps_a_round(self) -> int:
+        """How many times a round uses a patient's gradient, each with noise of its own."""
+        return 1
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the last round makes no step, but tests the weights that it is asked at."""
+        return False
+
+    @property
+    def once(self) -> tuple[int, int] | None:
+        """(L1, L2 squared) of a patient who is held out for the last round."""
+        return None
 
     @property
     def inputs(self) -> int:
@@ -165,7 +184,7 @@ class Training(Fit):
 
     def many(self, vector: Floats) -> float:
         """How many took part: the stated number, or the noisy one; at least one, whatever the noise says."""
-        return float(self.batch) if self.batch is not None else max(1.0, float(vector[-1]) / self.counted)
+        return float(self.batch) if self.batch is not None else max(1.0, float(vector[self.weights]) / self.counted)
 
     def stepped(self, weights: Floats, vector: Floats) -> Floats:
         """Where one plain step leads."""

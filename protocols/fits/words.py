@@ -31,6 +31,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "meta_analysis": ("荟萃分析", "meta-analysis"),
     "k_means": ("k-means 聚类", "k-means clusters"),
     "dp_sgd": ("联合训练 (DP-SGD)", "training (DP-SGD)"),
+    "dp_fedavg": ("联合训练 (DP-FedAvg)", "training (DP-FedAvg)"),
 }
 
 

@@ -58,6 +58,7 @@ SignatureText = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{85}[AQ
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Decimal9 = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})\.[0-9]{9}$")]
 Decimal4 = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})\.[0-9]{4}$")]
+Decimal6 = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,17})\.[0-9]{6}$")]
 Month = Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])$")]
 Block = Annotated[str, StringConstraints(pattern=r"^([0-9]{4}-(0[1-9]|1[0-2])|static:[a-z0-9_-]{1,64})$")]
 CatalogueId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,64}$")]

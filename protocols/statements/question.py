@@ -1,4 +1,4 @@
-"""Statements in a question's life: query, ready, receipt, opening, release, refusal, model.
+"""Statements in a question's life: query, ready, receipt, opening, release, refusal, model, model card.
 
 Order in the log: the query (with its programme's approval before it, or its own after it), then the Readys, the opening, the
 receipts, the release. The query's id is the SHA-256 of its PAE and names it everywhere.
@@ -9,7 +9,9 @@ from typing import Any, ClassVar, Literal
 
 from protocols.statements.base import (
     Block,
+    CatalogueId,
     Decimal4,
+    Decimal6,
     Decimal9,
     Digest,
     IdentityUri,
@@ -177,6 +179,41 @@ class Release(Statement):
     refused: tuple[IdentityUri, ...]
     away: tuple[IdentityUri, ...]
     left_out: tuple[IdentityUri, ...]
+
+
+class Metric(Strict):
+    """One figure on held-out patients with its 95 % interval."""
+
+    name: Label
+    value: Decimal6
+    low: Decimal6
+    high: Decimal6
+
+
+class ModelCard(Statement):
+    """What a training released: of which study, over which table and whom, in how many rounds, at which price, and how it does.
+
+    `held_out` is the share of patients kept back for the test, "0" where there was none; then there are no metrics, nor where the
+    noise was larger than what it hid. `epsilon` at `delta` is that of a patient of one hospital.
+    """
+
+    kind: ClassVar[str] = "model-card"
+
+    query: Digest
+    rounds: Round
+    model_sha256: Digest
+    study: Label
+    version: Label
+    study_sha256: Digest
+    table: Label
+    catalogue: CatalogueId
+    answered: tuple[IdentityUri, ...]
+    missing: Natural
+    price: Decimal9
+    epsilon: Label
+    delta: Label
+    held_out: Label
+    metrics: tuple[Metric, ...]
 
 
 class Model(Statement):

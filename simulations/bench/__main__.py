@@ -15,7 +15,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from simulations.bench import accuracy, audit, count, import_fhir, latency, learning, log_door, research, residents, rounds, secagg
+from simulations.bench import (
+    accuracy,
+    audit,
+    count,
+    import_fhir,
+    latency,
+    learning,
+    log_door,
+    research,
+    residents,
+    rounds,
+    secagg,
+    trainings,
+)
 from simulations.bench.peers import count as peers
 from simulations.bench.rows import Row, load
 
@@ -30,6 +43,7 @@ GROUPS: dict[str, Callable[[bool, Tell], Sequence[Row]]] = {
     "import": lambda _, __: [Row.of_json(row) for row in import_fhir.rows()],
     "latency": latency.rows,
     "learning": lambda is_quick, _: learning.rows(is_quick),
+    "trainings": lambda is_quick, _: trainings.rows(is_quick),
     "rounds": rounds.rows,
     "research": lambda is_quick, _: research.rows(is_quick),
     "log": log_door.rows,

@@ -66,3 +66,16 @@ def test_a_training_that_samples_is_shown_at_the_price_that_is_charged(rate: Fra
     release = Facts(order=CONTRACT.order, pieces=pieces, n=4, colluders=1, members=4, blocks=1)
     stated = next(each for each in statements(release, [CONTRACT.delta]) if each.case is Case.ONE_HOSPITAL)
     assert abs(cost.epsilon(training) - float(stated.epsilon)) <= 1.1e-6
+
+
+@pytest.mark.parametrize("once", [None, (1000, 10**6), (30_000, 9 * 10**8)])
+def test_local_steps_and_held_out_patients_are_shown_at_the_price_that_is_charged(once: tuple[int, int] | None) -> None:
+    one, variance = asked(MEASURES[0], ("1.0625",)), Fraction(4 * 10**8)
+    round_ = Piece(100, 10_000, 10**6, variance, 10**9, Fraction(1, 20), repeats=3, once=once)
+    training = replace(one, query=one.query.model_copy(update={"rounds": 10}), pieces=(round_,))
+    assert cost.price(training) == encode_charge(price(CONTRACT.order, training.pieces, 10).one)
+    pieces = (Released(Sensitivity(10_000, 10**6), variance, 100, Fraction(0), rate=Fraction(1, 20)),) * 30
+    held_out = (Released(Sensitivity(*once), variance, 0, Fraction(0)),) if once else ()
+    release = Facts(order=CONTRACT.order, pieces=pieces, n=4, colluders=1, members=4, blocks=1, once=held_out)
+    stated = next(each for each in statements(release, [CONTRACT.delta]) if each.case is Case.ONE_HOSPITAL)
+    assert abs(cost.epsilon(training) - float(stated.epsilon)) <= 1.1e-6

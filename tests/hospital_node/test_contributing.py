@@ -214,9 +214,9 @@ class _Live(InstalledPlans):
 
     read = 0
 
-    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes) -> Integers:
+    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         self.read += 1
-        return super().count(asked, generation, bounding_key, round_input) + self.read
+        return super().count(asked, generation, bounding_key, round_input, number) + self.read
 
 
 def test_an_attempt_after_the_coordinator_s_word_of_an_end_counts_nothing_anew(world: Nodes) -> None:
@@ -245,7 +245,7 @@ def test_a_contribution_leaves_on_the_grid_whatever_the_count_took(asking: Askin
 
 
 class _Failing(TablePlan):
-    def run(self, asked: Asked, records: Any, bounding_key: bytes, round_input: bytes) -> Integers:
+    def run(self, asked: Asked, records: Any, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         raise ValueError("patient Zhang San 440103198001011234 has no date")
 
 
@@ -274,9 +274,9 @@ class _Slow(TablePlan):
     def __init__(self) -> None:
         self.let_go = Event()
 
-    def run(self, asked: Asked, records: Any, bounding_key: bytes, round_input: bytes) -> Integers:
+    def run(self, asked: Asked, records: Any, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         self.let_go.wait(60)
-        return super().run(asked, records, bounding_key, round_input)
+        return super().run(asked, records, bounding_key, round_input, number)
 
 
 def test_a_count_that_is_not_there_in_time_is_not_waited_for_and_pauses_the_node(world: Nodes) -> None:

@@ -74,7 +74,7 @@ def truth(world: Nodes, spec: dict[str, Any]) -> Integers:
     found = []
     for node in world.nodes.values():
         plans = InstalledPlans(node.home / "records")
-        found.append(plans.count(asked, plans.generation(), bytes(32), b""))
+        found.append(plans.count(asked, plans.generation(), bytes(32), b"", 0))
     total: Integers = np.sum(found, axis=0)
     return total
 
@@ -176,9 +176,9 @@ def test_no_patient_is_bounded_and_no_count_clamped(world: Nodes) -> None:
     node.start()
     private = Asked.of(_query(world.ask(COUNTS)))
     plans = InstalledPlans(node.home / "records")
-    assert plans.count(private, plans.generation(), bytes(32), b"").sum() == 1  # one of the two cells, one of the nine rows
+    assert plans.count(private, plans.generation(), bytes(32), b"", 0).sum() == 1  # one of the two cells, one of the nine rows
     exact = Asked.of(_query(ask(world, COUNTS)))
-    assert plans.count(exact, plans.generation(), bytes(32), b"").sum() == 18
+    assert plans.count(exact, plans.generation(), bytes(32), b"", 0).sum() == 18
 
 
 def test_the_sampler_is_not_asked_for_an_exact_question_and_always_for_a_private_one(

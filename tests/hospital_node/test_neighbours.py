@@ -339,7 +339,9 @@ def test_what_is_laid_bare_is_the_plan_s_own_vector(shown: Questions, shape: str
 class Unbounded(TablePlan):
     """Forgets that a patient counts in a few cells only."""
 
-    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+    def run(
+        self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
+    ) -> Integers:
         assert isinstance(asked.spec, QuerySpec)
         return execute(QuerySpec.from_json({**asked.spec.to_json(), "cells_per_patient": 50}), records, bounding_key)
 
@@ -357,7 +359,9 @@ class UnboundedResidents(TablePlan):
 class Unclipped(LogisticPlan):
     """Sums every visit's gradient and Hessian as they are."""
 
-    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+    def run(
+        self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
+    ) -> Integers:
         assert isinstance(asked.spec, FitSpec)
         _, features, outcome = _rows(asked.spec, records)
         if not len(features):

@@ -203,7 +203,9 @@ BUSY: list[Row] = [(0, date(2026, 10, 3), 90.0, 9.0, 0.5, 60.0, "no", "a")] * 60
 class Unclipped(FitPlan):
     """Sums every row as it is."""
 
-    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+    def run(
+        self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
+    ) -> Integers:
         spec = asked.spec
         assert isinstance(spec, Fit)
         rows = rows_of(spec, records)

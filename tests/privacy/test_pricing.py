@@ -22,6 +22,8 @@ class Stretch:
     variance: Fraction
     cell_max: int
     rate: Fraction = Fraction(1)
+    repeats: int = 1
+    once: tuple[int, int] | None = None
 
 
 COUNT = Stretch(4, 4, Fraction(1601), 5_000_000)
@@ -69,3 +71,20 @@ def test_a_patient_of_two_hospitals_who_is_sampled_in_each_loses_no_more_than_is
     back = math.log(math.fsum(mixed[x] * (law[x] / mixed[x]) ** order for x in inside)) / (order - 1)
     charged = sampled_skellam_rdp(order, rate_of(2, rate), 2 * shift, 4 * shift**2, variance)
     assert max(there, back) <= charged
+
+
+def test_local_steps_are_so_many_releases_and_a_patient_of_one_round_pays_for_that_one():
+    step = Stretch(5000, 10**6, Fraction(9 * 10**6), 10**9)
+    local = Stretch(5000, 10**6, Fraction(9 * 10**6), 10**9, repeats=5)
+    assert price(8, [local], 10).one == price(8, [step], 50).one
+    # Ten times the square, once: what everybody else pays in ten rounds, to the last digit where L1 grows no faster.
+    sharp = Stretch(5000, 10**6, Fraction(9 * 10**6), 10**9, once=(3162, 3162**2))
+    assert price(8, [sharp], 10) == price(8, [step], 10)
+    sharper = Stretch(5000, 10**6, Fraction(9 * 10**6), 10**9, once=(10_000, 10**8))
+    assert price(8, [sharper], 10).one == charge_on_grid(skellam_rdp(8, 10_000, 10**8, step.variance))
+    assert price(8, [sharper], 10).two == charge_on_grid(skellam_rdp(8, 20_000, 4 * 10**8, step.variance))
+
+
+def test_who_is_held_out_is_not_sampled_and_pays_so():
+    sampled = Stretch(5000, 10**6, Fraction(9 * 10**6), 10**9, Fraction(1, 100), once=(1000, 10**6))
+    assert price(8, [sampled], 2).one == charge_on_grid(skellam_rdp(8, 1000, 10**6, sampled.variance))

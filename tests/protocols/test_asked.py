@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from privacy.pricing import reach
 from protocols.asked import MAX_PATIENTS, Asked, variance_of, variance_text
 from protocols.errors import MalformedBytes
+from protocols.fits import read
 from protocols.query import QueryError
+from protocols.secagg.ring import ring_bits
+from tests.hospital_node.studies.specs import training
 from tests.protocols.examples import SPEC, query
 
 
@@ -61,3 +65,44 @@ def test_every_variance_on_the_grid_has_one_text(steps):
 def test_a_variance_off_the_grid_has_no_text():
     with pytest.raises(ValueError, match="not on the grid of 1/16"):
         variance_text(Fraction(1, 3))
+
+
+@pytest.mark.parametrize(("longest", "fineness", "is_taken"), [("1000", 2**16, True), ("1000000", 2**20, False)])
+def test_a_training_whose_sums_no_ring_holds_is_refused_and_never_wrapped(longest, fineness, is_taken):
+    spec = training(longest=longest, fineness=fineness).to_json()
+    asking = query(purpose="research", programme=None, rounds=2, spec=spec, variances=("1000000.0000",))
+    if is_taken:
+        [piece] = Asked.of(asking).pieces
+        assert piece.cell_max <= 2**53
+        assert ring_bits(reach(512, 512, 128, [piece])) == 64
+        return
+    with pytest.raises(MalformedBytes, match="room for"):
+        Asked.of(asking)
+
+
+@pytest.mark.parametrize("fields", [{"held_out": "0.25"}, {"fit": "dp_fedavg", "local_steps": 4, "held_out": "0"}])
+def test_a_tested_or_local_training_reads_back_exactly_and_is_priced_as_what_it_is(fields):
+    spec = read({**training().to_json(), "version": 3, "bins": 10, "sharpness": 2, **fields})
+    assert read(spec.to_json()) == spec
+    [piece] = Asked.of(query(purpose="research", programme=None, rounds=2, spec=spec.to_json(), variances=("9.0000",))).pieces
+    is_tested = "local_steps" not in fields
+    assert (piece.repeats, piece.once) == ((1, (spec.unit, spec.unit**2)) if is_tested else (4, None))
+    assert piece.length == spec.stepping + (20 if is_tested else 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"held_out": "0"}, "held_out"),
+        ({"held_out": "0.75"}, "held_out"),
+        ({"bins": 7}, "bins"),
+        ({"sharpness": 0}, "sharpness"),
+        ({"outcome": {"column": "stay", "low": "0", "high": "9", "unit": ""}}, "category"),
+        ({"fit": "dp_fedavg", "local_steps": 1}, "local_steps"),
+        ({"fit": "dp_fedavg", "local_steps": 2, "batch": 30}, "batch"),
+        ({"version": 2}, "held_out"),
+    ],
+)
+def test_a_test_or_local_steps_that_cannot_be_are_refused_with_their_place(fields, said):
+    with pytest.raises(MalformedBytes, match=said):
+        read({**training().to_json(), "version": 3, "held_out": "0.2", "bins": 10, "sharpness": 1, **fields})

@@ -44,7 +44,7 @@ def test_the_examples_are_one_of_each_kind_and_the_kinds_are_these():
     assert [kind.kind for kind in st.KINDS] == [
         "root", "key", "key-revoke", "policy", "dataset", "programme", "rule", "query", "approval", "revocation", "hold",
         "refusal", "ready", "receipt", "opening", "release", "model", "review", "incident", "close",
-        "registration",
+        "registration", "model-card",
     ]  # fmt: skip
 
 

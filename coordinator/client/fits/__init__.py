@@ -10,6 +10,7 @@ import numpy as np
 from coordinator.client.fits import comparisons, curves, regressions, shapes, trainings
 from coordinator.client.fits.result import Estimate, Result
 from protocols.fits import (
+    TRAININGS,
     Anova,
     Cox,
     Fit,
@@ -25,7 +26,6 @@ from protocols.fits import (
     Poisson,
     Roc,
     StratifiedCox,
-    Training,
     TTest,
 )
 from protocols.secagg.ring import Integers
@@ -45,7 +45,7 @@ READINGS: dict[type[Fit], Callable[[Any, Floats, float], Result]] = {
     Roc: curves.roc,
     Pca: shapes.pca,
     KMeans: shapes.k_means,
-    Training: trainings.weights,
+    **dict.fromkeys(TRAININGS, trainings.weights),
 }
 
 

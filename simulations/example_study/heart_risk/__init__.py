@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from hospital_node.learning.client_app import client_app
 from hospital_node.learning.torch_study import TorchStudy
 
 
@@ -10,3 +11,7 @@ class HeartRisk(TorchStudy):
 
     def model(self, features: int) -> nn.Module:
         return nn.Sequential(nn.Linear(features, 16), nn.LayerNorm(16), nn.Tanh(), nn.Linear(16, 1))
+
+
+app = client_app(HeartRisk)
+"""What the hospitals' nodes run, and `kapok-sim learn` or any Flower simulation before them."""

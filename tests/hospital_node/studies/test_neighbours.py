@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as some
 
 from hospital_node.fits.bounded import Floats
-from hospital_node.fits.gradients import Gradients, training_sums
+from hospital_node.fits.gradients import Asking, Gradients, training_sums
 from hospital_node.fits.rows import Rows
 from hospital_node.plans import Plan
 from hospital_node.studies.installed import installed_studies, pins_text
-from hospital_node.studies.plan import TrainingPlan
+from hospital_node.studies.plan import TrainingPlan, _round
 from hospital_node.studies.study import Logistic
 from protocols.asked import Asked
 from protocols.fits import Training
@@ -82,9 +82,11 @@ class InThisProcess(TrainingPlan):
         super().__init__()
         self._gradients = gradients
 
-    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+    def run(
+        self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
+    ) -> Integers:
         assert isinstance(asked.spec, Training)
-        return training_sums(asked.spec, records, asked.spec.decode(round_input), self._gradients)
+        return training_sums(asked.spec, records, _round(asked, round_input, bounding_key, number), Asking(self._gradients))
 
 
 def _logistic(weights: Floats, rows: Rows) -> Iterator[Floats]:
@@ -147,8 +149,10 @@ def test_two_rounds_at_the_same_weights_choose_anew(shown: Questions) -> None:
     half = replace(question.asked, spec=SHAPES["counted"].model_copy(update={"sampled": "0.5"}))
 
     class Recording(InThisProcess):
-        def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
-            found = super().run(half, records, bounding_key, round_input)
+        def run(
+            self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
+        ) -> Integers:
+            found = super().run(half, records, bounding_key, round_input, number)
             chosen.append(tuple(found))
             return found
 

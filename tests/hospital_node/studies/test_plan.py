@@ -56,11 +56,11 @@ def test_rounds_of_one_question_read_its_table_once_and_another_question_reads_i
     plan: TrainingPlan, records: duckdb.DuckDBPyConnection, read: list[Fit]
 ) -> None:
     first, second, weights = asked(training()), asked(training(), "cd"), np.zeros(4)
-    sums = [plan.run(first, records, b"", training().encode(weights + number)) for number in range(3)]
+    sums = [plan.run(first, records, b"", training().encode(weights + number), number + 1) for number in range(3)]
     assert len(read) == 1
     assert not np.array_equal(sums[0], sums[1]), "each round at its own weights"
     records.execute("DELETE FROM registered_cohort")
-    assert plan.run(second, records, b"", training().encode(weights))[-1] == 0, "the records of another generation"
+    assert plan.run(second, records, b"", training().encode(weights), 1)[-1] == 0, "the records of another generation"
     assert len(read) == 2
 
 
@@ -70,7 +70,7 @@ def test_segments_of_one_training_share_a_process_and_another_model_has_its_own(
     start = training()
     for number, spec in enumerate([start, training(after="ab" * 32), training(after="cd" * 32)]):
         plan.probe(asked(spec, f"{number:02}"))
-        plan.run(asked(spec, f"{number:02}"), records, b"", start.encode(np.zeros(4)))
+        plan.run(asked(spec, f"{number:02}"), records, b"", start.encode(np.zeros(4)), 1)
     [running] = plan._running.values()
     other = training(longest="2")
     plan.probe(asked(other))

@@ -1,0 +1,1 @@
+"""A study trained over many virtual hospitals in Flower's Simulation Engine, beside the same training without noise."""
