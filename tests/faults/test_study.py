@@ -55,7 +55,7 @@ def register(world: World, name: str, number: int) -> None:
     schema.write_text(SCHEMA)
     run("kapok-node", "tables", "add", "wards", table, "--schema", schema, "--home", home)
     policy = home / "policy.toml"
-    policy.write_text(policy.read_text().replace("tables = [", 'tables = ["wards", '))
+    policy.write_text(policy.read_text().replace("\ntables = [", '\ntables = ["wards", '))
 
 
 def train(world: World, spec: Training, folder: Path, cost: str = "0.1") -> Asking:

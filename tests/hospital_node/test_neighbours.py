@@ -349,7 +349,9 @@ class Unbounded(TablePlan):
 class UnboundedResidents(TablePlan):
     """The same where residents are counted."""
 
-    def run(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes) -> Integers:
+    def run(
+        self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
+    ) -> Integers:
         assert isinstance(asked.spec, QuerySpec)
         spec = QuerySpec.from_json({**asked.spec.to_json(), "cells_per_patient": 50})
         question = BucketKey.of(residents.KEY.key, b"")

@@ -131,7 +131,7 @@ def _furnish(home: Path) -> None:
     _writer(*TABLES)(home / "records", [])
     for name, text in TABLES.items():
         declare(home, name, text.encode())
-    (home / "policy.toml").write_text(default_policy().replace("tables = [", 'tables = ["cohort", "dated", '))
+    (home / "policy.toml").write_text(default_policy().replace("\ntables = [", '\ntables = ["cohort", "dated", '))
 
 
 def approve_table(city: City, uri: str, name: str, text: str) -> str:
