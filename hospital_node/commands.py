@@ -36,6 +36,9 @@ LangOption = Annotated[
     Lang,
     typer.Option("--lang", help="en or zh; LANG decides if not given. 语言：en 或 zh，默认看 LANG。", default_factory=default_lang),
 ]
+OwnHome = Annotated[Path | None, typer.Option("--home", help="The node's folder. 节点目录。")]
+OwnLang = Annotated[Lang | None, typer.Option("--lang", help="en or zh. 语言：en 或 zh。")]
+"""Options of a command within a group that has them too: see `chosen`."""
 OURS = (NodeError, LedgerError, ProtocolError, RecordsError)
 
 
@@ -71,6 +74,12 @@ def show(value: object, as_json: bool, text: object) -> None:
         typer.echo(text)  # as it stands: fingerprints, paths and files are copied from here
     else:
         Console().print(text)
+
+
+def chosen(context: typer.Context, home: Path | None, lang: Lang | None, as_json: bool) -> tuple[Path, Lang, bool]:
+    """Options count behind a group as `tables` and behind its commands; the group's stand in `context.obj`."""
+    group_home, group_lang, group_json = context.obj
+    return (home.expanduser() if home else group_home), lang or group_lang, as_json or group_json
 
 
 def say(lang: Lang, english: str, chinese: str) -> str:

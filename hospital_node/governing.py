@@ -9,7 +9,7 @@ import typer
 from audit_ledger.errors import Unavailable
 from audit_ledger.party.home import Home
 from audit_ledger.view import LedgerView
-from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, failures, say, show
+from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, OwnHome, OwnLang, chosen, failures, say, show
 from hospital_node.config import Config
 from hospital_node.errors import Usage
 from hospital_node.ledger_at_hand import fetch, followed
@@ -19,9 +19,6 @@ from hospital_node.showing import opened
 from protocols.clock import stamp
 
 peers_app = typer.Typer(help="The hospitals whose noise this one relies on. 已接受的医院。", pretty_exceptions_enable=False)
-
-OwnHome = Annotated[Path | None, typer.Option("--home", help="The node's folder. 节点目录。")]
-OwnLang = Annotated[Lang | None, typer.Option("--lang", help="en or zh. 语言：en 或 zh。")]
 
 
 def policy(
@@ -64,7 +61,7 @@ def peers(
 @peers_app.command("list", epilog="Example: kapok-node peers list --json")
 def list_peers(context: typer.Context, home: OwnHome = None, lang: OwnLang = None, as_json: JsonOption = False) -> None:
     """Admitted hospitals and whether they are accepted here. 已准入的医院及是否已接受。"""
-    _list(*_chosen(context, home, lang, as_json))
+    _list(*chosen(context, home, lang, as_json))
 
 
 @peers_app.command("accept", epilog="Example: kapok-node peers accept 9f86d081884c7d65…")
@@ -78,7 +75,7 @@ def accept(
     own_json: JsonOption = False,
 ) -> None:
     """Accept one hospital by the fingerprint it read out. 按对方报出的指纹接受一家医院。"""
-    place, lang, as_json = _chosen(context, home, own_lang, own_json)
+    place, lang, as_json = chosen(context, home, own_lang, own_json)
     with failures(as_json):
         known = _admitted(place)
         matching = [each for each in known if len(fingerprint) >= 16 and each.startswith(fingerprint.lower())]
@@ -86,12 +83,6 @@ def accept(
             raise Usage(f"{fingerprint[:64]}: no admitted hospital has this fingerprint; see `kapok-node peers list`")
         _write(place, read_peers(place) | {matching[0]}, known)
     _list(place, lang, as_json)
-
-
-def _chosen(context: typer.Context, home: Path | None, lang: Lang | None, as_json: bool) -> tuple[Path, Lang, bool]:
-    """Options count behind `peers` and behind its commands."""
-    group_home, group_lang, group_json = context.obj
-    return (home.expanduser() if home else group_home), lang or group_lang, as_json or group_json
 
 
 def _admitted(place: Path) -> dict[str, str]:

@@ -4,18 +4,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from audit_ledger.party.home import Home
-from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, failures, say, show
+from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, OwnHome, OwnLang, chosen, failures, say, show
 from hospital_node.errors import Usage
 from hospital_node.records.report_text import Lang
 from hospital_node.studies.installed import STUDIES_FILE, installed_studies, pins_text, read_pins
 
 studies_app = typer.Typer(help="Studies that may run here. 可在本院运行的研究程序。", pretty_exceptions_enable=False)
 
-OwnHome = Annotated[Path | None, typer.Option("--home", help="The node's folder. 节点目录。")]
-OwnLang = Annotated[Lang | None, typer.Option("--lang", help="en or zh. 语言：en 或 zh。")]
 NameOrHash = Annotated[str, typer.Argument(help="A study's name, or its hash. 研究程序的名称或哈希。")]
 
 
@@ -32,7 +30,7 @@ def accept(
     context: typer.Context, study: NameOrHash, home: OwnHome = None, lang: OwnLang = None, as_json: JsonOption = False
 ) -> None:
     """Let this very copy run: its hash, as it is installed now. 认可当前安装的版本。"""
-    place, language, is_json = _chosen(context, home, lang, as_json)
+    place, language, is_json = chosen(context, home, lang, as_json)
     with failures(is_json):
         _write(place, read_pins(place) | {_hash(study)})
     _list(place, language, is_json)
@@ -43,16 +41,11 @@ def drop(
     context: typer.Context, study: NameOrHash, home: OwnHome = None, lang: OwnLang = None, as_json: JsonOption = False
 ) -> None:
     """Let it run no longer; a question that has its Ready still ends. 撤销认可。"""
-    place, language, is_json = _chosen(context, home, lang, as_json)
+    place, language, is_json = chosen(context, home, lang, as_json)
     with failures(is_json):
         gone = study if study in read_pins(place) else _hash(study)
         _write(place, read_pins(place) - {gone})
     _list(place, language, is_json)
-
-
-def _chosen(context: typer.Context, home: Path | None, lang: Lang | None, as_json: bool) -> tuple[Path, Lang, bool]:
-    group_home, group_lang, group_json = context.obj
-    return (home.expanduser() if home else group_home), lang or group_lang, as_json or group_json
 
 
 def _hash(study: str) -> str:
@@ -75,7 +68,7 @@ def _list(home: Path, lang: Lang, as_json: bool) -> None:
             for each in sorted(installed.values(), key=lambda each: each.name)
         ]
         head = (("study", "研究程序"), ("version", "版本"), ("accepted", "已认可"), ("hash", "哈希"))
-        table = Table(*(say(lang, *words) for words in head))
+        table = Table(*(Column(say(lang, *words), overflow="fold") for words in head))  # a hash that is cut cannot be compared
         for row in rows:
             table.add_row(str(row["name"]), str(row["version"]), "✓" if row["accepted"] else "✗", str(row["sha256"]))
         show(rows, as_json, table)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, failures, say, show
+from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, OwnHome, OwnLang, chosen, failures, say, show
 from hospital_node.dataset import read_dataset
 from hospital_node.errors import Usage
 from hospital_node.policy import POLICY_FILE, read_policy
@@ -19,9 +19,6 @@ from hospital_node.tables.registering import Registered, add_table, registered_t
 from hospital_node.tables.schema import EXAMPLE, TableSchema, read_schema, require_name
 
 tables_app = typer.Typer(help="The tables that can be asked. 可查询的数据表。", pretty_exceptions_enable=False)
-
-OwnHome = Annotated[Path | None, typer.Option("--home", help="The node's folder. 节点目录。")]
-OwnLang = Annotated[Lang | None, typer.Option("--lang", help="en or zh. 语言：en 或 zh。")]
 
 
 def _print_example(wanted: bool) -> None:
@@ -53,7 +50,7 @@ def add(
     ] = False,
 ) -> None:
     """Register a research table, or replace its rows. 登记或更新研究数据表。"""
-    place, lang, as_json = _chosen(context, home, own_lang, own_json)
+    place, lang, as_json = chosen(context, home, own_lang, own_json)
     with failures(as_json):
         require_name(name)
         stated = read_schema(schema)
@@ -72,7 +69,7 @@ def remove(
     own_json: JsonOption = False,
 ) -> None:
     """Take a registered table away; what was paid for it stays paid. 移除研究数据表（已用预算不恢复）。"""
-    place, lang, as_json = _chosen(context, home, own_lang, own_json)
+    place, lang, as_json = chosen(context, home, own_lang, own_json)
     with failures(as_json):
         require_name(name)
         if (place / POLICY_FILE).exists() and name in read_policy(place).tables:
@@ -122,9 +119,3 @@ def _added(found: Registered, stated: TableSchema, lang: Lang) -> str:
             )
     lines.append(say(lang, f'Next: add "{name}" to `tables` in policy.toml', f'下一步：在 policy.toml 的 tables 中加入 "{name}"'))
     return "\n".join(lines)
-
-
-def _chosen(context: typer.Context, home: Path | None, lang: Lang | None, as_json: bool) -> tuple[Path, Lang, bool]:
-    """Options count behind `tables` and behind its commands."""
-    group_home, group_lang, group_json = context.obj
-    return (home.expanduser() if home else group_home), lang or group_lang, as_json or group_json
