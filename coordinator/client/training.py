@@ -30,7 +30,7 @@ from coordinator.client.fits.result import tested
 from privacy.errors import PrivacyError
 from privacy.filter import encode_charge
 from privacy.pricing import price as price_of
-from privacy.rdp import on_grid_up, skellam_variance_for
+from privacy.rdp import LARGEST_RELEASE_VARIANCE, on_grid_up, skellam_rdp, skellam_variance_for
 from privacy.subsampling import sampled_variance_for
 from protocols.answer import Answer as Bundle
 from protocols.asked import Asked, variance_text
@@ -50,7 +50,7 @@ EXACT_ROUNDS = 16
 """Newton's steps are short at first and doubly exact at last; a round costs no budget in exact mode."""
 USUAL_SD = 16.0
 USUAL_PRICE = "0.1"
-"""Of a fit over a registered table: a quarter of what research may spend on its block."""
+"""Of a fit over a registered table: a quarter of what research may spend on its block; what the widest noise costs, if more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +183,11 @@ def _variance(spec: FitSpec | Fit, rounds: int, sd: float | None, price: str) ->
         whole = Fraction(price or USUAL_PRICE)
         if isinstance(spec, Training):
             return _training_variance(spec, rounds, whole)
+        least = skellam_rdp(CONTRACT.order, spec.l1, spec.l2_squared, Fraction(LARGEST_RELEASE_VARIANCE)) * rounds
+        if not price and whole < least:
+            return Fraction(LARGEST_RELEASE_VARIANCE)
+        if 0 < whole < least:
+            raise BadUsage("error.file", path="--price", why=f"{price} < {math.ceil(least * 10_000) / 10_000:.4f}")
         return skellam_variance_for(CONTRACT.order, whole / rounds, spec.l1, spec.l2_squared)
     except (PrivacyError, ValueError, ZeroDivisionError) as error:
         raise BadUsage("error.file", path="--price", why=str(error)) from None

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ from rich.console import Console
 from coordinator.client import render
 from coordinator.client.fits import Estimate, Result
 from coordinator.client.texts import ENGLISH, Say
+from coordinator.client.training import USUAL_ROUNDS
+from privacy.pricing import price
 from protocols import statements as st
+from protocols.asked import Asked
+from protocols.contract import CONTRACT
 from protocols.exact import NO_NOISE, is_exact
 from protocols.query import Language
 from protocols.v1 import link_pb2
@@ -67,6 +72,25 @@ def test_without_either_the_question_is_private(bureau: Bureau, tmp_path: Path, 
     assert query is not None
     assert not is_exact(query.spec)
     assert NO_NOISE not in query.variances
+
+
+def test_a_private_fit_with_nothing_stated_is_asked_within_the_budget(bureau: Bureau, tmp_path: Path) -> None:
+    code, query = asked(bureau, tmp_path, FIT)
+    assert code == 0
+    assert query is not None
+    assert query.rounds == USUAL_ROUNDS
+    assert price(CONTRACT.order, Asked.of(query).pieces, query.rounds).one <= CONTRACT.limit("research")
+
+
+def test_a_price_too_low_for_its_rounds_names_the_least_that_is_not(
+    bureau: Bureau, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert asked(bureau, tmp_path, FIT, "--price", "0.1") == (2, None)
+    named = re.search(r"0\.1 < ([0-9.]+)", capsys.readouterr().err)
+    assert named is not None
+    assert asked(bureau, tmp_path, FIT, "--price", named.group(1))[0] == 0
+    less = f"{float(named.group(1)) - 0.0002:.4f}"
+    assert asked(bureau, tmp_path, FIT, "--price", less)[0] == 2
 
 
 WRONG: dict[str, tuple[dict[str, Any], list[str], str]] = {
