@@ -10,7 +10,7 @@ greater of what either kind of patient pays. With everybody sampled, `sharpness`
 **DP-FedAvg.** Each hospital makes `local_steps` steps of its own from the round's weights, each with whole noise of its own, not a
 share: the next step's weights depend on it, so that less noise would let one patient move everybody's gradients. What it
 sends is the sum of its noisy integer gradients. So a patient's loss is bounded before anything is added up, and grows with steps,
-not rounds; the sum carries as many noises as there are hospitals. Decision 0017 says what that costs in accuracy.
+not rounds; the sum carries as many noises as there are hospitals. Decision 0019 says what that costs in accuracy.
 """
 
 from __future__ import annotations
