@@ -20,8 +20,8 @@ def table(found: Learned, words: Words) -> Table:
     """Some rounds of both trainings, the last among them."""
     say = words.say
     title = say(
-        f"{found.study}, {found.strategy}, {found.hospitals} virtual hospitals, ε = {found.epsilon:.2f} at δ = {CONTRACT.delta}",
-        f"{found.study}，{found.strategy}，{found.hospitals} 家虚拟医院，ε = {found.epsilon:.2f}（δ = {CONTRACT.delta}）",
+        f"{found.study}, {found.strategy}, {found.hospitals} virtual hospitals, ε = {found.epsilon:.2f} at δ = {float(CONTRACT.delta):g}",
+        f"{found.study}，{found.strategy}，{found.hospitals} 家虚拟医院，ε = {found.epsilon:.2f}（δ = {float(CONTRACT.delta):g}）",
     )
     heads = [
         say("round", "轮次"), say("accuracy", "准确率"), say("without noise", "无噪声"), say("log-loss", "对数损失"),
@@ -43,7 +43,10 @@ def draw(found: Learned, *paths: Path) -> None:
     """Symbols and English terms of the field only; the words around it are the table's."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    curves = ((rf"$\varepsilon = {found.epsilon:.2f}$", found.private, "#c0392b"), (r"$\infty$", found.without_noise, "#777777"))
+    curves = (
+        (rf"$\varepsilon = {found.epsilon:.2f}$", found.private, "#c0392b"),
+        (r"$\varepsilon = \infty$", found.without_noise, "#777777"),
+    )
     for label, curve, colour in curves:
         rounds, style = [each.round for each in curve], "-" if curve is found.private else "--"
         left.plot(rounds, [each.accuracy for each in curve], color=colour, linestyle=style, label=label)
