@@ -82,6 +82,25 @@ def test_the_search_for_such_words_finds_them(what: str, text: str) -> None:
 # -- size and names
 
 
+def test_each_decision_has_a_number_of_its_own_and_those_that_are_named_exist() -> None:
+    records = sorted((ROOT / "protocols" / "decisions").glob("*.md"))
+    numbers = [path.name[:4] for path in records]
+    assert sorted(set(numbers)) == numbers
+    assert [path.read_text("utf-8").split(":")[0] for path in records] == [f"# {number}" for number in numbers]
+    texts = [path for path in _tracked() if path.suffix in {".py", ".md"}]
+    named = {number for path in texts for number in re.findall(r"[Dd]ecision (0[0-9]{3})", path.read_text("utf-8"))}
+    assert named <= set(numbers)
+
+
+def test_nothing_lies_about_beside_the_packages() -> None:
+    files = {path.name for path in _tracked() if path.parent == ROOT}
+    assert {
+        name
+        for name in files
+        if not re.fullmatch(r"(README|ARCHITECTURE|CHANGELOG|LICENSE)[\w.-]*|Makefile|[\w.-]+\.(toml|lock)|\.\w+", name)
+    } == set()
+
+
 def test_no_module_has_more_than_400_lines() -> None:
     assert {_name(path): lines for path in _modules() if (lines := len(path.read_text("utf-8").splitlines())) > 400} == {}
 
