@@ -43,10 +43,8 @@ def draw(found: Learned, *paths: Path) -> None:
     """Symbols and English terms of the field only; the words around it are the table's."""
     figure = Figure(figsize=(9, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    curves = (
-        (rf"$\varepsilon = {found.epsilon:.2f}$", found.private, "#c0392b"),
-        (r"$\varepsilon = \infty$", found.without_noise, "#777777"),
-    )
+    ours, bare = rf"$\varepsilon = {found.epsilon:.2f}$", r"$\varepsilon = \infty$"
+    curves = ((ours, found.private, "#c0392b"), (bare, found.without_noise, "#777777"))
     for label, curve, colour in curves:
         rounds, style = [each.round for each in curve], "-" if curve is found.private else "--"
         left.plot(rounds, [each.accuracy for each in curve], color=colour, linestyle=style, label=label)
