@@ -19,9 +19,10 @@ LINES = 6
 def table(found: Learned, words: Words) -> Table:
     """Some rounds of both trainings, the last among them."""
     say = words.say
+    delta = f"{float(CONTRACT.delta):g}"
     title = say(
-        f"{found.study}, {found.strategy}, {found.hospitals} virtual hospitals, ε = {found.epsilon:.2f} at δ = {float(CONTRACT.delta):g}",
-        f"{found.study}，{found.strategy}，{found.hospitals} 家虚拟医院，ε = {found.epsilon:.2f}（δ = {float(CONTRACT.delta):g}）",
+        f"{found.study}, {found.strategy}, {found.hospitals} virtual hospitals, ε = {found.epsilon:.2f} at δ = {delta}",
+        f"{found.study}，{found.strategy}，{found.hospitals} 家虚拟医院，ε = {found.epsilon:.2f}（δ = {delta}）",
     )
     heads = [
         say("round", "轮次"), say("accuracy", "准确率"), say("without noise", "无噪声"), say("log-loss", "对数损失"),
