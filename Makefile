@@ -1,13 +1,15 @@
 # Kapok: the commands of the house. Each one sets up what it needs; a second call costs nothing.
 #   make demo    a city of hospitals on loopback: load, ask, train, audit      make test   everything CI runs
 #   make bench   the benchmarks, each beside its peer or limit                 make lock   write the two hashed locks anew
+#   make test-spark   the questions over a local Spark: installs pyspark (430 MB, built on the spot) and a Java runtime
 PY ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 TORCH := torch==2.13.0
+PYSPARK := pyspark==4.3.0
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup setup-dev demo test lint types imports unit bench stubs vectors lock clean servers
+.PHONY: setup setup-dev demo test lint types imports unit bench test-spark stubs vectors lock clean servers
 
 setup: .venv/.core
 .venv/.core: requirements.lock pyproject.toml
@@ -45,6 +47,11 @@ imports: setup-dev
 
 unit: setup-dev
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+test-spark: setup-dev servers
+	command -v java >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends default-jre-headless; } >/dev/null
+	$(PIP) $(PYSPARK)
+	$(BIN)/python -m pytest tests/hospital_node/sources/test_spark.py $(ARGS)
 
 bench: setup-dev
 	@command -v wrk >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends wrk; } >/dev/null 2>&1 \

@@ -14,7 +14,8 @@ from typing import Protocol
 
 import duckdb
 
-from hospital_node.plans import Plan, TablePlan
+from hospital_node.plan.prepared import Prepared
+from hospital_node.plans import Plan, PreparedTablePlan, TablePlan
 from hospital_node.plans import installed as installed_for
 from hospital_node.records.errors import NoRecords, RecordsError
 from hospital_node.records.generations import generation_in_force
@@ -61,12 +62,16 @@ class Plans(Protocol):
 
 
 class InstalledPlans:
-    """The installed plans over the records folder. Connections are read-only and closed to the outside; one a generation."""
+    """The installed plans over the records folder. Connections are read-only and closed to the outside; one a generation.
+
+    What questions prepared belongs to the newest generation alone: with the next import all of it goes.
+    """
 
     def __init__(self, folder: Path, installed: Mapping[type, Plan] | None = None) -> None:
         self._folder, self._lock = folder, Lock()
         self._installed = installed_for(folder.parent) if installed is None else installed
         self._open: OrderedDict[str, duckdb.DuckDBPyConnection] = OrderedDict()
+        self._prepared: dict[str, Prepared] = {}
 
     def generation(self) -> str:
         with self._lock:
@@ -83,7 +88,7 @@ class InstalledPlans:
                 opened.close()
 
     def _keep(self, name: str, opened: duckdb.DuckDBPyConnection) -> None:
-        self._open[name] = opened
+        self._open[name], self._prepared = opened, {name: Prepared()}
         while len(self._open) > KEPT_OPEN:
             self._open.popitem(last=False)  # a count that still runs on it holds a cursor of its own
 
@@ -115,9 +120,12 @@ class InstalledPlans:
 
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         with self._lock:
-            cursor = self._open[generation].cursor()
+            cursor, prepared = self._open[generation].cursor(), self._prepared.get(generation)
         with cursor:
-            return self._plan(asked).run(asked, cursor, bounding_key, round_input, number)
+            plan = self._plan(asked)
+            if isinstance(plan, PreparedTablePlan) and prepared is not None:
+                return plan.run_prepared(asked, cursor, bounding_key, prepared)
+            return plan.run(asked, cursor, bounding_key, round_input, number)
 
     def _plan(self, asked: Asked) -> Plan:
         return self._installed[type(asked.spec)]

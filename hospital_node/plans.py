@@ -14,6 +14,7 @@ import numpy as np
 
 from hospital_node.fits import fit_sums, newton_sums
 from hospital_node.plan import execute, probe, resident_buckets
+from hospital_node.plan.prepared import Prepared, execute_prepared
 from hospital_node.records.residents import Residents, is_tagged
 from hospital_node.records.schema import empty_copy
 from hospital_node.studies.plan import TrainingPlan
@@ -81,6 +82,16 @@ class TablePlan:
         return resident_buckets(_table(asked), records, bounding_key, residents.fingerprint, question)
 
 
+class PreparedTablePlan(TablePlan):
+    """The same over imported records: a generation of them stays as it is, so that what one question bounded serves the next."""
+
+    def run_prepared(self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, prepared: Prepared) -> Integers:
+        """The integers of `run`. `prepared` is of the generation that `records` reads."""
+        if asked.is_exact or asked.is_of_residents:
+            return self.run(asked, records, bounding_key, b"", 1)
+        return execute_prepared(_table(asked), records, bounding_key, prepared)
+
+
 class LogisticPlan:
     """Newton rounds over visits; the input are the public weights."""
 
@@ -140,7 +151,7 @@ def _registered(asked: Asked) -> Fit:
 
 _FITS = FitPlan()
 INSTALLED: dict[type, Plan] = {
-    QuerySpec: TablePlan(),
+    QuerySpec: PreparedTablePlan(),
     FitSpec: LogisticPlan(),
     **dict.fromkeys([*KINDS.values(), *EXACT_KINDS.values()], _FITS),
 }
@@ -148,4 +159,4 @@ INSTALLED: dict[type, Plan] = {
 
 def installed(home: Path) -> dict[type, Plan]:
     """Of this node: what runs everywhere, and the studies that its IT has accepted."""
-    return {**INSTALLED, QuerySpec: TablePlan(partial(Residents.of, home)), **dict.fromkeys(TRAININGS, TrainingPlan(home))}
+    return {**INSTALLED, QuerySpec: PreparedTablePlan(partial(Residents.of, home)), **dict.fromkeys(TRAININGS, TrainingPlan(home))}

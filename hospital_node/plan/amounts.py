@@ -10,7 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -38,6 +38,20 @@ class Tally:
     more: Mapping[str, Int64s] = field(default_factory=dict)
     """What `picking` made of its rows, by the name of their column."""
 
+    @classmethod
+    def joined(cls, pieces: Sequence[Tally]) -> Tally:
+        """The pieces of one answer, in their order."""
+        if len(pieces) == 1:
+            return pieces[0]
+        return cls(
+            pieces[0].packing,
+            np.concatenate([piece.keys for piece in pieces]),
+            np.concatenate([piece.rows for piece in pieces]),
+            np.concatenate([piece.present for piece in pieces]),
+            np.concatenate([piece.micro for piece in pieces]),
+            {name: np.concatenate([piece.more[name] for piece in pieces]) for name in pieces[0].more},
+        )
+
     def where(self, kept: Booleans) -> Tally:
         more = {name: numbers[kept] for name, numbers in self.more.items()}
         return Tally(self.packing, self.keys[kept], self.rows[kept], self.present[kept], self.micro[kept], more)
@@ -51,10 +65,10 @@ class Tally:
 
 
 def add_amounts(
-    segment: Segment, tally: Tally, leaves: Grid, shared: Booleans | None, vector: Int64s, *, is_bounded: bool = True
+    segment: Segment, tally: Tally, leaf: Int64s, leaves: Grid, shared: Booleans | None, vector: Int64s, *, is_bounded: bool = True
 ) -> None:
-    """Adds the patients of one piece to a segment. `shared`: the leaves that a patient can reach in several blocks, if any."""
-    leaf = tally.packing.cell(tally.keys)
+    """Adds the patients of one piece to a segment. `leaf` is the cell of each entry, `shared` says which cells a patient can reach
+    in several blocks, if any."""
     if segment.is_union:
         _add_persons(segment, tally, leaves, shared, leaf, vector)
         return
@@ -69,17 +83,18 @@ def _add_persons(segment: Segment, tally: Tally, leaves: Grid, shared: Booleans 
     if segment.level != leaves.keys:
         merged = merged_cells(leaves, segment.level, leaf)
         # A merged cell has a smaller number than the leaf, so that it fits where the leaf stood.
-        _add_one(tally.packing.cell(distinct(tally.packing.patient_cell(tally.keys) - leaf + merged)), vector)
+        add_ones(tally.packing.cell(distinct(tally.packing.patient_cell(tally.keys) - leaf + merged)), vector)
     elif shared is None:
-        _add_one(leaf, vector)
+        add_ones(leaf, vector)
     else:
         # Only in a cell of several blocks can a patient stand twice, so only those are looked through.
         is_shared = shared[leaf]
-        _add_one(leaf[~is_shared], vector)
-        _add_one(tally.packing.cell(distinct(tally.packing.patient_cell(tally.keys[is_shared]))), vector)
+        add_ones(leaf[~is_shared], vector)
+        add_ones(tally.packing.cell(distinct(tally.packing.patient_cell(tally.keys[is_shared]))), vector)
 
 
-def _add_one(cell: Int64s, vector: Int64s) -> None:
+def add_ones(cell: Int64s, vector: Int64s) -> None:
+    """One for each entry."""
     if len(vector) <= len(cell):
         vector += np.bincount(cell, minlength=len(vector))
     else:

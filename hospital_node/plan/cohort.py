@@ -65,6 +65,8 @@ def counted(spec: QuerySpec, plan: CompiledPlan, columns: Columns, connection: d
 
 def _firsts(spec: QuerySpec, plan: CompiledPlan, columns: Columns, connection: duckdb.DuckDBPyConnection) -> dict[Has, Int64s]:
     """For each window, each row's first day inside it on which its patient has what the window looks for, or NEVER."""
+    if not spec.windows:
+        return {}
     ids, person = np.unique(np.asarray(columns["person"], dtype=np.int64), return_inverse=True)
     firsts: dict[Has, Int64s] = {}
     for window, statement in zip(spec.windows, plan.windows, strict=True):

@@ -55,12 +55,13 @@ def execute(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key
     where 64 bits could wrap.
     """
     layout = Layout.of(spec)
-    shared = _shared_cells(spec, layout.grid)
+    shared = shared_cells(spec, layout.grid)
     vector = np.zeros(layout.dimension, dtype=np.int64)
     for tallies in bounded_tallies(spec, connection, bounding_key) if is_bounded else _whole_tallies(spec, connection):
+        leaves = {each: tally.packing.cell(tally.keys) for each, tally in tallies.items()}
         for segment in layout.segments:
-            part = vector[segment.offset : segment.offset + segment.length]
-            add_amounts(segment, tallies[segment.measure.filter], layout.grid, shared, part, is_bounded=is_bounded)
+            part, each = vector[segment.offset : segment.offset + segment.length], segment.measure.filter
+            add_amounts(segment, tallies[each], leaves[each], layout.grid, shared, part, is_bounded=is_bounded)
     return vector
 
 
@@ -229,7 +230,7 @@ def _place_of_days(spec: QuerySpec, axis: Axis) -> Int64s:
     return weeks - weeks[:1]
 
 
-def _shared_cells(spec: QuerySpec, grid: Grid) -> Booleans | None:
+def shared_cells(spec: QuerySpec, grid: Grid) -> Booleans | None:
     """The cells that a patient can reach in more than one block; None if there is no such cell."""
     block, names = _block_of_days(spec), [axis.key for axis in grid.axes]
     if block[-1] == 0 or "month" in names:

@@ -69,7 +69,7 @@ class Rows:
         if self.micro is None and self.marks is None and not self.more:
             self.keys.sort()
             return self
-        return self.at(np.argsort(self.keys))
+        return self.at(_order(self.keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,20 +102,21 @@ class PackedRows:
         """The rows in order, a run of whole patients at a time. Uses the rows up."""
         rows = self.rows
         if len(rows.keys) <= ROWS_IN_A_PIECE:
-            yield self._piece(rows)
+            yield self._inside(rows.in_order())
             return
-        if not _is_rising(self.packing.person(rows.keys)):
+        has_patients_in_order = _is_rising(self.packing.person(rows.keys))
+        if not has_patients_in_order:
             rows = rows.in_order()
         start, below_patient = 0, (1 << (self.packing.block_bits + self.packing.cell_bits)) - 1
         while start < len(rows.keys):
             last = int(rows.keys[min(start + ROWS_IN_A_PIECE, len(rows.keys)) - 1])
             # Patients rise along the rows, whatever the bits below them do: enough for a search by halves.
             end = int(np.searchsorted(rows.keys, last | below_patient, "right"))
-            yield self._piece(rows.at(slice(start, end)))
+            piece = rows.at(slice(start, end))
+            yield self._inside(piece.in_order() if has_patients_in_order else piece)
             start = end
 
-    def _piece(self, rows: Rows) -> Rows:
-        rows = rows.in_order()
+    def _inside(self, rows: Rows) -> Rows:
         inside = self.packing.cell(rows.keys) != self.outside
         return rows if inside.all() else rows.at(inside)
 
@@ -147,6 +148,17 @@ def distinct(numbers: Int64s) -> Int64s:
     # Sorting beats the hash table of `np.unique` tenfold here.
     in_order = np.sort(numbers)
     return in_order[runs(in_order)]
+
+
+def _order(numbers: Int64s) -> Int64s:
+    """The places of numbers that are not negative, by their size: sorted as one number with its place, faster than by `argsort`."""
+    bits = len(numbers).bit_length()
+    if not len(numbers) or int(numbers.max()) >> (_ROOM - bits):
+        return np.argsort(numbers)
+    placed = (numbers << bits) | np.arange(len(numbers))
+    placed.sort()
+    places: Int64s = placed & ((1 << bits) - 1)
+    return places
 
 
 def _is_rising(numbers: Int64s) -> bool:

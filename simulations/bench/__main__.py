@@ -37,11 +37,13 @@ GROUPS: dict[str, Callable[[bool, Tell], Sequence[Row]]] = {
     "secagg": lambda is_quick, _: secagg.rows(is_quick),
     "accuracy": lambda is_quick, _: accuracy.rows(is_quick),
     "count": lambda is_quick, _: count.rows(is_quick),
+    "count-full": lambda is_quick, _: count.rows_of_many(is_quick),
     "peers": peers.rows,
     "peers-full": peers.rows_of_many,
     "residents": lambda is_quick, _: residents.rows(is_quick),
     "import": lambda _, __: [Row.of_json(row) for row in import_fhir.rows()],
     "latency": latency.rows,
+    "latency-full": latency.rows_of_many,
     "learning": lambda is_quick, _: learning.rows(is_quick),
     "trainings": lambda is_quick, _: trainings.rows(is_quick),
     "rounds": rounds.rows,
@@ -49,8 +51,8 @@ GROUPS: dict[str, Callable[[bool, Tell], Sequence[Row]]] = {
     "log": log_door.rows,
     "audit": audit.rows,
 }
-ON_DEMAND = {"peers-full"}
-"""Not run unless asked for: takes minutes and, where the peers run too, more memory than some machines have."""
+ON_DEMAND = {"count-full", "latency-full", "peers-full"}
+"""Not run unless asked for: they take many minutes, and the peers more memory than some machines have."""
 console = Console()
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -59,7 +61,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def bench(
     out: Annotated[Path, typer.Option(help="Where <group>.json goes. / 输出目录")] = Path("build/bench"),
     only: Annotated[str, typer.Option(help=f"One group: {', '.join(GROUPS)}. / 只测一组")] = "",
-    full: Annotated[bool, typer.Option("--full", help="Also what takes long: ten million visits. / 包括耗时的项目")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Also what takes long. / 包括耗时的项目")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer turns: shows that all runs, not how fast. / 快速")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 where a bar is missed. / 未达标则退出码为 1")] = False,
 ) -> None:

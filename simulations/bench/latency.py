@@ -7,6 +7,7 @@ node's own counting time (from its trace file), the median is at most 150 ms; an
 channel that stays open, as a bureau's notebook has: the start of a program is not measured. A question comes alone: between two
 the city rests, so that what its programs tidy up after an answer is not part of the next. The slot in which contributions leave is
 set as an operator sets it: twice what the slowest contribution of some questions before took from its member set on.
+Nodes keep the months that a question bounded, so that all questions but the first count prepared months (`counting_s` says it).
 """
 
 import json
@@ -43,10 +44,10 @@ SQL = (
     "SELECT week, district, COUNT(DISTINCT person_id) FROM visits "
     "WHERE date >= DATE '2024-12-30' AND date < DATE '2025-12-29' GROUP BY week, district"
 )
-HOSPITALS, VISITS, QUERIES, WARM_UP = 8, 100_000, 20, 3
+HOSPITALS, VISITS, MANY_VISITS, QUERIES, WARM_UP = 8, 100_000, 1_000_000, 20, 3
 VERIFICATIONS = 2_000
 FIRST_SLOT_MS, GRID_MS = 1_000, 25
-LONGEST_SLOT_MS = 2_000
+LONGEST_SLOT_MS, LONGEST_SLOT_OF_MANY_MS = 2_000, 16_000
 REST_S = 0.75
 SD = Fraction(60)
 """Wide noise, so that one budget pays for all the questions; its width changes no step."""
@@ -81,8 +82,25 @@ class Overrun(Exception):
 
 def rows(is_quick: bool = False, tell: Callable[[str], None] = lambda _: None) -> list[Row]:
     """The whole, what the client and the coordinator saw of it, and every step's median."""
-    queries = 5 if is_quick else QUERIES
-    with tempfile.TemporaryDirectory(prefix="kapok-bench-") as folder, _town(Path(folder), tell) as town:
+    return _measured(Size(VISITS, FIRST_SLOT_MS, LONGEST_SLOT_MS), 5 if is_quick else QUERIES, tell)
+
+
+def rows_of_many(is_quick: bool = False, tell: Callable[[str], None] = lambda _: None) -> list[Row]:
+    """The same with a million visits a node: minutes to build, and counting takes most of a question."""
+    return _measured(Size(MANY_VISITS, LONGEST_SLOT_OF_MANY_MS, LONGEST_SLOT_OF_MANY_MS), 3 if is_quick else 10, tell)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large each node is, and the slots that leave it time: at first, and at the most."""
+
+    visits: int
+    first_slot_ms: int
+    longest_slot_ms: int
+
+
+def _measured(size: Size, queries: int, tell: Callable[[str], None]) -> list[Row]:
+    with tempfile.TemporaryDirectory(prefix="kapok-bench-") as folder, _town(Path(folder), size, tell) as town:
         slot_ms = _slot_for(ask_many(town, WARM_UP, tell))
         while True:
             _restart_nodes(town, slot_ms, tell)
@@ -91,18 +109,18 @@ def rows(is_quick: bool = False, tell: Callable[[str], None] = lambda _: None) -
                 timed = ask_many(town, queries, tell)
             except Overrun:
                 slot_ms *= 2
-                if slot_ms > LONGEST_SLOT_MS:
+                if slot_ms > size.longest_slot_ms:
                     raise
                 continue
             processor_s = (_processor_seconds(town) - spent_before) / (WARM_UP + queries)
-            return [*_whole(timed, slot_ms), _processor(processor_s), _machine(), *_steps(timed)]
+            return [*_whole(timed, slot_ms, size.visits), _processor(processor_s), _machine(), *_steps(timed)]
 
 
 @contextmanager
-def _town(folder: Path, tell: Callable[[str], None]) -> Iterator[Town]:
-    tell(f"{HOSPITALS} hospitals of {VISITS:,} visits")
-    records = write_duckdb(build_city(20250101, HOSPITALS, VISITS), folder / "records")
-    settings = {"grid_ms": GRID_MS, "slot_ms": FIRST_SLOT_MS}
+def _town(folder: Path, size: Size, tell: Callable[[str], None]) -> Iterator[Town]:
+    tell(f"{HOSPITALS} hospitals of {size.visits:,} visits")
+    records = write_duckdb(build_city(20250101, HOSPITALS, size.visits), folder / "records")
+    settings = {"grid_ms": GRID_MS, "slot_ms": size.first_slot_ms}
     with Services(folder / "logs") as services:
         town = Town(folder / "city", records, services, tell=tell, node_settings=settings)
         town.found()
@@ -172,8 +190,8 @@ def slowest_s(town: Town, query: str, step: str) -> float:
     return max(float(line[step]) for lines in found for line in lines)
 
 
-def _whole(timed: list[Timed], slot_ms: int) -> list[Row]:
-    size = f"{HOSPITALS} nodes of {VISITS:,} visits, 52 weeks x 11 districts"
+def _whole(timed: list[Timed], slot_ms: int, visits: int = VISITS) -> list[Row]:
+    size = f"{HOSPITALS} nodes of {visits:,} visits, 52 weeks x 11 districts"
     how = f"{size}, slot {slot_ms} ms on a grid of {GRID_MS} ms; median of {len(timed)}; {load()}"
     beside = _ms(each.beside_counting_s for each in timed)
     apart = max(abs(each.sum_of_steps / each.coordinator_s - 1) for each in timed)

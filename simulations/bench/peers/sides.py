@@ -59,9 +59,9 @@ def started(module: str, data: Path, python: Path = Path(sys.executable)) -> Ite
             process.kill()
 
 
-def in_turns(sides: Mapping[str, Callable[[], Turn]], turns: int) -> dict[str, list[Turn]]:
-    """Every side once a turn; the first turn fills caches and is thrown away."""
-    rounds = [{name: turn() for name, turn in sides.items()} for _ in range(turns + 1)][1:]
+def in_turns(sides: Mapping[str, Callable[[], Turn]], turns: int, *, is_warm: bool = True) -> dict[str, list[Turn]]:
+    """Every side once a turn. Where they have to be warm, a first turn fills caches and is thrown away."""
+    rounds = [{name: turn() for name, turn in sides.items()} for _ in range(turns + is_warm)][is_warm:]
     return {name: [each[name] for each in rounds] for name in sides}
 
 

@@ -80,3 +80,11 @@ def test_runs_and_their_excess() -> None:
     assert above(numbers, 2).tolist() == [3, 4, 5]
     assert above(numbers, 3).tolist() == above(np.array([], dtype=np.int64), 1).tolist() == []
     assert runs(np.array([], dtype=np.int64)).tolist() == []
+
+
+@pytest.mark.parametrize("largest", [3, 2**40, 2**62])
+def test_numbers_are_put_in_order_with_and_without_room_for_their_places(largest: int) -> None:
+    numbers = np.array([largest, 0, 2, largest, 1], dtype=np.int64)
+    assert numbers[packing._order(numbers)].tolist() == sorted(numbers.tolist())
+    assert sorted(packing._order(numbers).tolist()) == [0, 1, 2, 3, 4]
+    assert packing._order(numbers[:0]).tolist() == []

@@ -193,6 +193,42 @@ def test_a_clock_in_another_zone_is_found(live: DatabasePlans, monkeypatch: pyte
     assert codes(elsewhere) == ["source.zone"]
 
 
+LOCAL = {
+    "postgresql": (
+        (
+            "CREATE TABLE his.visit_local AS SELECT patient_no, visit_no, visit_time AT TIME ZONE 'Asia/Shanghai' AS visit_time, "
+            "kind, sex, district, birth_date FROM his.visit; GRANT SELECT ON his.visit_local TO kapok_reader; "
+            "ALTER ROLE kapok_reader SET timezone = 'America/New_York'"
+        ),
+        "ALTER ROLE kapok_reader RESET timezone; DROP TABLE his.visit_local",
+    ),
+    "mysql": (
+        (
+            "SET time_zone = '+08:00'; CREATE TABLE his.visit_local AS SELECT patient_no, visit_no, CAST(visit_time AS datetime) "
+            "AS visit_time, kind, sex, district, birth_date FROM his.visit; SET GLOBAL time_zone = '-05:00'"
+        ),
+        "SET GLOBAL time_zone = 'SYSTEM'; DROP TABLE his.visit_local",
+    ),
+}
+"""The visits again, their times without a zone as clocks in the hospital show them, on a server that lives in a third zone."""
+
+
+@pytest.mark.parametrize("engine", LOCAL)
+def test_columns_with_and_without_a_zone_on_a_server_of_another_zone_give_the_same_days(
+    engine: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    server: Running = request.getfixturevalue({"postgresql": "postgres_server", "mysql": "mariadb_server"}[engine])
+    spec = QuerySpec.from_fields(QUESTIONS["weekly"])
+    mapping, (make, drop) = fields(engine, server.port), LOCAL[engine]
+    local = mapping | {"visits": mapping["visits"] | {"relation": ["his", "visit_local"]}}
+    server.run(make)
+    try:
+        answers = [count(plans(tmp_path, each), spec) for each in (mapping, local)]
+    finally:
+        server.run(drop)
+    assert answers == [oracle.answer(spec, everything(spec), KEY)] * 2
+
+
 @pytest.mark.parametrize(
     ("engine", "grant", "take", "right"),
     [

@@ -1,0 +1,131 @@
+"""Prepared months give the integers of the unprepared plan: whatever was asked before, and never those of other records or keys."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hospital_node.plan import execute
+from hospital_node.plan import prepared as module
+from hospital_node.plan.prepared import Prepared, execute_prepared
+from protocols.query import QuerySpec, Table
+from protocols.query.reference import EXAMPLES, Example
+from protocols.query.sql import parse_sql
+from protocols.query.terms import Period
+from tests.hospital_node.plan.records import Hospital, Records, records
+from tests.hospital_node.plan.test_neighbours import weekly
+from tests.hospital_node.plan.test_reference import held, rows_of
+from tests.protocols.query.specs import specs
+
+KEY, NEXT_KEY = b"the key of one period of a node!", b"and that of the period after it!"
+HOSPITAL = Hospital()
+SLOW_DATABASE = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+
+def of_other_days(spec: QuerySpec, first: int, last: int) -> QuerySpec:
+    """The same question with its ends moved by some days, at least one day long."""
+    if spec.period is None:
+        return spec
+    start = spec.period.start + timedelta(days=first)
+    end = max(spec.period.end + timedelta(days=last), start + timedelta(days=1))
+    return spec.model_copy(update={"period": Period.model_validate({"from": start, "to": end})})
+
+
+@SLOW_DATABASE
+@given(st.data())
+def test_prepared_months_give_the_integers_of_the_plan(data: st.DataObject) -> None:
+    spec = data.draw(specs())
+    connection = HOSPITAL.hold(data.draw(records(spec)))
+    prepared = Prepared(data.draw(st.sampled_from([0, 500, 1 << 20])))
+    moves = data.draw(st.lists(st.tuples(st.integers(-40, 40), st.integers(-40, 40)), max_size=2))
+    for asked in (spec, *(of_other_days(spec, *move) for move in moves), spec):
+        key = data.draw(st.sampled_from([KEY, KEY, NEXT_KEY]))
+        assert execute_prepared(asked, connection, key, prepared).tolist() == execute(asked, connection, key).tolist()
+
+
+CUT = "date >= DATE '2025-01-10' AND date < DATE '2025-03-20'"
+DENSE = [
+    f"SELECT week, district, COUNT(*), COUNT(DISTINCT person_id) FROM visits WHERE {CUT} GROUP BY week, district",
+    f"SELECT district, week, COUNT(DISTINCT person_id) FROM visits WHERE {CUT} GROUP BY ROLLUP(district, week)",
+    f"SELECT sex, COUNT(DISTINCT person_id), COUNT(*) FILTER (WHERE icd10 LIKE 'J1%') FROM diagnoses WHERE {CUT} GROUP BY sex",
+    f"SELECT month, SUM(CLAMP(value, 0, 9)), COUNT(*) FILTER (WHERE sex = 'F') FROM measurements WHERE {CUT} GROUP BY month",
+]
+DAYS = st.integers(-30, 30)
+
+
+@cache
+def crowded(table: Table) -> Hospital:
+    """Of 400 rows of 40 patients."""
+    hospital = Hospital()
+    hospital.hold(Records(table, rows_of(table)))
+    return hospital
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(DENSE), st.integers(1, 2), st.lists(st.tuples(DAYS, DAYS, st.booleans()), min_size=1, max_size=2))
+def test_what_many_patients_left_is_right_for_other_days_and_keys(sql: str, k: int, others: list[tuple[int, int, bool]]) -> None:
+    spec = parse_sql(sql).model_copy(update={"cells_per_patient": k})
+    connection, prepared = crowded(spec.table).connection, Prepared()
+    for first, last, is_next in (*others, (0, 0, False)):
+        asked, key = of_other_days(spec, first, last), NEXT_KEY if is_next else KEY
+        vector = execute(asked, connection, key)
+        assert vector.any()
+        assert execute_prepared(asked, connection, key, prepared).tolist() == vector.tolist()
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
+def test_every_example_is_answered_alike_once_and_again(example: Example) -> None:
+    connection, prepared = Hospital().hold(held(example.spec)), Prepared()
+    expected = execute(example.spec, connection, KEY).tolist()
+    assert [execute_prepared(example.spec, connection, KEY, prepared).tolist() for _ in range(2)] == [expected, expected]
+
+
+def test_whole_months_are_read_once_and_those_that_a_period_cuts_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    months: list[str] = []
+    read = module.bounded_tallies
+
+    def noted(month: QuerySpec, *rest: object) -> object:
+        assert month.period is not None
+        months.append(f"{month.period.start} {month.period.end}")
+        return read(month, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "bounded_tallies", noted)
+    spec = weekly(end="2026-03-15")
+    connection, prepared = Hospital().hold(held(spec)), Prepared()
+    execute_prepared(spec, connection, KEY, prepared)
+    assert months == ["2026-01-01 2026-02-01", "2026-02-01 2026-03-01", "2026-03-01 2026-03-15"]
+    months.clear()
+    # Another measure of the same rows, and a longer period: what is kept serves both.
+    execute_prepared(weekly({"kind": "count"}, end="2026-04-01"), connection, KEY, prepared)
+    assert months == ["2026-03-01 2026-04-01"]
+    months.clear()
+    execute_prepared(spec, connection, NEXT_KEY, prepared)
+    assert len(months) == 3
+    months.clear()
+    execute_prepared(weekly(k=3, end="2026-03-15"), connection, KEY, prepared)
+    assert len(months) == 3
+
+
+def test_no_more_is_kept_than_was_allowed() -> None:
+    fields = weekly().to_json() | {"period": {"from": "2025-01-01", "to": "2025-04-01"}}
+    asked = QuerySpec.from_fields(fields)
+    connection = Hospital().hold(held(asked))
+    one = Prepared()
+    execute_prepared(asked, connection, KEY, one)
+    sizes = [module._size(kept) for kept in one._kept.values()]
+    assert one._bytes == sum(sizes) > 0
+    tight = Prepared(sum(sizes[1:]))
+    execute_prepared(asked, connection, KEY, tight)
+    assert len(tight._kept) == 2
+    assert tight._bytes == sum(sizes[1:])
+
+
+def test_a_narrow_tally_comes_back_as_it_was() -> None:
+    numbers = np.array([-(2**40), 3, 2**62], dtype=np.int64)
+    for each in (numbers, numbers[1:2], np.zeros(3, dtype=np.int64), np.array([], dtype=np.int64), np.array([255, -1])):
+        assert np.broadcast_to(module._narrow(each), each.shape).tolist() == each.tolist()
