@@ -230,4 +230,4 @@ def count(found: DatabasePlans, spec: QuerySpec) -> list[int]:
     """As a node does it: look, try on empty tables, count."""
     question, generation = asked(spec), found.generation()
     found.probe(question)
-    return list(map(int, found.count(question, generation, KEY, b"")))
+    return list(map(int, found.count(question, generation, KEY, b"", 1)))
