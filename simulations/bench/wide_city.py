@@ -71,7 +71,7 @@ def _register(town: Town, name: str, number: int) -> None:
     schema.write_text(f'catalogue = "{TABLE}-1"\ntitle = "wide"\ncolumn = [\n{stated}{ill}]\n')
     run("kapok-node", "tables", "add", TABLE, table, "--schema", schema, "--home", home)
     policy = home / "policy.toml"
-    policy.write_text(policy.read_text().replace("tables = [", f'tables = ["{TABLE}", '))
+    policy.write_text(policy.read_text().replace("\ntables = [", f'\ntables = ["{TABLE}", '))
 
 
 def training() -> Training:
