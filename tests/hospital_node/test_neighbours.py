@@ -329,7 +329,12 @@ def test_what_is_laid_bare_is_the_plan_s_own_vector(shown: Questions, shape: str
     assert ready is not None
     key = node.answering.journal.bounding_key(ready.month[:4], b"")
     with open_read_only(question.path / f"records-{question.made}") as records:
-        assert vector.tolist() == WITH_KEY[type(question.asked.spec)].run(question.asked, records, key, question.input).tolist()
+        assert (
+            vector.tolist()
+            == WITH_KEY[type(question.asked.spec)]
+            .run(question.asked, records, key, question.input, question.asked.first_round)
+            .tolist()
+        )
     assert vector.any()
 
 
