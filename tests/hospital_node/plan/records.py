@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hospital_node.plan.columns import RELATIONS
 from protocols.query import QuerySpec, Table
 from protocols.query.footprint import PATIENTS_BLOCK
+from protocols.query.terms import Period
 from tests.protocols.query.specs import FIRST_DAY
 
 
@@ -80,12 +81,12 @@ def _values(row: Row, date_column: str | None, columns: Iterable[str]) -> list[A
 
 PERSONS = (1, 2, 3, -9, 2**62)
 _EVENT = {
-    "district": st.sampled_from(["440103", "440103", "440106", "440118", "999999", "", None]),
-    "sex": st.sampled_from(["F", "F", "M", "O", "U", "X", None]),
+    "district": st.sampled_from(["440103", "440103", "440103", "440106", "440106", "440118", "999999", "", None]),
+    "sex": st.sampled_from(["F", "F", "F", "M", "M", "O", "U", "X", None]),
     "age": st.sampled_from([0, 4, 5, 14, 15, 24, 25, 59, 60, 150, 151, -1, 32767, None]),
-    "visit_class": st.sampled_from(["AMB", "EMER", "IMP", "odd", None]),
-    "icd10": st.sampled_from(["J101", "J10", "J111", "J1", "J", "J209", "U071", "A009", "B", "j101", "", None]),
-    "loinc": st.sampled_from(["2345-7", "718-7", "x", None]),
+    "visit_class": st.sampled_from(["AMB", "AMB", "EMER", "EMER", "IMP", "odd", None]),
+    "icd10": st.sampled_from(["J101", "J101", "J10", "J10", "J111", "J1", "J", "J209", "U071", "A009", "B", "j101", "", None]),
+    "loinc": st.sampled_from(["2345-7", "2345-7", "718-7", "x", None]),
     "value": st.sampled_from(
         ["0", "1", "-1.5", "2.000001", "0.004999", "0.005", "2.5", "-999999999999.999999", "999999999999.999999"]
     )
@@ -101,20 +102,35 @@ _BIRTHS = st.sampled_from(
 def records(draw: st.DrawFn, spec: QuerySpec) -> Records:
     """Of the tables that a query reads."""
     table, windows = spec.table, dict.fromkeys(window.table for window in spec.windows)
-    others = tuple(row for other in windows if other is not table for row in draw(st.lists(_rows(other, other), max_size=12)))
+    days = _days(spec.period)
+    others = tuple(row for other in windows if other is not table for row in draw(_many(_rows(other, other, days), 12)))
     if table is Table.PATIENTS:
         people = draw(st.lists(st.sampled_from(PERSONS), unique=True, max_size=5))
         columns = {name: _EVENT[name] for name in ("sex", "district")} | {"birth_date": _BIRTHS}
         return Records(table, (*(Row(person, None, draw(st.fixed_dictionaries(columns))) for person in people), *others))
-    return Records(table, (*draw(st.lists(_rows(table, None), max_size=40)), *others))
+    return Records(table, (*draw(_many(_rows(table, None, days), 40)), *others))
 
 
-def _rows(table: Table, named: Table | None) -> st.SearchStrategy[Row]:
+def _many(rows: st.SearchStrategy[Row], most: int) -> st.SearchStrategy[list[Row]]:
+    """Left to itself a list has about five: too few to meet a question's conditions, and each other."""
+    return st.sampled_from([0, most // 3, most // 2]).flatmap(lambda fewest: st.lists(rows, min_size=fewest, max_size=most))
+
+
+def _days(period: Period | None) -> st.SearchStrategy[date]:
+    """Mostly such as the question counts, or the day beside."""
+    anywhere = st.integers(-40, 130).map(lambda n: FIRST_DAY + timedelta(days=n))
+    if period is None:
+        return anywhere
+    inside = st.dates(period.start - timedelta(days=1), period.end)
+    return st.one_of(anywhere, inside, inside, inside)
+
+
+def _rows(table: Table, named: Table | None, days: st.SearchStrategy[date]) -> st.SearchStrategy[Row]:
     own = {name: _EVENT[name] for name in RELATIONS[table].columns if name in _EVENT}
     return st.builds(
         Row,
         person_id=st.sampled_from([*PERSONS, 1, 1, 1, None]),
-        day=st.integers(-40, 130).map(lambda n: FIRST_DAY + timedelta(days=n)),
+        day=days,
         columns=st.fixed_dictionaries(own),
         table=st.just(named),
     )
