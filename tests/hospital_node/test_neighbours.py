@@ -198,7 +198,7 @@ class Shown:
         assert isinstance(query, st.Query)
         self.asked = Asked.of(query)
         self.input = WEIGHTS if isinstance(self.asked.spec, FitSpec) else b""
-        self.made = 0
+        self.round, self.made = self.asked.first_round, 0
 
     def vector(self, rows: Sequence[Any], installed: dict[type, Plan] | None = None) -> Integers:
         node, query = self.asking.world.first(), self.asking.id.hex()
@@ -214,7 +214,7 @@ class Shown:
         return self._contributed(node)
 
     def _contributed(self, node: Node) -> Integers:
-        binding = self.asking.binding(round=self.asked.first_round, round_input=self.input)
+        binding = self.asking.binding(round=self.round, round_input=self.input)
         contributing = node.answering.contributing
         attempt = contributing.accept(binding.encode(), self.input)
         assert not isinstance(attempt, list), attempt

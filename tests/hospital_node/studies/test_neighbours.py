@@ -19,13 +19,14 @@ from hypothesis import strategies as some
 
 from hospital_node.fits.bounded import Floats
 from hospital_node.fits.gradients import Asking, Gradients, training_sums
+from hospital_node.fits.held_out import Chances, held_out_sums
 from hospital_node.fits.rows import Rows
 from hospital_node.plans import Plan
 from hospital_node.studies.installed import installed_studies, pins_text
 from hospital_node.studies.plan import TrainingPlan, _round
 from hospital_node.studies.study import Logistic
 from protocols.asked import Asked
-from protocols.fits import Training
+from protocols.fits import TRAININGS, Evaluated, Training
 from protocols.secagg.ring import Integers
 from tests.hospital_node.studies.specs import training
 from tests.hospital_node.support.nodes import Nodes
@@ -35,8 +36,13 @@ from tests.hospital_node.test_neighbours_tables import AGE, BUSY, DEAD, SCHEMA, 
 FIELDS: dict[str, Any] = {"outcome": DEAD, "features": [AGE], "weights": 2}
 SHAPES = {
     "counted": training(**FIELDS),
-    "stated batch": training(**FIELDS, batch=30, longest="0.25", fineness=20_000),
+    "stated batch": training(**FIELDS, batch=30, longest="0.25", fineness=4_000),
     "dated": training(**{**FIELDS, "table": "dated", "catalogue": "dated-1"}, period={"from": "2026-10-01", "to": "2026-12-01"}),
+}
+HELD_OUT: dict[str, Any] = {"version": 3, "fineness": 256, "held_out": "0.5", "bins": 4, "sharpness": 1}
+SHAPES |= {
+    name: Evaluated.model_validate({**SHAPES[of].to_json(), **HELD_OUT}, strict=False)
+    for name, of in (("learning", "counted"), ("testing", "counted"), ("testing, dated", "dated"))
 }
 FEW = settings(max_examples=3, deadline=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
 WEIGHTS = np.array([0.75, -1.5])
@@ -65,6 +71,8 @@ class Questions:
             asking.all_ready()
             shown = self._asked[shape] = Shown(asking, self._path / shape, _writer(spec.table))
             shown.input = spec.encode(WEIGHTS)
+            if shape.startswith("testing"):
+                shown.round = shown.asked.last_round
         return self._asked[shape]
 
 
@@ -78,15 +86,15 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Questions]:
 class InThisProcess(TrainingPlan):
     """The same plan with a study beside it, for many small records: a process for each would take minutes."""
 
-    def __init__(self, gradients: Gradients) -> None:
+    def __init__(self, gradients: Gradients, chances: Chances) -> None:
         super().__init__()
-        self._gradients = gradients
+        self._asking = Asking(gradients, chances)
 
     def run(
         self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
     ) -> Integers:
         assert isinstance(asked.spec, Training)
-        return training_sums(asked.spec, records, _round(asked, round_input, bounding_key, number), Asking(self._gradients))
+        return training_sums(asked.spec, records, _round(asked, round_input, bounding_key, number), self._asking)
 
 
 def _logistic(weights: Floats, rows: Rows) -> Iterator[Floats]:
@@ -103,12 +111,24 @@ def _hostile(weights: Floats, rows: Rows) -> Iterator[Floats]:
         yield part * np.array([1e300, np.inf if part[0, 0] > 0 else -1e200])
 
 
-HONEST: dict[type, Plan] = {Training: InThisProcess(_logistic)}
-HOSTILE: dict[type, Plan] = {Training: InThisProcess(_hostile)}
+def _chances(weights: Floats, rows: Rows) -> Iterator[Floats]:
+    study = Logistic()
+    study.begin(weights)
+    yield study.chances(rows.scaled[:, :-1])
+
+
+def _wild_chances(weights: Floats, rows: Rows) -> Iterator[Floats]:
+    """What a chance is judged to be is the node's."""
+    [honest] = _chances(weights, rows)
+    yield np.where(honest > 0.5, 1e300, np.where(honest > 0.4, np.nan, -np.inf))
+
+
+HONEST: dict[type, Plan] = dict.fromkeys(TRAININGS, InThisProcess(_logistic, _chances))
+HOSTILE: dict[type, Plan] = dict.fromkeys(TRAININGS, InThisProcess(_hostile, _wild_chances))
 
 
 def _without(shape: str, rows: list[Row], person: int, month: int) -> list[Row]:
-    return [row for row in rows if row[0] != person or (shape == "dated" and row[1].month != month)]
+    return [row for row in rows if row[0] != person or (shape.endswith("dated") and row[1].month != month)]
 
 
 @pytest.mark.parametrize("plan", [HONEST, HOSTILE], ids=["honest study", "hostile study"])
@@ -122,7 +142,7 @@ def test_one_patients_one_block_moves_a_round_by_no_more_than_is_charged(
     check(question.asked, question.vector(rows, plan), question.vector(_without(shape, rows, person, month), plan))
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [shape for shape, spec in SHAPES.items() if not isinstance(spec, Evaluated)])
 def test_a_node_that_trusts_the_study_to_clip_is_caught_on_the_same_way(
     shown: Questions, shape: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +154,23 @@ def test_a_node_that_trusts_the_study_to_clip_is_caught_on_the_same_way(
     monkeypatch.setattr("hospital_node.fits.gradients.summed", trusting)
     with pytest.raises(SensitivityExceededError):
         check(question.asked, question.vector(BUSY, HONEST), question.vector(fewer, HONEST))
+
+
+def test_a_test_that_counts_each_row_as_a_patient_is_caught_on_the_same_way(
+    shown: Questions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = shown("testing")
+    everyone: list[Row] = [(person, *row[1:]) for person in range(20) for row in BUSY[:6]]
+    vectors = {person: question.vector(_without("testing", everyone, person, 10), HONEST) for person in range(20)}
+    kept = question.vector(everyone, HONEST)
+    moved = {person for person, fewer in vectors.items() if (kept != fewer).any()}
+    assert 0 < len(moved) < 20, "some are held out, and some are not"
+    for fewer in vectors.values():
+        check(question.asked, kept, fewer)
+    broken = lambda spec, rows, *more: held_out_sums(spec, replace(rows, starts=np.arange(len(rows.scaled))), *more)  # noqa: E731
+    monkeypatch.setattr("hospital_node.fits.gradients.held_out_sums", broken)
+    with pytest.raises(SensitivityExceededError):
+        check(question.asked, question.vector(everyone, HONEST), vectors[min(moved)])
 
 
 def test_the_study_in_its_own_process_gives_the_same_integers(shown: Questions) -> None:
@@ -157,7 +194,7 @@ def test_two_rounds_at_the_same_weights_choose_anew(shown: Questions) -> None:
             return found
 
     rows: list[Row] = [(person, *BUSY[0][1:]) for person in range(200)]
-    question.vector(rows, {Training: Recording(_logistic)})
+    question.vector(rows, {Training: Recording(_logistic, _chances)})
     counts = question.asking.world.first().answering.counts
     generation = counts._plans.generation()
     first, again, second = (
