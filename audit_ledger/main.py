@@ -52,7 +52,6 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
     help=say("The auditor's program: witness, opener, monitor.", "审计方程序：见证、开启、核验。"),
 )
 
