@@ -13,7 +13,6 @@ Nodes keep the months that a question bounded, so that all questions but the fir
 import json
 import math
 import os
-import re
 import statistics
 import tempfile
 import time
@@ -36,8 +35,9 @@ from protocols.identity import SigningKey
 from protocols.query.sql import parse_sql
 from protocols.v1 import link_pb2, link_pb2_grpc
 from simulations.bench.rows import Row, load
+from simulations.bench.slots import set_slot
 from simulations.city import build_city, write_duckdb
-from simulations.processes import Services, run
+from simulations.processes import Services
 from simulations.town import Town
 
 SQL = (
@@ -103,7 +103,7 @@ def _measured(size: Size, queries: int, tell: Callable[[str], None]) -> list[Row
     with tempfile.TemporaryDirectory(prefix="kapok-bench-") as folder, _town(Path(folder), size, tell) as town:
         slot_ms = _slot_for(ask_many(town, WARM_UP, tell))
         while True:
-            _restart_nodes(town, slot_ms, tell)
+            set_slot(town, slot_ms, tell)
             spent_before = _processor_seconds(town)
             try:
                 timed = ask_many(town, queries, tell)
@@ -130,17 +130,6 @@ def _town(folder: Path, size: Size, tell: Callable[[str], None]) -> Iterator[Tow
 
 def _slot_for(timed: Sequence[Timed]) -> int:
     return math.ceil(2000 * max(each.contributing_s for each in timed) / GRID_MS) * GRID_MS
-
-
-def _restart_nodes(town: Town, slot_ms: int, tell: Callable[[str], None]) -> None:
-    tell(f"the nodes' slot becomes {slot_ms} ms")
-    for name in town.hospitals:
-        town.services.running[f"node/{name}"].stop()
-        config = town.node(name) / "config.toml"
-        config.write_text(re.sub(r"(?m)^slot_ms = .*$", f"slot_ms = {slot_ms}", config.read_text()))
-        run("kapok-node", "resume", "--home", town.node(name))
-    town.start_nodes(town.hospitals)
-    town.await_hospitals(lambda each: each["connected"])
 
 
 def _processor_seconds(town: Town) -> float:

@@ -14,7 +14,6 @@ contribution of a training before took from its member set on.
 import json
 import math
 import os
-import re
 import sqlite3
 import statistics
 import tempfile
@@ -31,6 +30,7 @@ from coordinator.client import segments as chain
 from coordinator.client.errors import NotGiven
 from simulations.bench.flower_runtime import rounds_s
 from simulations.bench.rows import Row, load
+from simulations.bench.slots import set_slot
 from simulations.bench.turns import seconds
 from simulations.bench.wide_city import HOSPITALS, PATIENTS, SAMPLED, city, training
 from simulations.bench.wide_study import FEATURES, WEIGHTS, Wide
@@ -130,17 +130,6 @@ def _traced(town: Town, query: str, length: int) -> tuple[dict[str, float], ...]
 def slot_for(found: Sequence[Trained]) -> int:
     slowest = max(line["contributing_s"] for each in found for line in each.traced)
     return math.ceil(1000 * ROOM * slowest / GRID_MS) * GRID_MS
-
-
-def set_slot(town: Town, slot_ms: int, tell: Callable[[str], None]) -> None:
-    tell(f"the nodes' slot becomes {slot_ms} ms")
-    for name in town.hospitals:
-        town.services.running[f"node/{name}"].stop()
-        config = town.node(name) / "config.toml"
-        config.write_text(re.sub(r"(?m)^slot_ms = .*$", f"slot_ms = {slot_ms}", config.read_text()))
-        run("kapok-node", "resume", "--home", town.node(name))
-    town.start_nodes(town.hospitals)
-    town.await_hospitals(lambda each: each["connected"])
 
 
 def processor_seconds(town: Town) -> dict[str, float]:
