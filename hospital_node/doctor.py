@@ -219,7 +219,7 @@ def _residents(place: Path, config: Config) -> Finding:
     if residents is None:
         return missing, "no key: residents cannot be counted across hospitals", "没有密钥：无法跨医院按居民去重"
     if (place / SOURCE_FILE).exists():
-        return _FROM_DATABASE
+        return _residents_of_database(place, missing, residents.fingerprint[:16])
     with open_read_only(place / "records") as records:
         of_key, tags = _tags(records, residents.fingerprint)
         ((persons,),) = records.execute("SELECT count(*) FROM person").fetchall()
@@ -235,6 +235,18 @@ def _residents(place: Path, config: Config) -> Finding:
         f"{share:.1%} of patients have a tag under key {print_}",
         f"{share:.1%} 的患者有标签，密钥 {print_}",
     )
+
+
+def _residents_of_database(place: Path, missing: bool | None, print_: str) -> Finding:
+    patients = read_source(place / SOURCE_FILE).patients
+    if patients is None or patients.resident is None:
+        return (
+            missing,
+            "source.toml names no patients.resident: where their numbers stand",
+            "source.toml 未指明 patients.resident 列",
+        )
+    told = f"{'.'.join(patients.relation)}.{patients.resident}"
+    return True, f"numbers are read from {told}, under key {print_}", f"身份证号取自 {told}，密钥 {print_}"
 
 
 def _tags(records: DuckDBPyConnection, key_print: str) -> tuple[int, int]:

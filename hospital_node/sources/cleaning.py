@@ -57,7 +57,7 @@ def clean(
 ) -> None:
     """Adds a reading's rows to the table that a plan reads."""
     relation = RELATIONS[reading.table]
-    connection.register("found", _folded(found))
+    connection.register("found", folded(found))
     for field in _MEANT:
         if field in found.column_names:
             _translate(connection, field, _meaning(field, mapped, codes))
@@ -65,12 +65,18 @@ def clean(
     typed = ", ".join(f"try_cast({relation.column(name)} AS {relation.columns[name]})" for name in reading.columns)
     names = ", ".join(relation.column(name) for name in reading.columns)
     rows = f"SELECT {selected}, unnest(range(least(n, {_MOST}))) FROM ({_joined(found.column_names)}) WHERE {_SOUND}"  # noqa: S608
-    given = {"secret": sha256(b"kapok patient number v1\0" + secret).hexdigest(), "today": today}
+    given = {"secret": secret_of(secret), "today": today}
     connection.execute(f'INSERT INTO "{relation.name}" SELECT {typed} FROM ({rows}) AS t({names}, copy)', given)  # noqa: S608
     connection.unregister("found")
 
 
-def _folded(found: pa.Table) -> pa.Table:
+def secret_of(bounding_key: bytes) -> str:
+    """What `PATIENT_NUMBER` takes as `$secret`."""
+    return sha256(b"kapok patient number v1\0" + bounding_key).hexdigest()
+
+
+def folded(found: pa.Table) -> pa.Table:
+    """Full-width letters and digits as plain ones, spaces around them cut, and dates of the calendar alone."""
     for place, field in enumerate(found.schema):
         if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
             text = pc.utf8_trim_whitespace(pc.utf8_normalize(found.column(place).cast(pa.string()), form="NFKC"))
@@ -140,9 +146,9 @@ _SOUND = (
     "person <> '' AND (date IS NULL OR date <= $today) AND (age IS NULL OR age >= 0) "
     "AND (birth_date IS NULL OR date IS NULL OR birth_date <= date)"
 )
-_NUMBER = "CAST(CAST(concat('0x', left(sha256(concat($secret, person)), 16)) AS UBIGINT) AS HUGEINT) - 9223372036854775808"
+PATIENT_NUMBER = "CAST(CAST(concat('0x', left(sha256(concat($secret, person)), 16)) AS UBIGINT) AS HUGEINT) - 9223372036854775808"
 _CLEAN = {
-    "person_id": _NUMBER,
+    "person_id": PATIENT_NUMBER,
     "visit_date": "date",
     "condition_date": "date",
     "measurement_date": "date",

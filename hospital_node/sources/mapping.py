@@ -3,6 +3,7 @@
 Rules
 - A relation is one table or view. District, sex and age (or birth date) stand in the event's own relation, as recorded then: the
   blocks of a question pay for the event's rows and for no other table.
+- A resident's number stands in `patients` alone: whose tag it becomes is a matter of no month's rows.
 - The password stands in a file of its own that only its owner can read.
 """
 
@@ -56,6 +57,7 @@ class MappedTable(_Section):
     system: str = ICD10
     codes: dict[str, Annotated[str, Field(pattern=r"^\d{1,7}-\d$")]] = {}
     value: Name | None = None
+    resident: Name | None = None
 
     @property
     def named(self) -> tuple[str, ...]:
@@ -71,6 +73,7 @@ class MappedTable(_Section):
             self.kind,
             self.code,
             self.value,
+            self.resident,
         )
         return tuple(dict.fromkeys(filter(None, fields)))
 
@@ -96,6 +99,8 @@ class Source(_Section):
     @model_validator(mode="after")
     def _has_what_each_table_needs(self) -> "Source":
         wrong = [f"{table}.{name}: missing" for table, mapped in self.tables.items() for name in _lacks(table, mapped)]
+        events = self.tables.keys() - {Table.PATIENTS}
+        wrong += [f"{table}.resident: stands in [patients] alone" for table in sorted(events) if self.tables[table].resident]
         if not self.tables:
             wrong.append("no table is mapped")
         if self.database.engine != "spark" and not (self.database.user and self.database.password_file):

@@ -7,6 +7,7 @@ Rules
   (`holds`): the database may have moved on.
 - A server that fails or is cut off after the Ready is a count that failed: zeros and noise, and a pause.
 - Tables without a mapping and trainings (which would read once a round) are refused by the probe.
+- Residents are counted where the mapping says in which column of `patients` their numbers stand (`residents`).
 """
 
 import secrets
@@ -20,10 +21,15 @@ from pathlib import Path
 from threading import Lock
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
+
+from hospital_node.plan import execute
 from hospital_node.plan.columns import RELATIONS
 from hospital_node.plan.compile import compile_plan
 from hospital_node.plans import TablePlan
 from hospital_node.records.codes import CodeMap
+from hospital_node.records.residents import Residents
+from hospital_node.sources import residents
 from hospital_node.sources.checks import faults
 from hospital_node.sources.cleaning import clean, empty
 from hospital_node.sources.errors import SourceError
@@ -50,10 +56,16 @@ class DatabasePlans:
     zone: ZoneInfo
     codes: CodeMap
     clock: Callable[[], float] = time.monotonic
-    _plan: TablePlan = field(default_factory=TablePlan)
+    _plan: TablePlan = field(init=False)
     _name: str = field(default_factory=lambda: f"live-{secrets.token_hex(8)}")
     _sound_until: float = 0.0
     _lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self._plan = TablePlan(self._residents)
+
+    def _residents(self) -> Residents | None:
+        return Residents.of(self.home)
 
     def generation(self) -> str:
         """This process's name. Raises the first SourceError that keeps the database from being asked."""
@@ -76,8 +88,10 @@ class DatabasePlans:
         return generation == self._name
 
     def refusals(self, asked: Asked, generation: str) -> list[Refusal]:
-        if asked.is_of_residents:
-            return [Refusal(Reason.NO_RESIDENT_TAGS, "records imported with resident numbers", "a live database")]
+        if asked.is_of_residents and self._residents() is None:
+            return [Refusal(Reason.NO_RESIDENT_KEY, "the residents' key of the city", "none")]
+        if asked.is_of_residents and not residents.can_tell(self.source.patients):
+            return [Refusal(Reason.NO_RESIDENT_TAGS, "a database whose mapping names patients.resident", "none")]
         if isinstance(asked.spec, Fit):
             return [Refusal(Reason.TABLE_NOT_REGISTERED, "a node of imported records", "a live database", asked.table)]
         return []
@@ -87,38 +101,55 @@ class DatabasePlans:
 
     def probe(self, asked: Asked) -> None:
         with empty(*(reading for reading, _ in self._readings(asked))) as records:
-            self._plan.run(asked, records, bytes(32), b"", 0)
+            execute(_table_query(asked), records, bytes(32), is_bounded=not asked.is_exact)
 
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         readings, engine = self._readings(asked), self.source.database.engine
         with closing(self._open()) as server:
             found = [(reading, mapped, server.rows(statement(engine, mapped, reading))) for reading, mapped in readings]
+            numbers = self._numbers(server) if asked.is_of_residents else None
         today = datetime.now(self.zone).date()
         with empty(*(reading for reading, _ in readings)) as records:
             for reading, mapped, rows in found:
                 clean(records, rows, reading, mapped, self.codes, today, bounding_key)
+            if numbers is not None:
+                residents.tag(records, numbers, _table_query(asked).table, self._key(), bounding_key)
             return self._plan.run(asked, records, bounding_key, round_input, number)
 
+    def _numbers(self, server: Server) -> pa.Table:
+        return server.rows(statement(self.source.database.engine, self.source.tables[Table.PATIENTS], residents.NUMBERS))
+
+    def _key(self) -> Residents:
+        found = self._residents()
+        if found is None:
+            raise LookupError("the residents' key is gone")
+        return found
+
     def rehearsed_s(self, table: Table) -> float:
-        """Seconds that the last year of a table takes to be read, as a question would; the rows are dropped unseen."""
+        """Seconds to read the last year of a table as a question would, for residents where it can; the rows are dropped unseen."""
         today, started = datetime.now(self.zone).date(), time.monotonic()
         reading = whole(table, (today - timedelta(days=365), today + timedelta(days=1)))
         with closing(self._open()) as server:
             server.rows(statement(self.source.database.engine, self.source.tables[table], reading))
+            if residents.can_tell(self.source.patients):
+                self._numbers(server)
         return time.monotonic() - started
 
     def _readings(self, asked: Asked) -> list[tuple[Reading, MappedTable]]:
         """One for each stretch of months of each table that the plan reads."""
-        spec = asked.spec
-        if not isinstance(spec, QuerySpec):
-            raise TypeError("a database answers table queries alone")
-        readings = readings_of(spec)
+        readings = readings_of(_table_query(asked))
         if not all(reading.table in self.source.tables for reading in readings):
             raise LookupError("a table is not mapped")
         return [(reading, self.source.tables[reading.table]) for reading in readings]
 
     def _open(self, timeout_s: int | None = None) -> Server:
         return open_server(self.source.database, read_password(self.home, self.source.database), self.zone, timeout_s)
+
+
+def _table_query(asked: Asked) -> QuerySpec:
+    if not isinstance(asked.spec, QuerySpec):
+        raise TypeError("a database answers table queries alone")
+    return asked.spec
 
 
 def readings_of(spec: QuerySpec) -> list[Reading]:

@@ -58,6 +58,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "icd10": ("code",),
     "loinc": ("code",),
     "value": ("value",),
+    "resident": ("resident",),
 }
 _DATES = ("date", "birth_date")
 

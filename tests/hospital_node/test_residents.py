@@ -14,6 +14,7 @@ from hospital_node.doctor import _residents
 from hospital_node.main import app
 from hospital_node.policy import default_policy
 from hospital_node.records.residents import KEY_FILE, Residents
+from hospital_node.sources.mapping import SOURCE_FILE, example_source
 from tests.hospital_node.records.resources import patient, write_ndjson
 from tests.hospital_node.support.nodes import write_records
 from tests.protocols.union.numbers import number
@@ -107,6 +108,16 @@ def test_doctor_finds_a_permission_that_nothing_stands_behind(tmp_path: Path) ->
     assert _residents(home, CONFIG)[0] is False
     kapok_node("residents", "make", "--out", tmp_path / "key", "--home", home)
     assert _residents(home, CONFIG)[:2] == (False, "permitted, but not imported with resident numbers")
+
+
+def test_doctor_says_where_a_database_has_the_numbers(tmp_path: Path) -> None:
+    home = tmp_path / "h01"
+    kapok_node("residents", "make", "--out", tmp_path / "key", "--home", home)
+    (home / "policy.toml").write_text(default_policy().replace("resident_tables = []", 'resident_tables = ["visits"]'))
+    (home / SOURCE_FILE).write_text(example_source())
+    assert _residents(home, CONFIG)[:2] == (True, f"numbers are read from his.patient.id_card_no, under key {_print_of(home)[:16]}")
+    (home / SOURCE_FILE).write_text("\n".join(line for line in example_source().splitlines() if not line.startswith("resident")))
+    assert _residents(home, CONFIG)[:2] == (False, "source.toml names no patients.resident: where their numbers stand")
 
 
 def test_an_import_that_needs_the_key_says_so(tmp_path: Path) -> None:
