@@ -66,12 +66,15 @@ class Contributed:
     masked: bytes
 
 
+Written = tuple[str, tuple[object, ...]]
+"""A statement with its values."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One statement on its way to the disk, and how many rows it changed."""
+    """Statements that come to the disk together, and how many rows the first of them changed."""
 
-    sql: str
-    values: tuple[object, ...]
+    statements: tuple[Written, ...]
     changed: "Future[int]" = field(default_factory=Future)
 
 
@@ -88,11 +91,11 @@ class Register:
     def _run(self, work: Callable[[], T]) -> T:
         return self._thread.submit(work).result()
 
-    def _write(self, sql: str, values: Sequence[object]) -> int:
-        return self._put(sql, values).result()
+    def _write(self, sql: str, values: Sequence[object], *more: Written) -> int:
+        return self._put(sql, values, *more).result()
 
-    def _put(self, sql: str, values: Sequence[object]) -> "Future[int]":
-        step = _Step(sql, tuple(values))
+    def _put(self, sql: str, values: Sequence[object], *more: Written) -> "Future[int]":
+        step = _Step(((sql, tuple(values)), *more))
         self._waiting.append(step)
         self._thread.submit(self._write_what_waits)
         return step.changed
@@ -114,8 +117,8 @@ class Register:
 
     def _write_together(self, steps: Sequence[_Step]) -> None:
         with self._db:
-            changed = [self._db.execute(each.sql, each.values).rowcount for each in steps]
-        for each, rows in zip(steps, changed, strict=True):
+            changed = [[self._db.execute(*statement).rowcount for statement in each.statements] for each in steps]
+        for each, (rows, *_) in zip(steps, changed, strict=True):
             each.changed.set_result(rows)
 
     def _read(self, sql: str, values: Sequence[object] = ()) -> list[tuple[object, ...]]:
@@ -148,8 +151,10 @@ class Register:
         sql = "INSERT INTO question (query, entry, state, changed) VALUES (?, ?, 'submitted', ?) ON CONFLICT DO NOTHING"
         self._write(sql, (query, entry, now))
 
-    def set_state(self, query: bytes, state: str, now: int) -> None:
-        self._write("UPDATE question SET state = ?, changed = ? WHERE query = ?", (state, now, query))
+    def set_state(self, query: bytes, state: str, now: int, *, is_counted: bool = False) -> None:
+        """`is_counted`: see `_forgetting`; with the end of a question for residents, never before."""
+        forgetting = _forgetting(query) if is_counted else ()
+        self._write("UPDATE question SET state = ?, changed = ? WHERE query = ?", (state, now, query), *forgetting)
 
     def note_state(self, query: bytes, state: str, now: int) -> None:
         """`set_state` without waiting: a restart finds an open question by any of its open states."""
@@ -180,9 +185,10 @@ class Register:
         """Of a training: round, released vector and the weights after it, in order."""
         return self._read("SELECT round, vector, weights FROM finished_round WHERE query = ? ORDER BY round", (query,))  # type: ignore[return-value]
 
-    def set_answer(self, query: bytes, answer: bytes, breakdown: str, now: int) -> None:
+    def set_answer(self, query: bytes, answer: bytes, breakdown: str, now: int, *, is_counted: bool = False) -> None:
+        """The end of a question with an answer. `is_counted`: see `_forgetting`."""
         sql = "UPDATE question SET state = 'released', answer = ?, breakdown = ?, changed = ? WHERE query = ?"
-        self._write(sql, (answer, breakdown, now, query))
+        self._write(sql, (answer, breakdown, now, query), *(_forgetting(query) if is_counted else ()))
 
     def cancel(self, query: bytes) -> None:
         self._write("UPDATE question SET cancelled = 1 WHERE query = ?", (query,))
@@ -215,17 +221,19 @@ class Register:
         [(secret,)] = self._read("SELECT secret FROM counting WHERE query = ?", (query,))
         return secret  # type: ignore[return-value]
 
-    def forget_counting(self, query: bytes) -> None:
-        """A count of residents has ended: its key and the masked vectors go, which together tell more than the answer."""
-        self._write("DELETE FROM counting WHERE query = ?", (query,))
-        self._write("DELETE FROM contribution WHERE query = ?", (query,))
-
     def forget(self, before: int) -> None:
         """Deletes contributions stored before that moment."""
         self._write("DELETE FROM contribution WHERE stored < ?", (before,))
 
 
 _QUESTION = "SELECT query, entry, state, proof, not_after, answer, breakdown, cancelled, refusals FROM question"
+
+
+def _forgetting(query: bytes) -> tuple[Written, ...]:
+    """A count of residents has ended: its key and the masked vectors, which together tell more than the answer, go with the very
+    write that says so. A crash leaves either an open question, which needs them, or neither.
+    """
+    return tuple((f"DELETE FROM {table} WHERE query = ?", (query,)) for table in ("counting", "contribution"))  # noqa: S608
 
 
 def _question(row: tuple[object, ...]) -> QuestionRow:

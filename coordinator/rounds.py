@@ -239,7 +239,8 @@ class Rounds:
     async def _set_state(self, question: Question, state: str) -> None:
         question.state = state
         if state in ENDED:
-            await asyncio.to_thread(self._register.set_state, question.id, state, self._clock())
+            is_counted = question.admitted.asked.is_of_residents
+            await asyncio.to_thread(self._register.set_state, question.id, state, self._clock(), is_counted=is_counted)
         else:
             self._register.note_state(question.id, state, self._clock())
         await question.note()
@@ -286,8 +287,10 @@ class Rounds:
         question.answer = compose_answer(self._ledger, question, opened, values).model_dump_json().encode()
         question.breakdown.step("compose")
         steps = question.breakdown.to_json()
-        await asyncio.to_thread(self._register.set_answer, question.id, question.answer, steps, self._clock())
-        await self._forget_counting(question)
+        is_counted = question.admitted.asked.is_of_residents
+        await asyncio.to_thread(
+            self._register.set_answer, question.id, question.answer, steps, self._clock(), is_counted=is_counted
+        )
         question.state = "released"
         await question.note()
         self._tell_ended(question)
@@ -306,12 +309,7 @@ class Rounds:
             await self._ledger.append([self._signed(statement)])
             await self._ledger.cosigned()
         await self._set_state(question, ended.state)
-        await self._forget_counting(question)
         self._tell_ended(question)
-
-    async def _forget_counting(self, question: Question) -> None:
-        if question.admitted.asked.is_of_residents:
-            await asyncio.to_thread(self._register.forget_counting, question.id)
 
     def _tell_ended(self, question: Question) -> None:
         frame = link_pb2.CoordinatorFrame(ended=link_pb2.Ended(query=question.id, state=question.state))

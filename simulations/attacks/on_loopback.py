@@ -15,6 +15,7 @@ from protocols.answer import Answer
 from protocols.query import QuerySpec
 from simulations.attacks.asker import ExactAsker, Refused, Told
 from simulations.attacks.attack import ATTACKS, Outcome
+from simulations.attacks.bucket import Bucket
 from simulations.attacks.planted import Month, write_records
 from simulations.processes import SLOT_MS, Services
 from simulations.town import Town
@@ -55,4 +56,5 @@ def attack_a_city(out: Path, hospitals: int, tell: Tell) -> list[Outcome]:
             for attack in attacks:
                 tell(f"attack: {attack.name}")
                 outcomes.append(attack.run(CityAsker(city, town.programme), ExactAsker(tuple(sources.values()))))
-        return outcomes
+    tell("attack: bucket (residents; some minutes of encryption, in a city of its own)")
+    return [*outcomes, Bucket(YEAR).run()]

@@ -165,13 +165,34 @@ def test_vectors_of_a_count_of_residents_are_handed_out_to_nobody(tmp_path: Path
     assert list(out.rglob("*.masked")) == []
 
 
-def test_the_key_of_a_count_of_residents_is_the_first_one_until_the_question_has_ended(register: Register) -> None:
+@pytest.mark.parametrize("state", ["released", "failed"])
+def test_the_key_of_a_count_of_residents_is_the_first_one_until_the_question_has_ended(register: Register, state: str) -> None:
     """After a crash the auditor's reply is read with the key it was made for; then key and vectors go, which tell more together."""
+    register.put_question(QUERY, b"entry", 0)
     assert register.counting_secret(QUERY, b"first") == b"first"
     assert register.counting_secret(QUERY, b"second") == b"first"
     register.put_contribution(QUERY, 0, 1, MADE, 0)
     register.put_contribution(bytes([1]) * 32, 0, 1, MADE, 0)
-    register.forget_counting(QUERY)
+    register.set_state(QUERY, "running", 1, is_counted=False)
+    assert register.contributions(QUERY, 0, 1) == [MADE]
+    if state == "released":
+        register.set_answer(QUERY, b"answer", "{}", 2, is_counted=True)
+    else:
+        register.set_state(QUERY, state, 2, is_counted=True)
     assert register.contributions(QUERY, 0, 1) == []
     assert register.contributions(bytes([1]) * 32, 0, 1) == [MADE]
     assert register.counting_secret(QUERY, b"third") == b"third"
+
+
+def test_an_end_is_not_written_without_what_it_forgets(tmp_path: Path) -> None:
+    """One write: after a crash the question is open, and needs its key, or neither key nor vectors are there."""
+    register = Register(tmp_path / "register.sqlite")
+    register.put_question(QUERY, b"entry", 0)
+    register.counting_secret(QUERY, b"key")
+    with sqlite3.connect(tmp_path / "register.sqlite") as another:
+        another.execute("ALTER TABLE contribution RENAME TO gone")
+    with pytest.raises(sqlite3.OperationalError):
+        register.set_answer(QUERY, b"answer", "{}", 2, is_counted=True)
+    assert [each.query for each in register.unfinished()] == [QUERY]
+    assert register.counting_secret(QUERY, b"another") == b"key"
+    register.close()

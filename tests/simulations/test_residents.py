@@ -6,36 +6,20 @@ Every hospital imports its records with resident numbers under the common key, a
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from simulations.processes import Services, run
 from simulations.town import Town
-from tests.hospital_node.records.resources import encounter, patient, write_ndjson
 from tests.hospital_node.support.nodes import some_visits, write_records
-from tests.protocols.union.numbers import number
+from tests.support.residents import SYSTEM, write_fhir
 
-SYSTEM = "urn:example:resident"
 AT: Mapping[str, range] = {"h01": range(500), "h02": range(500), "h03": range(200, 800), "h04": range(200, 500)}
 """Which residents each hospital has seen: 300 of them are patients of all four, 200 of two, 300 of one."""
 EVERYBODY, PATIENTS = 800, 1900
 MONTH = "date >= DATE '2026-10-01' AND date < DATE '2026-11-01'"
 RESIDENTS = f"SELECT COUNT(DISTINCT resident_id) FROM visits WHERE {MONTH}"
 PERSONS = f"SELECT COUNT(DISTINCT person_id) FROM visits WHERE {MONTH}"
-
-
-def _records(folder: Path, residents: range) -> Path:
-    folder.mkdir()
-    made: list[dict[str, Any]] = []
-    for each in residents:
-        made.append(
-            patient(f"mrn-{each}", identifier=[{"system": SYSTEM, "value": number(each)}], address=[{"district": "天河区"}])
-        )
-        made.append(encounter(f"e{each}", f"Patient/mrn-{each}", period={"start": f"2026-10-{each % 28 + 1:02d}T09:00:00+08:00"}))
-    write_ndjson(folder / "export.ndjson", made)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +45,7 @@ def ready(town: Town) -> Town:
         home = town.node(name)
         if name != "h01":
             run("kapok-node", "residents", "take", key, "--home", home)
-        folder = _records(town.root / f"fhir-{name}", residents)
+        folder = write_fhir(town.root / f"fhir-{name}", residents, "2026-10")
         shutil.rmtree(home / "records")
         run("kapok-node", "import", "fhir", folder, "--resident-system", SYSTEM, "--home", home)
         policy = home / "policy.toml"

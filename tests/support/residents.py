@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -10,10 +11,12 @@ from hospital_node.policy import default_policy
 from hospital_node.records.residents import KEY_FILE, Residents
 from protocols.union import ResidentKey
 from protocols.union.question import permission
+from tests.hospital_node.records.resources import encounter, patient, write_ndjson
 from tests.protocols.union.numbers import number
 from tests.support.city import City
 
 KEY = Residents(ResidentKey(bytes(range(32))))
+SYSTEM = "urn:example:resident"
 OTHER = Residents(ResidentKey(bytes(32)))
 
 
@@ -38,3 +41,15 @@ def tag(records: Path, residents: Mapping[int, int], key: Residents = KEY, gener
         database.execute("INSERT INTO resident_key VALUES (?)", [key.fingerprint])
         for person, resident in residents.items():
             database.execute("INSERT INTO resident VALUES (?, ?, ?)", [person, key.key.tag(number(resident)), key.fingerprint])
+
+
+def write_fhir(folder: Path, residents: range, month: str) -> Path:
+    """An export with resident numbers: one patient and one visit in the month of each."""
+    folder.mkdir()
+    made: list[dict[str, Any]] = []
+    for each in residents:
+        known = {"identifier": [{"system": SYSTEM, "value": number(each)}], "address": [{"district": "天河区"}]}
+        start = f"{month}-{each % 28 + 1:02d}T09:00:00+08:00"
+        made += [patient(f"mrn-{each}", **known), encounter(f"e{each}", f"Patient/mrn-{each}", period={"start": start})]
+    write_ndjson(folder / "export.ndjson", made)
+    return folder

@@ -16,12 +16,14 @@ def shut_after(world: World, asking: Callable[[], Asking], kind: str) -> Asking:
     return asked
 
 
-def killed_at(world: World, kind: str) -> End:
-    asking = shut_after(world, world.ask, kind)
+def killed_at(world: World, kind: str, asks: Callable[[World], Asking] = World.ask) -> End:
+    asking = shut_after(world, lambda: asks(world), kind)
     world.kill("coordinator")
     world.witness.open()
     world.start("coordinator")
-    return asking.resume()
+    end = asking.resume()
+    assert len(asking.logged("opening")) == 1
+    return end
 
 
 @row("the query is appended and not cosigned", "coordinator killed", "released", 5)

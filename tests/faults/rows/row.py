@@ -57,10 +57,10 @@ def restart(world: World, *services: str) -> None:
     world.start(*services)
 
 
-def all_but_one_contributed(world: World, slow: str, last: str) -> Asking:
+def all_but_one_contributed(world: World, slow: str, last: str, asks: Callable[[World], Asking] = World.ask) -> Asking:
     """A question with four of five contributions in the register; the fifth hospital, `slow`, is held after its Ready."""
     world.hold(last)
-    asking = world.ask()
+    asking = asks(world)
     until(lambda: f"kapok://hospital/{slow.removeprefix('node/')}" in asking.logged("ready"), "the slow one's Ready")
     world.hold(slow)
     world.let_go(last)
