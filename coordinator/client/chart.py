@@ -8,6 +8,7 @@ is labelled in English, and the caller is told.
 """
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -21,7 +22,7 @@ from matplotlib.figure import Figure
 
 from coordinator.client.chart_curve import figure_of_curves
 from coordinator.client.checked import Verified
-from coordinator.client.column import Column
+from coordinator.client.column import Column, Numbers
 from coordinator.client.ends import survivals
 from coordinator.client.errors import BadUsage
 from coordinator.client.export import CHART_FORMATS, require_format
@@ -33,7 +34,7 @@ from protocols.query.terms import Survival
 MOST_PANELS = 11
 CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "SimHei",
              "Microsoft YaHei", "PingFang SC", "Noto Sans CJK JP", "Droid Sans Fallback")  # fmt: skip
-_LINE, _CITY = "#b5442e", "#1f4e79"
+LINE_COLOUR, CITY_COLOUR = "#b5442e", "#1f4e79"
 # It warns of every weight that a Chinese font lacks.
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
@@ -75,13 +76,18 @@ def _time_of(answer_axes: tuple[Axis, ...]) -> Axis:
 
 def draw(answer: Verified, path: Path, say: Say) -> bool:
     """Writes the chart; whether it has labels in the reader's language. Raises BadUsage."""
+    return save(lambda words: figure_of(answer, words), path, say)
+
+
+def save(make: Callable[[Say], Figure], path: Path, say: Say) -> bool:
+    """Writes a figure in the reader's language, or in English where no font can write it; whether it could. Raises BadUsage."""
     require_format(path, CHART_FORMATS)
     font = chinese_font() if say.lang is Language.ZH else "DejaVu Sans"
     words = say if font else ENGLISH
     with mpl.rc_context(
         {"font.family": [font or "DejaVu Sans", "DejaVu Sans"], "svg.fonttype": "path", "axes.unicode_minus": False}
     ):
-        figure = figure_of(answer, words)
+        figure = make(words)
         try:
             figure.savefig(path, dpi=150)
         except OSError as error:
@@ -103,7 +109,7 @@ def figure_of(answer: Verified, say: Say) -> Figure:
     figure.suptitle(say("chart.title", measure=name, by=say(f"column.{time.key}")))
     city = figure.add_subplot(grid[0, :])
     whole = say("chart.city_share" if cells.shares else "chart.city")
-    _series(city, time, _shown(cells.collapsed((time.key,))), whole, _CITY)
+    _series(city, time, _shown(cells.collapsed((time.key,))), whole, CITY_COLOUR)
     if panels:
         _panels(figure, grid, cells.collapsed((time.key, panels.key)), time, panels, say)
     if answer.is_exact:
@@ -129,7 +135,7 @@ def _panels(figure: Figure, grid: object, cells: AnswerTable, time: Axis, panels
         chosen = [cell for cell, key in enumerate(keys) if key == label]
         axes = figure.add_subplot(grid[1 + n // 3, n % 3], sharey=shared)  # type: ignore[index]
         shared = shared or axes
-        _series(axes, time, _picked(column, chosen), say.label(panels.key, label), _LINE)
+        _series(axes, time, _picked(column, chosen), say.label(panels.key, label), LINE_COLOUR)
 
 
 def _picked(column: Column, chosen: list[int]) -> Column:
@@ -137,12 +143,17 @@ def _picked(column: Column, chosen: list[int]) -> Column:
 
 
 def _series(axes: Axes, time: Axis, column: Column, title: str, colour: str) -> None:
-    places = range(len(time.labels))
-    axes.fill_between(places, column.lower, column.upper, color=colour, alpha=0.22, linewidth=0)
-    axes.plot(places, column.values, color=colour, linewidth=1.4, marker="o" if len(time.labels) <= 26 else "", markersize=2.5)
+    band(axes, time.labels, column.values, column.lower, column.upper, title, colour)
+
+
+def band(axes: Axes, labels: Sequence[str], values: Numbers, lower: Numbers, upper: Numbers, title: str, colour: str) -> None:
+    """A line over weeks or months, with its interval as a band."""
+    places = range(len(labels))
+    axes.fill_between(places, lower, upper, color=colour, alpha=0.22, linewidth=0)
+    axes.plot(places, values, color=colour, linewidth=1.4, marker="o" if len(labels) <= 26 else "", markersize=2.5)
     axes.axhline(0, color="0.6", linewidth=0.6)
-    step = max(1, -(-len(time.labels) // 6))
-    axes.set_xticks(list(places)[::step], [label.replace("-", "\n", 1) for label in time.labels[::step]], fontsize=7)
+    step = max(1, -(-len(labels) // 6))
+    axes.set_xticks(list(places)[::step], [label.replace("-", "\n", 1) for label in labels[::step]], fontsize=7)
     axes.tick_params(axis="y", labelsize=7)
     axes.set_title(title, fontsize=9, loc="left")
     axes.spines[["top", "right"]].set_visible(False)

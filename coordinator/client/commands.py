@@ -284,16 +284,19 @@ def series(
     hospitals: Hospitals = "",
     cells_per_patient: Cells = None,
     clamp: Clamp = None,
+    out: OutFile = None,
+    chart_file: ChartFile = None,
     home: HomeFolder = DEFAULT_HOME,
     lang: LangName = None,
     as_json: AsJson = False,
 ) -> None:
     session, spec = _session(ctx, lang), read_question(question, cells_per_patient, clamp)
+    require_files(out, chart_file)
     request = Request(spec, noise_of(sd, epsilon, price), programme, purpose, names_of(hospitals))
     with session.connect(home) as city:
         if ask:
             ask_what_is_due(session, city, spec, request, as_json=as_json)
-        show_series(session, city, spec, as_json=as_json)
+        show_series(session, city, spec, out, chart_file, as_json=as_json)
 
 
 @app.command("train", help="help.train")

@@ -7,6 +7,7 @@ mode has a first column `mode` that says so in every row.
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,16 +48,21 @@ def arrow_table(cells: AnswerTable, say: Say = ENGLISH) -> "pyarrow.Table":
 
 def write(answer: Verified, path: Path, say: Say) -> None:
     """Raises BadUsage for a name whose ending says no format, or a place that cannot be written."""
+    write_file(path, lambda: as_json(answer), lambda: arrow_table(answer.cells, say))
+
+
+def write_file(path: Path, as_json: Callable[[], dict[str, Any]], as_table: Callable[[], "pyarrow.Table"]) -> None:
+    """In the format that the name's ending says. Raises BadUsage as `write` does."""
     ending = require_format(path, FORMATS)
     try:
         if ending == ".json":
-            path.write_text(json.dumps(as_json(answer), ensure_ascii=False, indent=1) + "\n", "utf-8")
+            path.write_text(json.dumps(as_json(), ensure_ascii=False, indent=1) + "\n", "utf-8")
         elif ending == ".parquet":
             from pyarrow import parquet
 
-            parquet.write_table(arrow_table(answer.cells, say), path)
+            parquet.write_table(as_table(), path)
         else:
-            _write_csv(arrow_table(answer.cells, say), path)
+            _write_csv(as_table(), path)
     except OSError as error:
         raise BadUsage("error.file", path=path, why=error.strerror or type(error).__name__) from None
 

@@ -74,6 +74,7 @@ _ANSWER: dict[str, tuple[str, str]] = {
     "chart.title": ("{measure}，按{by}", "{measure} by {by}"),
     "chart.city": ("全市（各单元格之和）", "city (sum of cells)"),
     "chart.city_share": ("全市", "city"),
+    "chart.to_date": ("全市，自首月累计", "city, total from the first month on"),
     "chart.days": ("天", "days"),
     "chart.survival": ("未发生事件的比例", "share without the event"),
     "chart.note": ("色带为 95 % 噪声区间，仅含隐私噪声", "bands are 95 % intervals of the privacy noise alone"),

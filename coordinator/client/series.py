@@ -46,6 +46,9 @@ class Due:
         return self.spec.period.end
 
 
+Answers = list[tuple[Due, Verified]]
+
+
 @dataclass(frozen=True, slots=True)
 class Promise:
     """Mean noise variances as a series, and of one question a month at the same price, in the vector's integers."""
@@ -115,13 +118,13 @@ def questions_like(shelf: Shelf, ids: list[str], due: tuple[Due, ...]) -> dict[D
     return found
 
 
-def told(city: City, due: tuple[Due, ...]) -> list[tuple[Due, Verified]]:
+def told(city: City, due: tuple[Due, ...]) -> Answers:
     """Every answer on this machine, verified again, in the order of what is due."""
     found = questions_like(city.shelf, city.shelf.answers(), due)
     return [(each, city.answer(id_).verified) for each in due for id_ in found.get(each, [])]
 
 
-def series_of(answers: list[tuple[Due, Verified]], measure: int) -> Series | None:
+def series_of(answers: Answers, measure: int) -> Series | None:
     """Of one measure; None before a month has been answered."""
     if not any(due.stop == due.start + 1 for due, _ in answers):
         return None
@@ -134,7 +137,7 @@ def _released(due: Due, given: Verified, measure: int) -> Released:
     return Released(due.start, due.stop, members, float(stretch.variance), stretch.values.reshape(-1).astype(float))
 
 
-def to_ask(due: tuple[Due, ...], answered: list[tuple[Due, Verified]], today: date) -> Iterator[Due]:
+def to_ask(due: tuple[Due, ...], answered: Answers, today: date) -> Iterator[Due]:
     """What has ended and was not answered."""
     done = {each for each, _ in answered}
     return (each for each in due if each.last_day <= today and each not in done)

@@ -8,10 +8,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from coordinator.client.checked import Verified
 from coordinator.client.column import reach
 from coordinator.client.fits.tails import chi_square
-from coordinator.client.series import Due, Promise, series_of
+from coordinator.client.series import Answers, Due, Promise, series_of
 from coordinator.client.table import column_names
 from coordinator.client.texts import Say
 from coordinator.client.wording import number
@@ -19,7 +18,6 @@ from privacy.series import Series
 from protocols.query import QuerySpec
 from protocols.query.terms import Sum
 
-Answers = list[tuple[Due, Verified]]
 CHANGED = 0.001
 """Below this p the answers do not fit together: records have changed between two of them."""
 

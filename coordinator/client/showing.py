@@ -18,6 +18,7 @@ from coordinator.client.forecast import ByPrice
 from coordinator.client.further import Further
 from coordinator.client.residents import errors_json
 from coordinator.client.series import promise, questions_like, schedule, to_ask, told
+from coordinator.client.series_file import write_series
 from coordinator.client.series_view import promise_json, series_json, series_page
 from coordinator.client.session import Session, Waiting
 from coordinator.client.wording import decimal
@@ -196,12 +197,25 @@ def _today(city: City) -> date:
     return datetime.fromtimestamp(city.now(), UTC).date()
 
 
-def show_series(session: Session, city: City, spec: QuerySpec, *, as_json: bool) -> None:
+def show_series(
+    session: Session, city: City, spec: QuerySpec, out: Path | None = None, chart_file: Path | None = None, *, as_json: bool
+) -> None:
     questions, today = schedule(spec), _today(city)
     answers = told(city, questions)
+    for_machines = series_json(spec, questions, answers, today)
     if as_json:
-        return session.show_json(series_json(spec, questions, answers, today))
-    return session.show(series_page(spec, questions, answers, today, session.say))
+        session.show_json(for_machines)
+    else:
+        session.show(series_page(spec, questions, answers, today, session.say))
+    if out:
+        write_series(spec, answers, for_machines, out, session.say)
+        session.note("answer.written", path=out)
+    if chart_file:
+        from coordinator.client.chart_series import draw_series  # half a second of import that only charts need
+
+        if not draw_series(spec, answers, chart_file, session.say):
+            session.note("chart.no_font")
+        session.note("answer.written", path=chart_file)
 
 
 def list_answers(session: Session, city: City, *, as_json: bool) -> None:

@@ -50,6 +50,10 @@ TABLES: dict[str, tuple[str, str]] = {
         "序列的问题须为：一个自然月，计数或求和，不按周或月分组，无合计层级，按区块限界",
         "a series needs a question of one calendar month: counts or sums, no key of week or month, no totals, bounded per block",
     ),
+    "error.series_empty": (
+        "还没有任何一个月的答案可画；用 --ask 提问",
+        "no month has been answered yet, so there is nothing to draw; --ask asks what is due",
+    ),
     "help.series": (
         "一年的每月常设问题：到期的提问（--ask），全部答案合并为一张表。",
         "A year of a monthly question: ask what is due (--ask), and make one table of all its answers.",

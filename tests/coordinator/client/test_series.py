@@ -1,12 +1,20 @@
 """A standing series through the program: asked once what is due, one table of all answers, and what a preview says of it."""
 
 import json
+from collections import Counter
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from pyarrow import csv, parquet
 
+from coordinator.client.chart_series import figure_of_series
 from coordinator.client.forecast import ByPrice, forecast
 from coordinator.client.series import promise, schedule
+from coordinator.client.series_lines import spans
+from coordinator.client.texts import ENGLISH
+from privacy.series import Released, combined
 from protocols import statements as st
 from protocols.query import QuerySpec
 from protocols.query.sql import parse_sql
@@ -66,6 +74,60 @@ def test_what_is_due_is_asked_once_and_told_as_one_table(bureau: Bureau, capsys:
     assert "to date" in page
     assert bureau(*ASK, lang="zh") == 0
     assert "截至目前" in capsys.readouterr().out
+
+
+@pytest.mark.wire
+def test_a_series_is_written_and_drawn_with_its_totals(bureau: Bureau, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    bureau.answers_in_life()
+    assert bureau("series", JUNE, "--chart", str(tmp_path / "none.png")) == 2
+    assert "no month has been answered yet" in capsys.readouterr().err
+    assert bureau("series", JUNE, "--out", str(tmp_path / "none.xls")) == 2
+    capsys.readouterr()
+    assert bureau(*ASK, "--ask", "--json", "--out", str(tmp_path / "x.csv"), "--chart", str(tmp_path / "x.svg")) == 0
+    told = _told(capsys)["measures"][0]
+    assert bureau(*ASK, "--out", str(tmp_path / "x.parquet"), lang="zh") == 0
+    assert bureau(*ASK, "--out", str(tmp_path / "x.json")) == 0
+    table = parquet.read_table(tmp_path / "x.parquet")
+    rows = table.to_pylist()
+    spans = Counter(row["span"] for row in rows)
+    assert spans == {"month": 5 * 12, "three_months": 3 * 12, "to_date": 5 * 12}, "eleven districts and their sum"
+    months = [row for row in rows if row["span"] == "month"]
+    assert [row["count_value"] for row in months[:11]] == [cell["value"] for cell in told["months"][0]["cells"]]
+    assert [row["count_upper"] for row in months[:11]] == [cell["upper"] for cell in told["months"][0]["cells"]]
+    assert {row["district_name"] for row in months[:11]} >= {"天河区"}
+    last = [row for row in rows if row["span"] == "to_date"][-12:]
+    assert (str(last[0]["from"]), str(last[0]["to"]), last[-1]["district"]) == ("2026-06-01", "2026-11-01", None)
+    assert [row["count_value"] for row in last[:11]] == [cell["value"] for cell in told["to_date"]]
+    assert last[-1]["count_value"] == pytest.approx(sum(row["count_value"] for row in last[:11]))
+    assert last[-1]["count_half_width"] == pytest.approx(11**0.5 * last[0]["count_half_width"], rel=0.01)
+    assert csv.read_csv(tmp_path / "x.csv").num_rows == table.num_rows
+    assert json.loads((tmp_path / "x.json").read_text())["measures"][0] == told
+    assert (tmp_path / "x.svg").read_text().startswith("<?xml")
+
+
+def test_a_span_with_a_month_that_was_not_asked_is_left_out() -> None:
+    released = [Released(start, start + 1, frozenset({"h"}), 4.0, np.array([10.0, 20.0])) for start in (0, 2, 3, 4)]
+    found = spans(combined(released))
+    assert [(each.name, each.start, each.stop) for each in found] == [
+        ("month", 0, 1),
+        ("to_date", 0, 1),
+        ("month", 2, 3),
+        ("month", 3, 4),
+        ("month", 4, 5),
+        ("three_months", 2, 5),
+    ]
+
+
+def test_a_chart_holds_the_city_by_month_and_to_date_and_a_panel_a_label() -> None:
+    released = [Released(start, start + 1, frozenset({"h"}), 4.0, np.arange(11.0)) for start in range(3)]
+    figure = figure_of_series(parse_sql(JUNE), combined(released), ENGLISH)
+    assert len(figure.axes) == 2 + 11
+    month, to_date = (axes.lines[0].get_ydata() for axes in figure.axes[:2])
+    assert [*month] == pytest.approx([55, 55, 55])
+    assert [*to_date] == pytest.approx([55, 110, 165])
+    (band,) = figure.axes[1].collections
+    low, high = band.get_paths()[0].vertices[:, 1].min(), band.get_paths()[0].vertices[:, 1].max()
+    assert (low, high) == pytest.approx((55 - 1.96 * 44**0.5 - 0.5, 165 + 1.96 * 132**0.5 + 0.5), abs=0.01)
 
 
 @pytest.mark.wire
