@@ -16,6 +16,7 @@ from audit_ledger.errors import LedgerError
 from audit_ledger.party.chinese import speak
 from audit_ledger.party.home import Home, HomeError
 from audit_ledger.party.on_demand import Place, on_demand
+from audit_ledger.party.output import steady_output
 from audit_ledger.screen import (
     UNCHECKED,
     USAGE,
@@ -230,7 +231,8 @@ def _without_language(arguments: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
-    sys.exit(run(sys.argv[1:]))
+    with steady_output():
+        sys.exit(run(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from audit_ledger.errors import LedgerError
 from audit_ledger.party.help import in_one_language
 from audit_ledger.party.home import Home, HomeError
 from audit_ledger.party.home_words import in_chinese
+from audit_ledger.party.output import steady_output
 from audit_ledger.words import words
 from coordinator.errors import CoordinatorError
 from coordinator.register import Register
@@ -342,7 +343,8 @@ def _done(text: str) -> None:
 
 
 def main() -> None:
-    in_one_language(typer.main.get_command(app), WORDS.is_chinese)(prog_name="kapok-coordinator")
+    with steady_output():
+        in_one_language(typer.main.get_command(app), WORDS.is_chinese)(prog_name="kapok-coordinator")
 
 
 if __name__ == "__main__":

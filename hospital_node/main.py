@@ -9,6 +9,7 @@ import typer
 
 from audit_ledger.party.help import in_one_language
 from audit_ledger.party.on_demand import Place, on_demand
+from audit_ledger.party.output import steady_output
 from audit_ledger.words import words
 from hospital_node.commands import DEFAULT_HOME, HomeOption, failures
 
@@ -76,7 +77,8 @@ def run(
 
 
 def main() -> None:
-    in_one_language(typer.main.get_command(app), words(sys.argv, os.environ).is_chinese)(prog_name="kapok-node")
+    with steady_output():
+        in_one_language(typer.main.get_command(app), words(sys.argv, os.environ).is_chinese)(prog_name="kapok-node")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from protocols.errors import MalformedBytes
 
 residents_app = typer.Typer(
     help="The hospitals' common key for resident numbers. 各医院共用的居民标识密钥。",
+    epilog="Example: kapok-node residents show",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

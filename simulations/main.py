@@ -16,6 +16,7 @@ import typer
 from rich.console import Console
 
 from audit_ledger.party.help import in_one_language
+from audit_ledger.party.output import steady_output
 from audit_ledger.words import words
 from simulations.learning.command import learn
 from simulations.processes import SLOT_MS, CommandFailed
@@ -106,7 +107,8 @@ def _interrupt(*_: object) -> None:
 
 
 def main() -> None:
-    in_one_language(typer.main.get_command(app), words(sys.argv, os.environ).is_chinese)(prog_name="kapok-sim")
+    with steady_output():
+        in_one_language(typer.main.get_command(app), words(sys.argv, os.environ).is_chinese)(prog_name="kapok-sim")
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ the look-up is given. The words hold for the process, as its language does.
 
 import gettext
 import sys
+from collections.abc import Iterable
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 import click.core
@@ -17,6 +18,10 @@ import click.formatting
 import click.parser
 import click.types
 import typer.core
+
+if TYPE_CHECKING:
+    from rich.columns import Columns
+    from rich.console import RenderableType
 
 WORDS: Final = {
     "Usage:": "用法：",
@@ -39,7 +44,7 @@ WORDS: Final = {
     "Invalid value: {message}": "值不正确：{message}",
     "Invalid value for {param_hint}: {message}": "{param_hint} 的值不正确：{message}",
     "Option {name!r} does not take a value.": "选项 {name!r} 不带值。",
-    "{value!r} is not a valid {number_type}.": "{value!r} 不是 {number_type}。",
+    "{value!r} is not a valid {number_type}.": "{value!r} 不是所要的数。",
     "{value} is not in the range {range}.": "{value} 不在范围 {range} 内。",
     "Choose from:\n\t{choices}": "可选：\n\t{choices}",
     "Could not open file {filename!r}: {message}": "打不开文件 {filename!r}：{message}",
@@ -79,6 +84,19 @@ def speak(is_chinese: bool) -> None:
     if is_chinese or "typer.rich_utils" in sys.modules:
         for name, english in _headings().items():
             setattr(sys.modules["typer.rich_utils"], name, WORDS[english] if is_chinese else english)
+        vars(sys.modules["typer.rich_utils"])["Columns"] = _folded if is_chinese else sys.modules["rich.columns"].Columns
+
+
+def _folded(parts: "Iterable[RenderableType]") -> "Columns":
+    """An option's help over as many lines as it needs: Chinese has no spaces to break at, and would be cut off at the first."""
+    from rich.columns import Columns
+    from rich.text import Text
+
+    whole = list(parts)
+    for each in whole:
+        if isinstance(each, Text):
+            each.overflow = "fold"
+    return Columns(whole)
 
 
 @cache

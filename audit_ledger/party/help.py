@@ -11,8 +11,8 @@ from typer.core import TyperArgument, TyperOption
 from audit_ledger.party.chinese import speak
 from audit_ledger.party.on_demand import Unloaded
 
-# The Chinese part begins with a Han character, after the English sentence's full stop or a slash.
-_CHINESE = re.compile(r"(?:(?<=\.) | / )(?=[\u4e00-\u9fff])")
+# The Chinese part begins after the English sentence's full stop with a Han character, or after a slash with a word or two of Latin.
+_CHINESE = re.compile(r"(?<=\.) (?=[\u4e00-\u9fff])| / (?=[\w' ]{0,12}[\u4e00-\u9fff])")
 
 
 def one_language(text: str, is_chinese: bool) -> str:

@@ -20,6 +20,7 @@ from audit_ledger.party import home_words
 from audit_ledger.party.chinese import speak
 from audit_ledger.party.home import HomeError
 from audit_ledger.party.on_demand import Place, Unloaded, on_demand
+from audit_ledger.party.output import steady_output
 from coordinator.client.errors import ClientError, told_reason
 from coordinator.client.session import Session
 from coordinator.client.texts import Say, language
@@ -69,7 +70,8 @@ def _connect(home: Path) -> "City":
 
 def main() -> None:
     """The console script."""
-    sys.exit(run(sys.argv[1:], os.environ))
+    with steady_output():
+        sys.exit(run(sys.argv[1:], os.environ))
 
 
 def run(args: Sequence[str], environ: Mapping[str, str], connecting: Callable[[Path], "City"] = _connect) -> int:

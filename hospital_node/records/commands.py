@@ -32,7 +32,10 @@ from hospital_node.records.report_text import Lang, failure, render
 from hospital_node.records.residents import Residents
 
 import_app = typer.Typer(
-    help="Import records into this node. 把病历导入本节点。", no_args_is_help=True, pretty_exceptions_enable=False
+    help="Import records into this node. 把病历导入本节点。",
+    epilog="Example: kapok-node import fhir export/",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
 )
 
 

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 pytestmark = pytest.mark.xdist_group("house")  # each program is asked for the help of its commands once
 
@@ -175,10 +176,10 @@ class Command:
 
 
 @cache
-def _commands(program: str, language: str = "en") -> dict[tuple[str, ...], Command]:
+def _commands(program: str, language: str = "en", columns: int = 200) -> dict[tuple[str, ...], Command]:
     """Every command by its words; the program is started once and asked for the help of each."""
     environment = {name: value for name, value in os.environ.items() if name not in {"LC_ALL", "LC_MESSAGES"}}
-    environment |= {"LANG": LANGUAGES[language], "COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    environment |= {"LANG": LANGUAGES[language], "COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"}
     command = [sys.executable, "-c", _ASK_FOR_HELP, program, PROJECT["project"]["scripts"][program]]
     listed = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, env=environment)
     assert listed.returncode == 0, listed.stderr.decode()[-800:]
@@ -206,10 +207,19 @@ def test_a_program_draws_its_help_without_what_only_its_commands_need(program: s
 def test_the_help_of_every_command_ends_well_and_has_an_example_of_that_command(program: str, language: str) -> None:
     commands = _commands(program, language)
     assert [words for words, each in commands.items() if each.code != 0] == []
+    without = [words for words, each in commands.items() if words and not re.search("Example|例", each.help)]
+    assert without == []
     ours = {words: " ".join(each.help.split()) for words, each in commands.items() if not each.is_group}
     assert ours
-    assert [words for words, text in ours.items() if not re.search("Example|例", text)] == []
     assert [words for words, text in ours.items() if " ".join([program, *words]) not in text.partition("[OPTIONS]")[2]] == []
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_on_a_narrow_terminal_fits_it_and_nothing_is_cut_off(program: str, language: str) -> None:
+    drawn = {words: each.help.splitlines() for words, each in _commands(program, language, 80).items()}
+    assert [words for words, lines in drawn.items() if any(cell_len(line.rstrip()) > 80 for line in lines)] == []
+    assert [line for lines in drawn.values() for line in lines if re.search("…[ \\w]*│$", line)] == []
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
