@@ -4,7 +4,8 @@ Promises, wherever the noise asked for has sigma >= 12
 - the RMSE against the bounded exact sum is at most 1.02 x sqrt(n / (n - c)) times that of one central discrete Gaussian of the
   same Renyi price; below sigma 12 the price of Skellam noise has no bar and stands in rows of its own;
 - the stated 95 % interval covers 95 +- 1 % of the cells; at every sigma it covers at least 95 %.
-The intervals of the other kinds are in `accuracy_kinds`, a standing series in `accuracy_series`. What bounding takes away from a
+The intervals of the other kinds are in `accuracy_kinds`, a standing series in `accuracy_series`, and
+beside a factorisation in `factorised`. What bounding takes away from a
 count stands in rows of its own: it is a bias, which no interval covers.
 
 In memory, by the code that hospitals and coordinator run: bounded vectors from `execute`, shares from the tables and the sampler,
@@ -29,7 +30,7 @@ from protocols.contract import CONTRACT, colluders
 from protocols.query import Layout, QuerySpec
 from protocols.query.sql import parse_sql
 from protocols.secagg.ring import Integers
-from simulations.bench import accuracy_kinds, accuracy_series
+from simulations.bench import accuracy_kinds, accuracy_series, factorised
 from simulations.bench.rows import Row
 from simulations.city import build_city, write_duckdb
 from simulations.exact import bounded_exact, exact_answer
@@ -75,7 +76,13 @@ def rows(is_quick: bool = False) -> list[Row]:
     price_at = {sigma: _central_variance(sigma, segment.l1, segment.l2_squared) for sigma in SIGMAS}
     measured = [measure(sigma, price_at[sigma], bounded, releases) for sigma in SIGMAS]
     of_counts = [*(_error(each) for each in measured), *(row for each in measured for row in _coverage(each))]
-    return [*of_counts, *accuracy_kinds.rows(is_quick), *accuracy_series.rows(is_quick), *_bias(bounded, exact)]
+    return [
+        *of_counts,
+        *accuracy_kinds.rows(is_quick),
+        *accuracy_series.rows(is_quick),
+        *factorised.rows(is_quick),
+        *_bias(bounded, exact),
+    ]
 
 
 def measure(sigma: int, central_variance: Fraction, bounded: Integers, releases: int) -> Measured:
