@@ -77,6 +77,8 @@ def run(
 
 
 def main() -> None:
+    # Before NumPy is loaded: its matrix products are small here, and threads that wait for each other make them many times slower.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with steady_output():
         in_one_language(typer.main.get_command(app), words(sys.argv, os.environ).is_chinese)(prog_name="kapok-node")
 

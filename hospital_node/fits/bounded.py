@@ -22,7 +22,7 @@ from protocols.secagg.ring import Integers
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 # Just below 1: the rounding errors of norm, quotient and product can then never lengthen a clipped row.
-_SAFE = 1 - 2.0**-30
+SAFE = 1 - 2.0**-30
 AT_ONCE = 1 << 15
 """Numbers that are clipped together: they stay in the processor's cache from one step to the next."""
 
@@ -51,7 +51,7 @@ def as_integers(gradients: npt.NDArray[np.floating], bound: Bound) -> Integers:
     unit = rows / largest
     length = np.sqrt(np.sum(unit * unit, axis=1, keepdims=True))
     shrunk = np.minimum(largest, bound.clip / np.maximum(length, 1e-300))
-    whole: Integers = np.rint(unit * shrunk * (bound.scale * _SAFE)).astype(np.int64)
+    whole: Integers = np.rint(unit * shrunk * (bound.scale * SAFE)).astype(np.int64)
     return whole
 
 

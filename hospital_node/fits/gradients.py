@@ -15,15 +15,17 @@ import duckdb
 import numpy as np
 
 from hospital_node.errors import StudyFailed
-from hospital_node.fits.bounded import Bound, Floats, Mask, chosen, summed
+from hospital_node.factors import Part
+from hospital_node.fits.bounded import Bound, Floats, Mask, chosen
+from hospital_node.fits.clipped_sum import ClippedSum
 from hospital_node.fits.held_out import Chances, held_out, held_out_sums
 from hospital_node.fits.local_steps import local_sums
 from hospital_node.fits.rows import Rows, rows_of
 from protocols.fits import Evaluated, Training
 from protocols.secagg.ring import Integers
 
-Gradients = Callable[[Floats, Rows], Iterator[Floats]]
-"""From weights and rows to a row a (patient, block), some at a time."""
+Gradients = Callable[[Floats, Rows], Iterator[Part]]
+"""From weights and rows to a gradient a (patient, block), written out or in factors, some at a time."""
 Random = Callable[[int], bytes]
 
 
@@ -80,10 +82,11 @@ def sums_of_rows(spec: Training, rows: Rows, at: Round, asking: Asking, random: 
 def step_sums(spec: Training, rows: Rows, weights: Floats, gradients: Gradients, random: Random) -> Integers:
     """One step's summed gradient, and who took part where that is counted."""
     taking = picked(rows, chosen(len(rows.starts), spec.rate, random))
-    bound, total = Bound(spec.weights, spec.clip, spec.scale), np.zeros(spec.stepping, np.int64)
+    total, clipped = np.zeros(spec.stepping, np.int64), ClippedSum(Bound(spec.weights, spec.clip, spec.scale))
     if len(taking.starts):
         for part in gradients(weights, taking):
-            total[: spec.weights] += summed(part, bound)
+            clipped.add(part)
+    total[: spec.weights] = clipped.whole()
     if spec.batch is None:
         total[-1] = spec.counted * len(taking.starts)
     return total

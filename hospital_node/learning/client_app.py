@@ -2,12 +2,13 @@
 
     app = client_app(HeartRisk)
 
-`train` takes the round's weights and gives a gradient a (patient, block); `evaluate` gives a chance a row; `query` says how many
-weights the model has. The rows lie in the context's state, where whoever runs the app has put them: records are no message. What
-comes back is judged, clipped, rounded and noised by the node's own code, never by the app.
+`train` takes the round's weights and gives a gradient a (patient, block), or the factors of each row's where the study gives those;
+`evaluate` gives a chance a row; `query` says how many weights the model has. The rows lie in the context's state, where whoever
+runs the app has put them: records are no message. What comes back is judged, clipped, rounded and noised by the node's own code,
+never by the app.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 
 import numpy as np
@@ -17,9 +18,11 @@ from flwr.clientapp import ClientApp
 from flwr.supercore.task_identity import TaskIdentity
 
 from hospital_node.errors import StudyFailed
+from hospital_node.factors import Layer
 from hospital_node.studies.study import Ends, Floats, Study
 
 ROWS, WEIGHTS, FOUND = "rows", "weights", "found"
+_SIGNALS = {True: "signals and biases", False: "signals"}
 
 
 def client_app(study: Callable[[], Study]) -> ClientApp:
@@ -28,13 +31,16 @@ def client_app(study: Callable[[], Study]) -> ClientApp:
 
     @app.query()
     def query(message: Message, context: Context) -> Message:
-        size = held.of(_features(message)).size
-        return Message(RecordDict({FOUND: MetricRecord({"weights": size})}), reply_to=message)
+        here = held.of(_features(message))
+        sizes = MetricRecord({"weights": here.size, "numbers_a_row": here.study.numbers_a_row})
+        return Message(RecordDict({FOUND: sizes}), reply_to=message)
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        rows = _arrays(context.state, ROWS)
-        found = _begun(held, message).gradients(rows["features"], rows["outcome"], _ends(rows))
+        rows, study = _arrays(context.state, ROWS), _begun(held, message)
+        if study.numbers_a_row:
+            return Message(_told(study.factors(rows["features"], rows["outcome"])), reply_to=message)
+        found = study.gradients(rows["features"], rows["outcome"], _ends(rows))
         return Message(_record(FOUND, gradients=found), reply_to=message)
 
     @app.evaluate()
@@ -76,13 +82,15 @@ class AppStudy(Study):
     def __init__(self, app: object) -> None:
         if not isinstance(app, ClientApp):
             raise StudyFailed("its entry point names neither a study nor a ClientApp")
-        self._app, self._features, self._weights = app, 0, np.zeros(0)
+        self._app, self._features, self._weights, self._numbers_a_row = app, 0, np.zeros(0), 0
 
     def prepare(self, features: int) -> int:
         self._features = features
-        size = self._ask(MessageType.QUERY, RecordDict()).metric_records[FOUND]["weights"]
-        if not isinstance(size, int):
+        sizes = self._ask(MessageType.QUERY, RecordDict()).metric_records[FOUND]
+        size, numbers = sizes["weights"], sizes.get("numbers_a_row", 0)
+        if not isinstance(size, int) or not isinstance(numbers, int):
             raise StudyFailed("its app does not say how many weights its model has")
+        self._numbers_a_row = numbers
         return size
 
     def begin(self, weights: Floats) -> None:
@@ -95,6 +103,14 @@ class AppStudy(Study):
     def gradients(self, features: Floats, outcome: Floats, ends: Ends) -> npt.NDArray[np.floating]:
         return self._over(MessageType.TRAIN, "gradients", ends, features=features, outcome=outcome)
 
+    @property
+    def numbers_a_row(self) -> int:
+        return self._numbers_a_row
+
+    def factors(self, features: Floats, outcome: Floats) -> Sequence[Layer]:
+        rows = {"features": features, "outcome": outcome}
+        return _heard(self._answered(MessageType.TRAIN, np.arange(len(features) + 1), rows))
+
     def chances(self, features: Floats) -> npt.NDArray[np.floating]:
         return self.all_chances(features, np.array([0, len(features)]))
 
@@ -102,13 +118,15 @@ class AppStudy(Study):
         return self._over(MessageType.EVALUATE, "chances", ends, features=features)
 
     def _over(self, kind: str, wanted: str, ends: Ends, **rows: Floats) -> npt.NDArray[np.floating]:
-        first, last = int(ends[0]), int(ends[-1])
-        state = _record(ROWS, **{name: each[first:last] for name, each in rows.items()}, ends=ends - first)
-        answer = self._ask(kind, _record(WEIGHTS, weights=self._weights), state)
-        found = _arrays(answer, FOUND).get(wanted)
+        found = _arrays(self._answered(kind, ends, rows), FOUND).get(wanted)
         if found is None:
             raise StudyFailed(f"its app gives no {wanted}")
         return found
+
+    def _answered(self, kind: str, ends: Ends, rows: dict[str, Floats]) -> RecordDict:
+        first, last = int(ends[0]), int(ends[-1])
+        state = _record(ROWS, **{name: each[first:last] for name, each in rows.items()}, ends=ends - first)
+        return self._ask(kind, _record(WEIGHTS, weights=self._weights), state)
 
     def _ask(self, kind: str, content: RecordDict, state: RecordDict | None = None) -> RecordDict:
         content["model"] = ConfigRecord({"features": self._features})
@@ -132,6 +150,20 @@ def _features(message: Message) -> int:
 
 def _ends(rows: dict[str, Floats]) -> Ends:
     return np.asarray(rows["ends"], np.int64)
+
+
+def _told(layers: Sequence[Layer]) -> RecordDict:
+    """A record a layer; a bias is told by the name of its signals."""
+    answer = RecordDict()
+    for place, each in enumerate(layers):
+        answer.update(_record(f"{FOUND}{place}", **{"inputs": each.inputs, _SIGNALS[each.has_bias]: each.signals}))
+    return answer
+
+
+def _heard(answer: RecordDict) -> list[Layer]:
+    found = [_arrays(answer, f"{FOUND}{place}") for place in range(len(answer.array_records))]
+    has_bias = [_SIGNALS[True] in each for each in found]
+    return [Layer(each["inputs"], each[_SIGNALS[bias]], bias) for each, bias in zip(found, has_bias, strict=True)]
 
 
 def _record(name: str, **arrays: "npt.NDArray[np.generic]") -> RecordDict:

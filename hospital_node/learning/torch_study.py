@@ -4,10 +4,13 @@
         def model(self, features: int) -> nn.Module:
             return nn.Sequential(nn.Linear(features, 16), nn.Tanh(), nn.Linear(16, 1))
 
-Each (patient, block)'s rows go through the model by themselves: the gradient of their summed loss is the sum of Opacus' gradient
-samples of those rows (the tests hold both to each other), and no bit of it depends on the batch, which batched samples do
-(decision 0015). Opacus' own noise, which has no secure generator, takes no part.
+A chain of dense layers with the loss below gives factors, many patients at once (decision 0021). Of any other model each (patient,
+block)'s rows go through it by themselves: the gradient of their summed loss is the sum of Opacus' gradient samples of those rows
+(the tests hold all three to each other), and no bit of it depends on the batch, which batched samples do (decision 0015). Opacus'
+own noise, which has no secure generator, takes no part.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +21,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from hospital_node.errors import StudyFailed
+from hospital_node.factors import Layer, written_out
+from hospital_node.learning.dense_chain import DenseChain
 from hospital_node.studies.study import Floats, Study
 
 
@@ -40,10 +45,30 @@ class TorchStudy(Study):
         self._model = self.model(features)
         self._trained = [each for each in self._model.parameters() if each.requires_grad]
         require_separate(self._model, features)
+        self._dense = self._recognised(features)
         return sum(each.numel() for each in self._trained)
 
     def begin(self, weights: Floats) -> None:
         load_weights(self._trained, weights)
+        if self._dense:
+            self._dense.begin()
+
+    @property
+    def numbers_a_row(self) -> int:
+        return self._dense.numbers_a_row if self._dense else 0
+
+    def factors(self, features: Floats, outcome: Floats) -> Sequence[Layer]:
+        return self._dense.factors(features, outcome) if self._dense else super().factors(features, outcome)
+
+    def _recognised(self, features: int) -> DenseChain | None:
+        """The model as a chain of dense layers, where it is one and gives the same gradients on some rows."""
+        chain = DenseChain.of(self._model)
+        if chain is None or [id(each) for each in chain.parameters] != [id(each) for each in self._trained]:
+            return None
+        rows, outcome = np.linspace(-1.0, 1.0, 3 * features).reshape(3, features), np.array([0.0, 1.0, 0.0])
+        chain.begin()
+        ours, theirs = written_out(chain.factors(rows, outcome), 0, 3), self.gradient(rows, outcome)
+        return chain if ours.shape == theirs.shape and np.allclose(ours, theirs, rtol=1e-3, atol=1e-4) else None
 
     def gradient(self, features: Floats, outcome: Floats) -> npt.NDArray[np.floating]:
         loss = self.loss(self._model(torch.from_numpy(features).float()), torch.from_numpy(outcome).float())

@@ -1,4 +1,4 @@
-"""The process of a study: reads weights and rows from its pipe, writes a gradient a (patient, block).
+"""The process of a study: reads weights and rows from its pipe, writes gradients.
 
 It is handed no network, no key and no file of the node's, and told nothing but what one round needs. What a study prints is thrown
 away, and of its errors only a code is told: their text may quote a record.
@@ -14,10 +14,8 @@ import numpy as np
 
 from hospital_node.errors import StudyFailed
 from hospital_node.studies.hashing import package_hash
+from hospital_node.studies.parts import parts, told
 from hospital_node.studies.study import Study
-
-AT_ONCE = 1 << 17
-"""Numbers in one answer: while the node clips them, the next are computed."""
 
 
 def loaded(hello: dict[str, Any]) -> Study:
@@ -81,12 +79,9 @@ def _round(study: Study, head: dict[str, Any], source: IO[bytes], out: IO[bytes]
         found = study.all_chances(rows[:, :-1], starts)
         _tell(out, {"shape": list(found.shape), "dtype": found.dtype.str}, np.ascontiguousarray(found).tobytes())
         return
-    at_once = max(1, AT_ONCE // head["weights"])
-    for first in range(0, head["blocks"], at_once):
-        ends = starts[first : first + at_once + 1]
-        block = study.gradients(rows[:, :-1], rows[:, -1], ends)
-        head_of = {"blocks": len(block), "shape": list(block.shape[1:]), "dtype": block.dtype.str}
-        _tell(out, head_of, np.ascontiguousarray(block).tobytes())
+    for part in parts(study, head["weights"], rows[:, :-1], rows[:, -1], starts):
+        head_of, bodies = told(part)
+        _tell(out, head_of, *bodies)
 
 
 def _numbers(source: IO[bytes], count: int, dtype: str) -> "np.ndarray[Any, np.dtype[Any]]":
@@ -97,8 +92,8 @@ def _numbers(source: IO[bytes], count: int, dtype: str) -> "np.ndarray[Any, np.d
     return np.frombuffer(raw, dtype)
 
 
-def _tell(out: IO[bytes], head: dict[str, Any], body: bytes = b"") -> None:
-    out.write(json.dumps(head).encode() + b"\n" + body)
+def _tell(out: IO[bytes], head: dict[str, Any], *bodies: bytes) -> None:
+    out.write(b"".join([json.dumps(head).encode(), b"\n", *bodies]))
     out.flush()
 
 

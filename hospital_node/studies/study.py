@@ -9,15 +9,21 @@ A package names it in its own entry points, in the group `kapok.studies`. A row'
 or lies in [-1, 1]; both come from the table that the question names. `gradient` is called with the rows of one patient's one
 block and nobody else's, so that no bit of it depends on who else is in the round. `hospital_node.learning` makes one out of a
 torch model.
+
+A study whose model is made of dense layers may give `factors` in place of gradients, for many patients in one call: a round is then
+twenty times faster (decision 0021).
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from hospital_node.errors import StudyFailed
+from hospital_node.factors import Layer
+from hospital_node.studies.dense import Activation, Dense, factors
 
 Floats = npt.NDArray[np.float64]
 Ends = npt.NDArray[np.int64]
@@ -41,6 +47,18 @@ class Study(ABC):
     @abstractmethod
     def gradient(self, features: Floats, outcome: Floats) -> npt.NDArray[np.floating]:
         """Of the loss summed over these rows; float32 or float64."""
+
+    @property
+    def numbers_a_row(self) -> int:
+        """How many numbers `factors` gives of a row; 0 for a study that gives gradients."""
+        return 0
+
+    def factors(self, features: Floats, outcome: Floats) -> Sequence[Layer]:
+        """Of each row's gradient, layer by layer in the order of the weights.
+
+        The rows are of many patients: no bit of what is given of one may depend on another (`hospital_node.studies.dense`).
+        """
+        raise StudyFailed("it gives no factors")
 
     def chances(self, features: Floats) -> npt.NDArray[np.floating]:
         """Of the outcome, from 0 to 1, one a row. A study that is trained without held-out rows needs none."""
@@ -68,6 +86,14 @@ class Logistic(Study):
         rows = np.concatenate([np.ones((len(features), 1)), features], axis=1)
         found: Floats = np.sum((self.chances(features) - outcome)[:, None] * rows, axis=0)
         return found
+
+    @property
+    def numbers_a_row(self) -> int:
+        return len(self._weights) + 1
+
+    def factors(self, features: Floats, outcome: Floats) -> Sequence[Layer]:
+        rows = np.concatenate([np.ones((len(features), 1)), features], axis=1)
+        return factors([Dense(self._weights[None, :], None, Activation.NONE)], rows, outcome)
 
     def chances(self, features: Floats) -> Floats:
         # np.sum over products, not a matrix product: what a row gives does not depend on how many there are.

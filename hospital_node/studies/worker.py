@@ -6,6 +6,7 @@ bytes.
 """
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,10 +17,12 @@ from typing import IO
 import numpy as np
 
 from hospital_node.errors import GradientError, StudyFailed
+from hospital_node.factors import Factors, Part
 from hospital_node.fits.bounded import Floats
 from hospital_node.fits.rows import Rows
 from hospital_node.studies.answers import Answers
 from hospital_node.studies.installed import Installed
+from hospital_node.studies.parts import heard
 from protocols.fits import Training
 
 PROGRAM = "hospital_node.studies.process"
@@ -38,8 +41,9 @@ class Worker:
     def start(cls, study: Installed, spec: Training, command: tuple[str, ...] = (sys.executable, "-m", PROGRAM)) -> "Worker":
         """The study with its model built. Raises StudyFailed where it cannot, or the model is not what the question says."""
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pipesize=PIPE_BYTES
-        )
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, pipesize=PIPE_BYTES,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )  # fmt: skip
         assert process.stdout is not None
         worker = cls(process, Answers(process.stdout.fileno()))
         hello = {"target": study.target, "sha256": study.sha256, "features": len(spec.features), "weights": spec.weights}
@@ -52,21 +56,16 @@ class Worker:
             raise
         return worker
 
-    def gradients(self, weights: Floats, rows: Rows, width: int) -> Iterator[Floats]:
-        """A row a (patient, block), some at a time, in order. Raises StudyFailed, GradientError."""
+    def gradients(self, weights: Floats, rows: Rows, width: int) -> Iterator[Part]:
+        """One a (patient, block), some at a time, in order. Raises StudyFailed, GradientError."""
         self._ask("gradients", weights, rows)
-        done = 0
-        while done < len(rows.starts):
-            part = self._answer()
-            self._require_ok(part)
-            dtype, blocks = part.get("dtype"), part.get("blocks")
-            if dtype not in ("<f4", "<f8") or part.get("shape") != [width] or not isinstance(blocks, int):
-                raise GradientError(f"gradients: expected rows of {width} numbers of 4 or 8 bytes, got another shape or type")
-            if not 0 < blocks <= len(rows.starts) - done:
-                raise GradientError(f"gradients: expected {len(rows.starts)} rows, got another number")
-            raw = self.answers.exactly(blocks * width * int(dtype[-1]))
-            done += blocks
-            yield np.frombuffer(raw, dtype).reshape(blocks, width)
+        ends = np.append(rows.starts, len(rows.scaled))
+        while len(ends) > 1:
+            head = self._answer()
+            self._require_ok(head)
+            part = heard(head, self.answers.exactly, ends, width)
+            ends = ends[len(part.ends) - 1 if isinstance(part, Factors) else len(part) :]
+            yield part
 
     def chances(self, weights: Floats, rows: Rows) -> Iterator[Floats]:
         """One a row, in order. Raises StudyFailed, GradientError."""

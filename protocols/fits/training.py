@@ -3,9 +3,9 @@ hash.
 
 Each round a hospital chooses every (patient, block) by a secret coin of chance `sampled`; the gradient of the loss summed over that
 patient's rows of one block, at the round's public weights, is clipped to `longest` in L2, carried to integers at `fineness` a unit
-and rounded, which adds at most half a unit an entry. So a round is one release of sensitivity `reach`, sampled at this rate, and is
-priced as that before it starts. Where `batch` is not stated, one more entry counts who took part: true weights enter inside the
-sum.
+and rounded, which adds at most half a unit an entry (or the hospital's sum is rounded, at a clip that is shorter by as much). So a
+round is one release of sensitivity `reach`, sampled at this rate, and is priced as that before it starts. Where `batch` is not
+stated, one more entry counts who took part: true weights enter inside the sum.
 
 The model lives with the study; here stands only how many weights it has, and what the coordinator does with their mean gradient.
 """

@@ -1,16 +1,19 @@
-"""What trainings cost: sums of models beside their masks and beside Flower's SecAgg+, and a patient's gradient beside Opacus'.
+"""What trainings cost: sums of models beside their masks and beside Flower's SecAgg+, and patients' gradients beside Opacus' and
+beside plain SGD, which takes one gradient of the whole batch.
 
 Flower's side is its own functions (key agreement, Shamir shares, encryption, masks), in one process and without its network, for a
 few of the members and counted for all: each does the same. Ours is everything that members, auditor and aggregator do.
 """
 
+import json
 import os
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from hospital_node.fits.bounded import Bound, summed
 from simulations.bench.rows import Row, load
 from simulations.bench.secagg import found_round, masks_and_verifications
 from simulations.bench.turns import interleaved, stepwise
@@ -19,7 +22,7 @@ LARGE, LARGE_ENTRIES = 64, 1_000_000
 MEMBERS, ENTRIES = 32, 100_000
 SAMPLED = 4
 """Members of Flower's side that are run."""
-PATIENTS, FEATURES = 256, 60
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 
 
 def rows(is_quick: bool = False) -> list[Row]:
@@ -81,47 +84,8 @@ def _flower(members: int, entries: int) -> Callable[[], None]:
     return run
 
 
-def _gradients(is_quick: bool) -> Sequence[Row]:
-    import torch
-    from opacus import GradSampleModule
-    from torch import nn
-
-    from hospital_node.learning.torch_study import TorchStudy
-
-    class Wide(TorchStudy):
-        def model(self, features: int) -> nn.Module:
-            return nn.Sequential(nn.Linear(features, 160), nn.Tanh(), nn.Linear(160, 1))
-
-    study, draw = Wide(), np.random.default_rng(1)
-    weights, turns = study.prepare(FEATURES), 3 if is_quick else 9
-    features, outcome = draw.uniform(-1, 1, (PATIENTS, FEATURES)), (draw.uniform(size=PATIENTS) < 0.5).astype(float)
-    study.begin(draw.normal(0, 0.1, weights))
-    rows_, wanted = torch.from_numpy(features).float(), torch.from_numpy(outcome).float()
-    plain, wrapped = study.model(FEATURES), GradSampleModule(study.model(FEATURES), loss_reduction="sum")
-    bound = Bound(weights, 1.0, 4096)
-
-    def step() -> None:
-        plain.zero_grad()
-        study.loss(plain(rows_), wanted).backward()  # type: ignore[no-untyped-call]
-
-    def opacus() -> None:
-        wrapped.zero_grad()
-        study.loss(wrapped(rows_), wanted).backward()  # type: ignore[no-untyped-call]
-        samples = torch.cat([each.grad_sample.flatten(1) for each in wrapped.parameters()], dim=1)
-        summed(samples.numpy(), bound)
-
-    def ours() -> None:
-        summed(np.stack([study.gradient(features[n : n + 1], outcome[n : n + 1]) for n in range(PATIENTS)]), bound)
-
-    how = f"{PATIENTS} patients of one row, {weights:,} weights, processor time; median of {turns} turns; {load()}"
-    of_opacus, of_ours = interleaved(opacus, step, turns), interleaved(ours, opacus, turns)
-    return [
-        Row.measured(
-            "Opacus' gradient samples, clipped and whole, beside plain SGD", "s", of_opacus.median, how,
-            reference=of_opacus.median_reference, ratio=of_opacus.ratio,
-        ),
-        Row.measured(
-            "gradients a patient at a time beside Opacus' samples", "s", of_ours.median, how, reference=of_ours.median_reference,
-            ratio=of_ours.ratio,
-        ),
-    ]  # fmt: skip
+def _gradients(is_quick: bool) -> list[Row]:
+    """In a process of its own: how many threads a matrix product takes is fixed where NumPy is loaded, and a study's has one."""
+    command = [sys.executable, "-W", "ignore", "-m", "simulations.bench.gradients", *(["--quick"] if is_quick else [])]
+    told = subprocess.run(command, check=True, capture_output=True, env={**os.environ, **ONE_THREAD}).stdout
+    return [Row.of_json(each) for each in json.loads(told)]

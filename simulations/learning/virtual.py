@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from itertools import pairwise
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MessageType, RecordDict
@@ -18,9 +17,11 @@ from flwr.serverapp import Grid, ServerApp
 
 from coordinator.learning.process import strategy_of
 from coordinator.learning.secure_grid import SecureGrid
+from hospital_node.factors import Part
 from hospital_node.fits.bounded import Floats
-from hospital_node.fits.gradients import Asking, Round, sums_of_rows
+from hospital_node.fits.gradients import Asking, Gradients, Round, sums_of_rows
 from hospital_node.fits.rows import Rows
+from hospital_node.studies.parts import parts
 from hospital_node.studies.process import built
 from hospital_node.studies.study import Study
 from privacy.rdp import share_variance
@@ -31,8 +32,6 @@ from protocols.fits import Training
 from protocols.secagg.ring import Integers
 from simulations.learning.table import hospital
 
-AT_ONCE = 256
-"""(patient, block)s in one call of the app."""
 Told = Callable[[int, Floats], None]
 """Hears after each round its number and the weights that it led to."""
 
@@ -76,14 +75,13 @@ def study_of(target: str) -> Study:
     return built(getattr(importlib.import_module(module), name))
 
 
-def _gradients(study: Study, spec: Training) -> Callable[[Floats, Rows], Iterator[Floats]]:
+def _gradients(study: Study, spec: Training) -> Gradients:
     study.prepare(len(spec.features))
 
-    def found(weights: Floats, rows: Rows) -> Iterator[Floats]:
+    def found(weights: Floats, rows: Rows) -> Iterator[Part]:
         study.begin(weights)
         ends = np.append(rows.starts, len(rows.scaled))
-        for first, last in pairwise([*range(0, len(rows.starts), AT_ONCE), len(rows.starts)]):
-            yield np.asarray(study.gradients(rows.scaled[:, :-1], rows.scaled[:, -1], ends[first : last + 1]))
+        return parts(study, spec.weights, rows.scaled[:, :-1], rows.scaled[:, -1], ends)
 
     return found
 

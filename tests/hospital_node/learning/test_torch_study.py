@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hospital_node.errors import StudyFailed
+from hospital_node.factors import written_out
 from hospital_node.studies.study import Logistic
 from tests.hospital_node.studies.specs import FEATURES, SIZES, some_rows
 
@@ -44,6 +45,80 @@ def test_a_patients_gradient_is_the_sum_of_opacus_gradient_samples_of_her_rows()
     samples = np.concatenate([each.grad_sample.flatten(1).numpy() for each in wrapped.parameters()], axis=1)
     assert ours == pytest.approx(np.add.reduceat(samples, ROWS.starts, axis=0), abs=2e-5)
     assert ours.shape[1] == SIZES["mlp"]
+
+
+def test_factors_are_of_the_same_gradient_patient_by_patient() -> None:
+    for study in (Mlp(), TorchLogistic()):
+        by_torch = _gradients(study, _weights(study))
+        layers = study.factors(ROWS.scaled[:, :-1], ROWS.scaled[:, -1])
+        ends = np.append(ROWS.starts, len(ROWS.scaled))
+        assert np.array([written_out(layers, *span) for span in pairwise(ends)]) == pytest.approx(by_torch, abs=2e-5)
+        assert study.numbers_a_row == sum(each.inputs.shape[1] + each.signals.shape[1] for each in layers)
+
+
+class _Doubling(nn.Linear):
+    def forward(self, rows: "torch.Tensor") -> "torch.Tensor":
+        return 2 * super().forward(rows)
+
+
+def _frozen() -> nn.Module:
+    layer = nn.Linear(FEATURES, 8)
+    layer.bias.requires_grad_(False)
+    return nn.Sequential(layer, nn.Linear(8, 1))
+
+
+def _shared() -> nn.Module:
+    twice = nn.Linear(FEATURES, FEATURES)
+    return nn.Sequential(twice, nn.Tanh(), twice, nn.Linear(FEATURES, 1))
+
+
+def _hooked() -> nn.Module:
+    layer = nn.Linear(FEATURES, 1)
+    layer.register_forward_hook(lambda module, given, found: 3 * found)
+    return layer
+
+
+OTHER_MODELS = {
+    "LayerNorm": lambda: nn.Sequential(nn.Linear(FEATURES, 8), nn.LayerNorm(8), nn.Linear(8, 1)),
+    "Dropout": lambda: nn.Sequential(nn.Linear(FEATURES, 8), nn.Dropout(0.5), nn.Linear(8, 1)),
+    "GELU": lambda: nn.Sequential(nn.Linear(FEATURES, 8), nn.GELU(), nn.Linear(8, 1)),
+    "two activations": lambda: nn.Sequential(nn.Linear(FEATURES, 8), nn.Tanh(), nn.ReLU(), nn.Linear(8, 1)),
+    "two scores": lambda: nn.Sequential(nn.Linear(FEATURES, 8), nn.Linear(8, 2)),
+    "a chance": lambda: nn.Sequential(nn.Linear(FEATURES, 1), nn.Sigmoid()),
+    "a layer of one's own": lambda: nn.Sequential(_Doubling(FEATURES, 1)),
+    "a bias that is not trained": _frozen,
+    "a layer used twice": _shared,
+    "a hook": _hooked,
+}
+
+
+@pytest.mark.parametrize("name", OTHER_MODELS)
+def test_any_other_model_gives_gradients_a_patient_at_a_time(name: str) -> None:
+    class Other(TorchStudy):
+        def model(self, features: int) -> nn.Module:
+            return OTHER_MODELS[name]()
+
+        def loss(self, output: "torch.Tensor", outcome: "torch.Tensor") -> "torch.Tensor":
+            return super().loss(output.mean(dim=1), outcome)
+
+    class OtherModel(TorchStudy):
+        model = Other.model
+
+    study = Other() if name == "two scores" else OtherModel()
+    study.prepare(FEATURES)
+    assert study.numbers_a_row == 0
+    with pytest.raises(StudyFailed, match="no factors"):
+        study.factors(ROWS.scaled[:, :-1], ROWS.scaled[:, -1])
+
+
+def test_a_loss_of_ones_own_gives_gradients_a_patient_at_a_time() -> None:
+    class Squared(TorchLogistic):
+        def loss(self, output: "torch.Tensor", outcome: "torch.Tensor") -> "torch.Tensor":
+            return (output.squeeze(-1) - outcome).square().sum()
+
+    study = Squared()
+    study.prepare(FEATURES)
+    assert study.numbers_a_row == 0
 
 
 def test_the_two_logistic_studies_say_the_same() -> None:

@@ -11,13 +11,22 @@ import numpy as np
 import pytest
 
 from hospital_node.errors import GradientError, StudyFailed
+from hospital_node.factors import Factors, written_out
 from hospital_node.studies.hashing import package_hash
 from hospital_node.studies.installed import GROUP, Installed, installed_studies, pins_text, read_pins, study_refusals
 from hospital_node.studies.worker import Worker
 from protocols.refusal import Reason
 from tests.hospital_node.studies.specs import FEATURES, some_rows, training
 
-HEAD = "import numpy as np\nfrom hospital_node.studies.study import Logistic\n"
+HEAD = """
+import numpy as np
+from hospital_node.factors import Layer
+from hospital_node.studies.study import Logistic as Factored
+
+
+class Logistic(Factored):
+    numbers_a_row = 0
+"""
 ROWS = some_rows(40)
 WEIGHTS = np.array([0.1, -0.5, 0.25, 1.0])
 
@@ -43,16 +52,20 @@ def root(tmp_path: Path) -> Path:
 def test_the_gradients_are_those_of_each_patients_own_rows() -> None:
     worker = Worker.start(installed_studies()["logistic"], training())
     try:
-        [found] = worker.gradients(WEIGHTS, ROWS, FEATURES + 1)
-        again = np.concatenate(list(worker.gradients(WEIGHTS, ROWS, FEATURES + 1)))
+        [part] = worker.gradients(WEIGHTS, ROWS, FEATURES + 1)
+        [again] = worker.gradients(WEIGHTS, ROWS, FEATURES + 1)
     finally:
         worker.stop()
     ends = np.append(ROWS.starts, len(ROWS.scaled))
+    assert isinstance(part, Factors)
+    assert isinstance(again, Factors)
+    assert np.array_equal(part.ends, ends)
+    found = [written_out(part.layers, *span) for span in pairwise(ends)]
     for place, (begin, end) in enumerate(pairwise(ends)):
         x = np.column_stack([np.ones(end - begin), ROWS.scaled[begin:end, :-1]])
         wrong = 1 / (1 + np.exp(-x @ WEIGHTS)) - ROWS.scaled[begin:end, -1]
-        assert found[place] == pytest.approx(wrong @ x, abs=1e-12)
-    assert np.array_equal(found, again)
+        assert found[place] == pytest.approx(wrong @ x, abs=1e-6)
+    assert np.array_equal(found, [written_out(again.layers, *span) for span in pairwise(ends)])
 
 
 BROKEN = {
@@ -64,6 +77,17 @@ BROKEN = {
         "class Mine(Logistic):\n    def gradient(self, x, y): return np.array([y, None, 1, 2], object)",
         (GradientError, StudyFailed),
     ),
+    "factors of another model": (
+        "class Mine(Factored):\n    def factors(self, x, y): return [Layer(x, np.zeros((len(x), 7)), False)]",
+        GradientError,
+    ),
+    "factors of too few rows": (
+        "class Mine(Factored):\n    def factors(self, x, y): return super().factors(x[:-1], y[:-1])",
+        GradientError,
+    ),
+    "factors of nothing": ("class Mine(Factored):\n    def factors(self, x, y): return []", GradientError),
+    "factors of vectors": ("class Mine(Factored):\n    def factors(self, x, y): return [Layer(y, y, True)]", StudyFailed),
+    "factors that it has not": ("class Mine(Factored):\n    def factors(self, x, y): raise KeyError('patient')", StudyFailed),
     "an exception": ("class Mine(Logistic):\n    def gradient(self, x, y): raise ValueError(f'patient {y[0]}')", StudyFailed),
     "its own end": ("import os\nclass Mine(Logistic):\n    def gradient(self, x, y): os._exit(3)", StudyFailed),
 }

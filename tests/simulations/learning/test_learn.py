@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from hospital_node.factors import Factors
 from hospital_node.studies.installed import installed_studies
 from hospital_node.studies.worker import Worker
 from simulations.main import app
@@ -79,12 +80,16 @@ def test_a_virtual_hospitals_gradients_are_those_of_a_nodes_process() -> None:
     rows, weights = hospital(3, seed=7), spec.start()
     worker = Worker.start(installed_studies()["mlp"], spec)
     try:
-        theirs = np.concatenate(list(worker.gradients(weights, rows, spec.weights)))
+        [theirs] = worker.gradients(weights, rows, spec.weights)
     finally:
         worker.stop()
-    ours = np.concatenate(list(virtual._gradients(virtual.study_of(installed_studies()["mlp"].target), spec)(weights, rows)))
-    assert np.array_equal(ours, theirs)
-    assert ours.shape == (len(rows.starts), spec.weights)
+    [ours] = virtual._gradients(virtual.study_of(installed_studies()["mlp"].target), spec)(weights, rows)
+    assert isinstance(ours, Factors)
+    assert isinstance(theirs, Factors)
+    for mine, its in zip(ours.layers, theirs.layers, strict=True):
+        assert np.array_equal(mine.inputs, its.inputs)
+        assert np.array_equal(mine.signals, its.signals)
+    assert sum(each.width for each in ours.layers) == spec.weights
 
 
 def test_a_virtual_hospital_adds_the_products_noise_and_bounds_each_patient() -> None:
