@@ -11,7 +11,7 @@ from typing import Any
 from audit_ledger.findings import Finding, Rule
 from audit_ledger.words import Words
 
-_PURPOSES = {"surveillance": ("surveillance", "监测"), "research": ("research", "研究"), "outbreak": ("outbreak", "疫情应急")}
+PURPOSES = {"surveillance": ("surveillance", "监测"), "research": ("research", "研究"), "outbreak": ("outbreak", "疫情应急")}
 _HEADS = {
     "asker": ("asker", "提问方"),
     "all": ("all", "合计"),
@@ -40,9 +40,9 @@ _HEADS = {
     "entry": ("entry", "条目"),
     "broken": ("what it breaks", "违反的规则"),
     "rule": ("rule", "规则代码"),
-    **_PURPOSES,
+    **PURPOSES,
 }
-_ENDED = {
+ENDED = {
     "released": ("released", "已发布"),
     "failed": ("failed or refused", "失败或被拒"),
     "expired": ("expired", "过期"),
@@ -108,11 +108,11 @@ class _Page:
 
     def asked(self) -> str:
         asked = self._report["queries_by_asker"]
-        rows = [[uri, *(counts[each] for each in _PURPOSES), sum(counts.values())] for uri, counts in asked.items()]
-        return self._section(self._say("Who asked, and why", "提问方与目的"), ("asker", *_PURPOSES, "all"), rows)
+        rows = [[uri, *(counts[each] for each in PURPOSES), sum(counts.values())] for uri, counts in asked.items()]
+        return self._section(self._say("Who asked, and why", "提问方与目的"), ("asker", *PURPOSES, "all"), rows)
 
     def ended(self) -> str:
-        rows = [[self._say(*_ENDED[name]), number] for name, number in self._report["ended"].items()]
+        rows = [[self._say(*ENDED[name]), number] for name, number in self._report["ended"].items()]
         return self._section(self._say("How they ended", "结束情况"), ("how", "queries"), rows)
 
     def coverage(self) -> str:

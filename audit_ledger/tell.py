@@ -24,7 +24,7 @@ from audit_ledger.model_card import card_json
 from audit_ledger.note import Note
 from audit_ledger.policy import TrustFile
 from audit_ledger.report import as_csv, period_report
-from audit_ledger.report_page import page
+from audit_ledger.report_page import ENDED, PURPOSES, page
 from audit_ledger.screen import (
     EVIDENCE,
     USAGE,
@@ -117,12 +117,18 @@ def _require_day(option: str, text: str) -> None:
         fail(USAGE, say(f"{option}: expected YYYY-MM-DD", f"{option} 应写成 YYYY-MM-DD"))
 
 
+def _counted(numbers: dict[str, int], names: dict[str, tuple[str, str]]) -> str:
+    told = [f"{say(*names.get(name, (name, name)))} {number}" for name, number in numbers.items()]
+    return say(", ", "、").join(told) or say("none", "无")
+
+
 def _show(data: dict[str, Any]) -> None:
     out.print(say(f"{data['origin']}: {data['size']} entries", f"{data['origin']}：共 {data['size']} 条"))
     for each in data["findings"]:
         found = W.finding(Finding(each["entry"], Rule(each["rule"]), each["detail"]))
         out.print(f"✗ {found}  [{each['rule']}]", style="red", markup=False)
-    out.print(say("queries", "问题数") + f" {data['queries_by_purpose']}  {data['ended']}")
+    asked, ended = _counted(data["queries_by_purpose"], PURPOSES), _counted(data["ended"], ENDED)
+    out.print(say(f"queries: {asked}; of them {ended}", f"问题：{asked}；其中{ended}"), markup=False)
     table = Table(say("hospital", "医院"), say("block", "时段"), say("spent", "已消耗"), say("budget", "预算"), "ε")
     for uri, blocks in data["epsilon"].items():
         for block, each in blocks.items():

@@ -13,12 +13,14 @@ from typing import Annotated, NoReturn
 
 import orjson
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from audit_ledger.errors import LedgerError
 from audit_ledger.party.home import HomeError
 from audit_ledger.party.home_words import in_chinese
+from audit_ledger.party.output import unabridged
 from audit_ledger.words import words
+from hospital_node.error_words import error_in_chinese
 from hospital_node.errors import InvalidConfig, NodeError, Usage
 from hospital_node.records.errors import InvalidSchema, NoSuchSource, RecordsError
 from hospital_node.records.report_text import Lang
@@ -62,18 +64,19 @@ def failures(as_json: bool) -> Iterator[None]:
 def _fail(code: str, detail: str, status: int, as_json: bool) -> NoReturn:
     if as_json:
         typer.echo(orjson.dumps({"error": code, "detail": detail}))
-    typer.echo(f"{detail}   [{code}]", err=True)
+    told = error_in_chinese(detail) if default_lang() == "zh" else detail
+    typer.echo(f"{told}   [{code}]", err=True)
     raise typer.Exit(status)
 
 
-def show(value: object, as_json: bool, text: object) -> None:
+def show(value: object, as_json: bool, text: RenderableType) -> None:
     """The value for machines, or the text (or rich table) for people."""
     if as_json:
         typer.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
     elif isinstance(text, str):
         typer.echo(text)  # as it stands: fingerprints, paths and files are copied from here
     else:
-        Console().print(text)
+        Console().print(unabridged(text))
 
 
 def chosen(context: typer.Context, home: Path | None, lang: Lang | None, as_json: bool) -> tuple[Path, Lang, bool]:

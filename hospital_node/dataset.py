@@ -58,7 +58,7 @@ def read_dataset(home: Path) -> DatasetFile | None:
     path = home / DATASET_FILE
     if not path.exists() or _is_empty(path):
         return None
-    found = read_toml(path, DatasetFile, "")
+    found = read_toml(path, DatasetFile, "copy it from a folder that `kapok-node init` has made")
     if unknown := sorted({each.name for each in found.table} - {str(each) for each in Table}):
         raise InvalidConfig(f"{path}: table: {', '.join(unknown)} is not one of {', '.join(Table)}")
     return found

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+    from rich.console import RenderableType
 
 CUT_SHORT = 3
 """Could not be told to its end, as what could not be checked."""
@@ -51,3 +52,16 @@ def steady_output() -> Iterator[None]:
             sys.stdout.flush()
         raise
     sys.stdout.flush()
+
+
+def unabridged(shown: "RenderableType") -> "RenderableType":
+    """The same, with tables that cut no cell off: a Chinese heading has no space to break at, half a number is another number."""
+    from rich.console import Group
+    from rich.table import Table
+
+    for each in shown.renderables if isinstance(shown, Group) else (shown,):
+        if isinstance(each, Group):
+            unabridged(each)
+        for column in each.columns if isinstance(each, Table) else ():
+            column.overflow = "fold"
+    return shown

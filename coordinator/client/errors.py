@@ -7,13 +7,16 @@ ClientError
 └── Unreachable   3   nothing could be had or checked, so nothing is claimed
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from coordinator.client.texts import ENGLISH, Say
 
 if TYPE_CHECKING:
     from protocols.statements import Reasoned
+
+
+_HOSPITAL = "kapok://hospital/"
 
 
 class ClientError(Exception):
@@ -27,7 +30,7 @@ class ClientError(Exception):
         super().__init__(self.told(ENGLISH))
 
     def told(self, say: Say) -> str:
-        return "\n".join([say(self.text_id, **self.values), *(f"  - {told_reason(each, say)}" for each in self.reasons)])
+        return "\n".join([say(self.text_id, **self.values), *(f"  - {each}" for each in told_reasons(self.reasons, say))])
 
 
 class BadUsage(ClientError):
@@ -57,10 +60,17 @@ class Unreachable(ClientError):
     exit_code = 3
 
 
-def told_reason(reason: "Reasoned", say: Say) -> str:
-    """One broken rule as a sentence, with what was expected and got, and its code."""
-    subject = f"{reason.subject}: " if reason.subject else ""
-    facts = [say("reason.expected", expected=reason.expected)] if reason.expected else []
-    facts += [say("reason.got", got=reason.got)] if reason.got else []
+def told_reasons(reasons: "Iterable[Reasoned]", say: Say) -> list[str]:
+    """Each broken rule once, with all whom it is about: six hospitals that say the same are one line."""
+    about: dict[tuple[str, str, str], list[str]] = {}
+    for each in reasons:
+        about.setdefault((each.code, each.expected, each.got), []).append(each.subject.replace(_HOSPITAL, ""))
+    return [_told(*rule, ", ".join(filter(None, subjects)), say) for rule, subjects in about.items()]
+
+
+def _told(code: str, expected: str, got: str, subject: str, say: Say) -> str:
+    """A rule as a sentence, with what was expected and got, and its code."""
+    facts = [say("reason.expected", expected=say.fact(expected))] if expected else []
+    facts += [say("reason.got", got=say.fact(got))] if got else []
     behind = f" ({', '.join(facts)})" if facts else ""
-    return f"{subject}{say.code('reason', reason.code)}{behind}   [{reason.code}]"
+    return f"{f'{subject}: ' if subject else ''}{say.code('reason', code)}{behind}   [{code}]"

@@ -21,7 +21,7 @@ FITS: dict[str, tuple[str, str]] = {
     "fit.error_exact": ("标准误", "standard error"),
     "fit.column": ("变量", "feature"),
     "fit.value": ("系数", "coefficient"),
-    "fit.error": ("标准误(含隐私噪声)", "standard error (noise included)"),
+    "fit.error": ("标准误（含噪声）", "standard error (noise included)"),
     "fit.odds": ("优势比", "odds ratio"),
     "summary.outcome": ("结果变量", "Outcome"),
     "summary.hospitals": ("医院（参与/被问）", "Hospitals (of those asked)"),
@@ -35,4 +35,17 @@ FITS: dict[str, tuple[str, str]] = {
     ),
     "training.reason": ("  - {reason}", "  - {reason}"),
     "fit.detached": ("问题 {id} 已记入账本，等待审计方批准", "question {id} is logged and waits for the auditor's approval"),
+    "error.fit_price": (
+        "全部轮次的代价为 {cost}，超过研究用途在每个区块的预算 {limit}；可用 --sd {sd} 或更大，或 --price {limit} 以内",
+        "all rounds together cost {cost}, research may spend {limit} on a block: take --sd {sd} or more, or a --price within it",
+    ),
+    "error.fit_least": (
+        "--price {price} 低于噪声最宽时的代价 {least}：请提高代价或减少轮次",
+        "--price {price} is below what the widest noise costs, {least}: take a higher price or fewer rounds",
+    ),
+    "error.fit_sd": ("--sd 应大于 0，至多 {most}，实为 {sd}", "--sd is above 0 and at most {most}, got {sd}"),
+    "error.rounds_price": (
+        "各段合计的代价为 {cost}，超过研究用途在每个区块的预算 {limit}：请减少 --rounds 或加大 --sd",
+        "all segments together cost {cost}, more than research may spend on a block, {limit}: take fewer --rounds or a larger --sd",
+    ),
 }

@@ -21,7 +21,7 @@ from audit_ledger.party.chinese import speak
 from audit_ledger.party.home import HomeError
 from audit_ledger.party.on_demand import Place, Unloaded, on_demand
 from audit_ledger.party.output import steady_output
-from coordinator.client.errors import ClientError, told_reason
+from coordinator.client.errors import ClientError, told_reasons
 from coordinator.client.session import Session
 from coordinator.client.texts import Say, language
 from privacy.errors import PrivacyError
@@ -144,14 +144,15 @@ def _lines(error: Exception, say: Say) -> Iterator[str]:
         yield say("error.query")
         yield from (_problem(each, say) for each in error.problems)
     elif isinstance(error, ClientError):
-        yield say(error.text_id, **error.values)
-        yield from (told_reason(each, say) for each in error.reasons)
+        told = {name: say.outside(value) if name == "why" else value for name, value in error.values.items()}
+        yield say(error.text_id, **told)
+        yield from told_reasons(error.reasons, say)
     elif isinstance(error, OSError):
-        yield say("error.file", path=error.filename or "-", why=error.strerror or type(error).__name__)
+        yield say("error.file", path=error.filename or "-", why=say.outside(error.strerror or type(error).__name__))
     elif isinstance(error, HomeError) and say.lang is Language.ZH:
         yield home_words.in_chinese(str(error))
     else:
-        yield str(error) or type(error).__name__
+        yield say.outside(str(error) or type(error).__name__)
 
 
 def _problem(problem: Problem, say: Say) -> str:

@@ -59,14 +59,14 @@ def statements_of(
     if rounds is None or rounds <= segment or not isinstance(spec, Training):
         return [training.fit_statement(city, spec, rounds, sd, price, exact=exact, hospitals=hospitals)]
     found: list[Query] = []
-    whole = Fraction(price or training.USUAL_PRICE)
+    whole = training.price_of_all(price)
     for length in lengths(rounds, segment):
         share = "" if sd is not None else str(whole * length / rounds)
         found.append(training.fit_statement(city, spec, length, sd, share, exact=exact, hospitals=hospitals))
         spec = spec.model_copy(update={"after": id_of(found[-1]), "spread": "0"})
     cost = sum((price_of(CONTRACT.order, Asked.of(each).pieces, each.rounds).one for each in found), Fraction(0))
     if cost > CONTRACT.limit("research"):
-        raise BadUsage("error.file", path="--rounds", why=f"{encode_charge(cost)} > {float(CONTRACT.limit('research')):.4f}")
+        raise BadUsage("error.rounds_price", cost=encode_charge(cost), limit=f"{float(CONTRACT.limit('research')):.4f}")
     return found
 
 

@@ -18,6 +18,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 
+from audit_ledger.party.output import unabridged
 from coordinator.client.texts import Say
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Session:
 
     def show(self, what: RenderableType) -> None:
         # A sentence is not broken into lines: what stands in it is copied (ids, paths, commands).
-        self.out.print(what, markup=False, soft_wrap=True) if isinstance(what, str) else self.out.print(what)
+        self.out.print(what, markup=False, soft_wrap=True) if isinstance(what, str) else self.out.print(unabridged(what))
 
     def show_json(self, value: Any) -> None:
         self.out.file.write(json.dumps(value, ensure_ascii=False) + "\n")

@@ -13,7 +13,7 @@ import typer
 from coordinator.client import export, reading, render, segments, training
 from coordinator.client.advice import advice
 from coordinator.client.city import Answer, City, Plan, Request
-from coordinator.client.errors import Unreachable, told_reason
+from coordinator.client.errors import Unreachable, told_reasons
 from coordinator.client.forecast import ByPrice
 from coordinator.client.further import Further
 from coordinator.client.residents import errors_json
@@ -44,8 +44,8 @@ def show_when_fitted(session: Session, city: City, ids: Sequence[str], *, is_new
     show_fit(session, found.fitted, as_json=False)
     if found.stopped is not None:
         session.note("training.stopped", released=found.released, segments=len(ids), id=found.fitted.id)
-        for each in found.stopped.reasons:
-            session.note("training.reason", reason=told_reason(each, session.say))
+        for reason in told_reasons(found.stopped.reasons, session.say):
+            session.note("training.reason", reason=reason)
     return None
 
 

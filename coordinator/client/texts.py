@@ -28,6 +28,22 @@ class Say:
         found = SENTENCES.get(f"{prefix}.{code}")
         return self._of(found) if found else code
 
+    def fact(self, fact: str) -> str:
+        """What a refusal expected or got."""
+        if self.lang is Language.EN:
+            return fact
+        from protocols.refusal_words import fact_in_chinese
+
+        return fact_in_chinese(fact)
+
+    def outside(self, text: object) -> str:
+        """What the system, a parser or a library says is wrong."""
+        if self.lang is Language.EN:
+            return str(text)
+        from protocols.outside import outside_in_chinese
+
+        return outside_in_chinese(str(text))
+
     def label(self, key: str, label: str) -> str:
         """What a cell's label is called: districts and sexes by name, everything else as it stands."""
         names = NAMED.get(key, {}).get(label)

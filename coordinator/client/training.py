@@ -104,7 +104,9 @@ def read_fit(path: Path) -> FitFile:
         exact = data.pop("exact", None) if isinstance(data, dict) else None
         if not (exact is None or isinstance(exact, bool)):
             raise MalformedBytes("exact: expected true or false")
-        if isinstance(data, dict) and "catalogue" in data:
+        if not isinstance(data, dict):
+            raise MalformedBytes("expected an object with names")
+        if "catalogue" in data:
             return FitFile(of_fields(data), exact)
         return FitFile(FitSpec.from_json({"version": 1, "fit": "logistic", "table": "visits", **data}), exact)
     except (OSError, ValueError, TypeError, MalformedBytes) as error:
@@ -164,8 +166,7 @@ def fit_statement(
     if cost > limit:
         # The price falls at least with the square of sd; rounded up, so that what is named does fit.
         fits = math.floor(math.sqrt(variance) / spec.scale * float(cost / limit) ** 0.5 * 10 + 1) / 10
-        why = f"{encode_charge(cost)} > {float(limit):.4f}; --sd {fits:.1f} fits"
-        raise BadUsage("error.file", path="--sd", why=why)
+        raise BadUsage("error.fit_price", cost=encode_charge(cost), limit=f"{float(limit):.4f}", sd=f"{fits:.1f}")
     return statement
 
 
@@ -177,20 +178,31 @@ def _variance(spec: FitSpec | Fit, rounds: int, sd: float | None, price: str) ->
         sd = USUAL_SD
     if sd is not None:
         if not 0 < sd <= LARGEST_SD:  # false for NaN too
-            raise BadUsage("error.file", path="--sd", why=f"0 < sd <= {LARGEST_SD:,}, not {sd}")
+            raise BadUsage("error.fit_sd", sd=sd, most=f"{LARGEST_SD:,}")
         return on_grid_up((Fraction(str(sd)) * spec.scale) ** 2)
+    whole = price_of_all(price)
     try:
-        whole = Fraction(price or USUAL_PRICE)
         if isinstance(spec, Training):
             return _training_variance(spec, rounds, whole)
         least = skellam_rdp(CONTRACT.order, spec.l1, spec.l2_squared, Fraction(LARGEST_RELEASE_VARIANCE)) * rounds
         if not price and whole < least:
             return Fraction(LARGEST_RELEASE_VARIANCE)
         if 0 < whole < least:
-            raise BadUsage("error.file", path="--price", why=f"{price} < {math.ceil(least * 10_000) / 10_000:.4f}")
+            raise BadUsage("error.fit_least", price=price, least=f"{math.ceil(least * 10_000) / 10_000:.4f}")
         return skellam_variance_for(CONTRACT.order, whole / rounds, spec.l1, spec.l2_squared)
     except (PrivacyError, ValueError, ZeroDivisionError) as error:
         raise BadUsage("error.file", path="--price", why=str(error)) from None
+
+
+def price_of_all(text: str) -> Fraction:
+    """What was stated for all rounds together, or the usual. Raises BadUsage."""
+    try:
+        price = Fraction(text or USUAL_PRICE)
+    except (ValueError, ZeroDivisionError):
+        raise BadUsage("error.noise_range") from None
+    if price <= 0:
+        raise BadUsage("error.noise_range")
+    return price
 
 
 def _training_variance(spec: Training, rounds: int, price: Fraction) -> Fraction:

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from audit_ledger.words import words
+from hospital_node.error_words import error_in_chinese
 from hospital_node.records.codes import CodeMap
 from hospital_node.records.csv_mapping import example_mapping, read_mapping
 from hospital_node.records.districts import read_postal_codes
@@ -179,5 +180,5 @@ def _failures(lang: Lang, as_json: bool) -> Iterator[None]:
 def _fail(code: str, detail: str, status: int, lang: Lang, report: ImportReport | None, as_json: bool) -> NoReturn:
     if as_json:
         typer.echo(orjson.dumps({"error": code, "detail": detail, **({"report": report.as_json()} if report else {})}))
-    typer.echo(failure(code, lang, detail), err=True)
+    typer.echo(failure(code, lang, error_in_chinese(detail) if lang is Lang.ZH else detail), err=True)
     raise typer.Exit(status)

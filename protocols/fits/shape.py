@@ -186,7 +186,8 @@ class Fit(Term):
 def first_problem(error: ValidationError) -> str:
     """Its place and what was expected there; never the value."""
     first = error.errors(include_url=False, include_input=False)[0]
-    return ": ".join([".".join(map(str, first["loc"])), first["msg"]] if first["loc"] else [first["msg"]])
+    told = first["msg"].removeprefix("Value error, ")
+    return ": ".join([".".join(map(str, first["loc"])), told] if first["loc"] else [told])
 
 
 def require_features(features: tuple[Variable, ...], outcome: Variable | None = None) -> None:

@@ -1,13 +1,17 @@
 """A reader that goes away, a full disk and a narrow encoding: no traceback, and never the exit code that says "tampering"."""
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
 
-from audit_ledger.party.output import CUT_SHORT
+from audit_ledger.party.output import CUT_SHORT, unabridged
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("coordinator.client.main", "hospital_node.main", "coordinator.main", "audit_ledger.main", "simulations.main")
@@ -55,3 +59,17 @@ def test_an_exit_code_that_says_more_is_kept() -> None:
     finally:
         os.close(writer)
     assert ended.returncode == 1
+
+
+def test_no_cell_of_a_table_is_cut_on_a_narrow_terminal() -> None:
+    def drawn(what: RenderableType) -> str:
+        console = Console(file=io.StringIO(), width=30)
+        console.print(what)
+        return cast("io.StringIO", console.file).getvalue()
+
+    table = Table("变量与其单位", "标准误，含隐私噪声在内", title="表")
+    table.add_row("年龄", "0.0797234567891234567")
+    assert "…" in drawn(table), "so it would be"
+    whole = drawn(unabridged(Group("a line", table)))
+    assert "…" not in whole
+    assert sorted("标准误，含隐私噪声在内") == sorted(sign for sign in whole if sign in "标准误，含隐私噪声在内")

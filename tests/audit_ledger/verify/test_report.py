@@ -138,6 +138,8 @@ def test_the_command_writes_each_form(city: City, tmp_path: Path, capsys: pytest
     assert [row["ended"] for row in rows] == ["released", "open", "released", "released"]
     assert len((tmp_path / "fhir").read_text("utf-8").splitlines()) == 9
     capsys.readouterr()
+    assert run(line) == 0
+    assert "queries: outbreak 2, research 1, surveillance 1; of them still open 1, released 3" in capsys.readouterr().out
     assert run([*line, "--since", "2999-01-01", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["queries"] == []
 

@@ -132,6 +132,22 @@ def test_a_refusal_names_every_reason_in_the_readers_language(bureau: Bureau, ca
     assert "a.newer_rule" in told
 
 
+def test_hospitals_that_say_the_same_are_one_line_and_its_facts_are_chinese(
+    bureau: Bureau, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {"code": "table.not_registered", "expected": "heart: a table registered here", "got": "none"}
+    reasons = [link_pb2.Reason(**told, subject=f"kapok://hospital/h0{n}") for n in (1, 2, 3)]
+    reasons.append(
+        link_pb2.Reason(code="table.not_registered", expected="heart: a column of numbers", subject="kapok://hospital/h04")
+    )
+    bureau.desk.asked = lambda _: [link_pb2.Progress(state="refused", refusals=reasons, is_last=True)]
+    assert bureau(*ASK, lang="zh") == 1
+    lines = [line.strip() for line in capsys.readouterr().err.splitlines() if "table.not_registered" in line]
+    assert [line.partition(": ")[0] for line in lines] == ["h01, h02, h03", "h04"]
+    assert "本院已登记的数据表" in lines[0]
+    assert "registered here" not in lines[0]
+
+
 @pytest.mark.parametrize("state", ["failed", "expired", "cancelled"])
 def test_a_question_without_an_answer_exits_with_1(bureau: Bureau, state: str) -> None:
     bureau.desk.asked = lambda _: [link_pb2.Progress(state=state, is_last=True)]

@@ -86,7 +86,7 @@ def test_a_price_too_low_for_its_rounds_names_the_least_that_is_not(
     bureau: Bureau, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert asked(bureau, tmp_path, FIT, "--price", "0.1") == (2, None)
-    named = re.search(r"0\.1 < ([0-9.]+)", capsys.readouterr().err)
+    named = re.search(r"widest noise costs, ([0-9.]+):", capsys.readouterr().err)
     assert named is not None
     assert asked(bureau, tmp_path, FIT, "--price", named.group(1))[0] == 0
     less = f"{float(named.group(1)) - 0.0002:.4f}"
