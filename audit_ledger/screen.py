@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from audit_ledger.answer_report import PRIVATE, AnswerReport
 from audit_ledger.words import words
+from protocols.outside import outside_in_chinese
 
 if TYPE_CHECKING:
     from audit_ledger.monitor import Round
@@ -80,7 +81,8 @@ def fail(code: int, message: str) -> NoReturn:
 
 
 def complain(message: str) -> None:
-    err.print(f"kapok-audit: {message}", style="red", markup=False)
+    told = outside_in_chinese(message) if W.is_chinese else message
+    err.print(f"kapok-audit: {told}", style="red", markup=False)
 
 
 def print_json(data: Any) -> None:

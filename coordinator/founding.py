@@ -112,5 +112,5 @@ def _card(path: Path) -> dict[str, str]:
     try:
         card = json.loads(path.read_bytes())
         return {name: str(card[name]) for name in ("uri", "root", "witness_vkey")}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):  # a file that is not there says so itself
         raise BadFounding(f"{path}: not an auditor's card (uri, root, witness_vkey)") from None

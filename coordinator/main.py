@@ -28,6 +28,7 @@ from coordinator.errors import CoordinatorError
 from coordinator.register import Register
 from protocols.errors import ProtocolError
 from protocols.identity import Identity
+from protocols.outside import outside_in_chinese
 from protocols.statements import Query, parse
 
 app = typer.Typer(
@@ -54,7 +55,8 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
         except (CoordinatorError, HomeError, LedgerError, ProtocolError, OSError) as error:
             code = getattr(error, "code", "system")
             text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-            text = in_chinese(text) if isinstance(error, HomeError) and WORDS.is_chinese else text
+            if WORDS.is_chinese:
+                text = in_chinese(text) if isinstance(error, HomeError) else outside_in_chinese(text)
             console.print(f"✗ {text}  [{code}]", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(3) from None
 
@@ -273,7 +275,16 @@ def status(home: HomeOption, json_: JsonOption = False) -> None:
         "key_requests": len(register.key_requests()),
     }
     register.close()
-    print(json.dumps(facts) if json_ else "\n".join(f"{name}: {value}" for name, value in facts.items()))
+    print(json.dumps(facts) if json_ else "\n".join(f"{SAY(*_STATUS_WORDS[name])}: {value}" for name, value in facts.items()))
+
+
+_STATUS_WORDS = {
+    "uri": ("coordinator", "协调方"),
+    "origin": ("log", "账本"),
+    "checkpoint": ("entries under the last checkpoint", "最近检查点的条数"),
+    "questions_open": ("open questions", "未结束的问题"),
+    "key_requests": ("keys that wait for the auditor", "等待审计方准入的密钥"),
+}
 
 
 @app.command(epilog="Example: kapok-coordinator vectors --home C --out vectors")

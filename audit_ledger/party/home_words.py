@@ -1,5 +1,6 @@
 """What is wrong with a home folder, in Chinese: the sentences of `HomeError`, each after the file it is about."""
 
+from protocols.outside import outside_in_chinese
 from protocols.phrases import Phrases
 
 _HOME = {
@@ -32,5 +33,5 @@ _PHRASES = Phrases(_HOME)
 
 
 def in_chinese(message: str) -> str:
-    """The message of a `HomeError`; one that is not known here stands as it is."""
-    return _PHRASES.chinese(message)
+    """The message of a `HomeError`; one that is not known here stands as it is, but for what the system said in it."""
+    return outside_in_chinese(known) if (known := _PHRASES.chinese(message)) == message else known

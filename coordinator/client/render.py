@@ -289,30 +289,36 @@ def catalog(city: Catalog, say: Say) -> RenderableType:
         for n, card in enumerate(each.tables or (None,)):
             head = (each.name, words) if n == 0 else ("", "")
             if card is None:
-                table.add_row(*head, "-", "", "", each.freshness, policy)
+                table.add_row(*head, "-", "", "", say.code("freshness", each.freshness), policy)
             else:
-                days, codes = f"{card.first_day} – {card.last_day}", ", ".join(card.code_systems)
-                table.add_row(*head, card.name, days, codes, *((each.freshness, policy) if n == 0 else ("", "")))
+                days, codes = _days(card.first_day, card.last_day, say), ", ".join(card.code_systems)
+                tail = (say.code("freshness", each.freshness), policy) if n == 0 else ("", "")
+                table.add_row(*head, card.name, days, codes, *tail)
         for own in each.registered:
-            days = f"{own.first_day} – {own.last_day}"
+            days = _days(own.first_day, own.last_day, say)
             table.add_row("", "", own.table, days, own.catalogue, say("state.waiting") if own.approved is False else "", "")
         table.add_section()
     return table
+
+
+def _days(first: str, last: str, say: Say) -> str:
+    """As a hospital declares them: a table without dates has none, one that grows has no last."""
+    return "-" if first == "-" else f"{first} – {say.code('day', last)}"
 
 
 def _narrow(say: Say, titles: Iterable[str], title: str | None = None) -> Table:
     """Many columns on 80 characters: light lines, and what does not fit goes on below instead of being cut."""
     table = Table(title=title, box=SIMPLE_HEAD, padding=0, pad_edge=False)
     for each in titles:
-        table.add_column(say(f"column.{each}"), overflow="fold")
+        table.add_column(say(f"column.{each}"), overflow="fold", no_wrap=each in {"id", "until", "purpose"})
     return table
 
 
 def programmes(city: Catalog, say: Say) -> Table:
-    table = _narrow(say, ("id", "title", "purpose", "table", "max_price", "until", "by", "state"))
+    table = _narrow(say, ("id", "title", "purpose", "table", "max_price", "until", "state"))
     for each in city.programmes:
         state = say("state.approved" if each.approved else "state.waiting")
         purpose = say.code("purpose", each.purpose)
-        tables, price, by = ", ".join(each.tables), each.max_price.rstrip("0"), Identity.parse(each.by).name
-        table.add_row(each.id[:12], each.title, purpose, tables, price, each.until[:10], by, state)
+        title = f"{each.title} ({Identity.parse(each.by).name})"
+        table.add_row(each.id[:12], title, purpose, "\n".join(each.tables), each.max_price.rstrip("0"), each.until[:10], state)
     return table
