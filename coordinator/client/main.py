@@ -32,10 +32,16 @@ from protocols.query.chinese import in_chinese
 if TYPE_CHECKING:
     from coordinator.client.city import City
 
-_NAMES = ("init", "rotate", "trust", "catalog", "preview", "plan-year", "query", "series", "train", "answers", "resume", "cancel")
+_WHERE = {
+    "init": "joining",
+    "rotate": "joining",
+    "trust": "joining",
+    "catalog": "looking",
+    **dict.fromkeys(("preview", "plan-year", "query", "series", "train", "answers", "resume", "cancel"), "commands"),
+}
 COMMANDS = (
-    *(Place(name, "coordinator.client.commands:app.") for name in _NAMES),
-    Place("programs", "coordinator.client.commands:programs"),
+    *(Place(name, f"coordinator.client.{module}:app.") for name, module in _WHERE.items()),
+    Place("programs", "coordinator.client.looking:programs"),
 )
 app = typer.Typer(cls=on_demand(*COMMANDS), no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 EXAMPLES = {

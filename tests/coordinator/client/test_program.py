@@ -13,7 +13,7 @@ import kapok
 from audit_ledger.party.channel import server_name
 from audit_ledger.party.home import Home
 from audit_ledger.party.on_demand import Unloaded
-from coordinator.client import commands
+from coordinator.client import commands, joining, looking
 from coordinator.client.city import connect
 from coordinator.client.main import COMMANDS, EXAMPLES, program, run
 from coordinator.client.sentences import SENTENCES
@@ -123,8 +123,8 @@ def _all_commands(group: click.Command) -> list[click.Command]:
     return [each for command in loaded for each in [command, *_all_commands(command)] if each is not group]
 
 
-def test_every_command_of_the_module_can_be_called():
-    registered = [each.name for each in commands.app.registered_commands]
+def test_every_command_of_the_modules_can_be_called():
+    registered = [each.name for module in (joining, looking, commands) for each in module.app.registered_commands]
     assert sorted([*registered, "programs"]) == sorted(each.name for each in COMMANDS)
 
 
