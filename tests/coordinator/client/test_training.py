@@ -62,7 +62,8 @@ def test_a_file_that_is_no_fit_ends_with_2_and_its_place(
     broken.write_text('outcome = "IMP"\nfeatures = }')
     binary.write_bytes(b"\xff\xfe\x00")
     listed.write_text("[1]")
-    wrong = {str(tmp_path / "none.json"): "none.json", str(broken): "line 2", str(binary): "binary.json", str(listed): "list.json",
+    line = {"en": "line 2", "zh": "第 2 行"}[lang]
+    wrong = {str(tmp_path / "none.json"): "none.json", str(broken): line, str(binary): "binary.json", str(listed): "list.json",
              str(tmp_path): str(tmp_path)}  # fmt: skip
     for path, place in wrong.items():
         assert bureau("train", path, lang=lang) == 2
