@@ -2,8 +2,10 @@
 
 Rules
  1. A card names a logged training, once, and repeats its study, rounds and table as they were asked.
- 2. Its price is the auditor's own arithmetic from the signed question, and so is what it says of held-out patients.
+ 2. Its price and its epsilon are the auditor's own arithmetic from the signed question, and so is what it says of held-out
+    patients. Its delta is the city's, with the sampler's own distance, which is far less.
  3. It tells metrics only of a training that was asked with held-out patients.
+ 4. Every hospital that was asked answered or is missing. The release behind it is of the same hospitals and the same integers.
 """
 
 from collections.abc import Iterator
@@ -15,14 +17,17 @@ from audit_ledger.facts import QuestionFacts
 from audit_ledger.findings import Finding, Rule
 from protocols.answer import Answer
 from protocols.asked import Asked
+from protocols.contract import CONTRACT
 from protocols.errors import ProtocolError
 from protocols.fits import Evaluated, Training
 from protocols.fits.metrics import Measured, metrics_of
 from protocols.query import QueryError
-from protocols.statements import ModelCard, Query, Signed
+from protocols.statements import ModelCard, Query, Release, Signed
 
 _LAST_PLACE = 1.5e-6
 """Two machines' logarithms may differ by the last of six places."""
+_OF_DELTA = 0.01
+"""How much of delta the sampler's distance, and nine digits, may be."""
 
 
 def card_findings(index: int, facts: QuestionFacts, card: ModelCard) -> Iterator[Finding]:
@@ -41,6 +46,7 @@ def _misstated(facts: QuestionFacts, card: ModelCard) -> Iterator[str]:
     if not isinstance(spec, Training):
         yield "question"
         return
+    is_of_audience = set(card.answered) <= set(asked.query.audience)
     study = (spec.study.name, spec.study.version, spec.study.sha256)
     told = {
         "study": (study, (card.study, card.version, card.study_sha256)),
@@ -48,10 +54,32 @@ def _misstated(facts: QuestionFacts, card: ModelCard) -> Iterator[str]:
         "table": ((spec.table, spec.catalogue), (card.table, card.catalogue)),
         "price": (cost.price(asked), card.price),
         "held-out share": (held_out_of(spec), card.held_out),
+        "list of hospitals": (True, is_of_audience),
+        "number of missing hospitals": (len(asked.query.audience) - len(card.answered), card.missing),
+        "epsilon": (True, _is_within(card.epsilon, cost.epsilon(asked) - _LAST_PLACE, cost.epsilon(asked) + _LAST_PLACE)),
+        "delta": (True, _is_within(card.delta, (1 - _OF_DELTA) * float(CONTRACT.delta), (1 + _OF_DELTA) * float(CONTRACT.delta))),
     }
     yield from (what for what, (expected, got) in told.items() if expected != got)
     if card.metrics and not spec.is_evaluated:
         yield "list of metrics"
+
+
+def _is_within(text: str, low: float, high: float) -> bool:
+    try:
+        return low <= float(text) <= high
+    except ValueError:
+        return False
+
+
+def release_findings(index: int, facts: QuestionFacts, release: Release) -> Iterator[Finding]:
+    """What the card before a release says of it."""
+    if facts.card is None or release.status != "released":
+        return
+    at, card = facts.card
+    if card.answered != release.answered:
+        yield Finding(index, Rule.MODEL, f"its card at entry {at} names other hospitals than answered")
+    if card.model_sha256 != release.values:
+        yield Finding(index, Rule.MODEL, f"its card at entry {at} is of another model than was released")
 
 
 def held_out_of(spec: Training) -> str:

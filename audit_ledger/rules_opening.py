@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 
-from audit_ledger import exact
+from audit_ledger import exact, model_card
 from audit_ledger.facts import LedgerFacts, QuestionFacts
 from audit_ledger.findings import Finding, Rule
 from protocols.asked import VARIANCE_STEPS
@@ -94,6 +94,7 @@ def release_findings(ledger: LedgerFacts, index: int, release: Release) -> Itera
     if facts.release is not None:
         yield Finding(index, Rule.RELEASE_TWICE, f"ended at entry {facts.release[0]}")
     yield from exact.release_findings(index, facts, release)
+    yield from model_card.release_findings(index, facts, release)
     if release.status != "released":
         return
     opened = facts.openings.get(release.round)

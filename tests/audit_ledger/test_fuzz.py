@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,12 +17,14 @@ from audit_ledger.gate import Gate
 from audit_ledger.opener import OpenRequest
 from audit_ledger.view import LedgerView
 from protocols import statements as st
+from protocols.answer import Proven
 from protocols.canonical import b64, encode_json
 from protocols.dsse import Envelope
 from protocols.errors import MalformedBytes
 from protocols.identity import SigningKey
 from protocols.statements import parse
 from tests.support.city import City, Question
+from tests.support.trained import Trained
 
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 ODD: list[Any] = [
@@ -87,6 +89,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     city.close()
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    """A training with its model card, which no other question has."""
+    made = Trained(tmp_path_factory.mktemp("trained"))
+    yield made
+    made.city.close()
+
+
 @some.composite
 def mutation(draw: some.DrawFn) -> Any:
     """Changes some bytes: flips, cuts, repeats, inserts."""
@@ -145,16 +155,25 @@ def test_any_bytes_are_an_entry_with_findings_or_without(world: World, mutate: A
 )
 def test_a_signed_statement_with_an_odd_value_anywhere_is_judged_and_never_crashes_the_replay(world: World, kind: str) -> None:
     """Signed by its true author, so that the rules behind the signature are reached."""
-    at = next(at for at, entry in enumerate(world.entries) if parse(entry).statement.kind == kind)
-    before = LedgerView(world.city.trust.entry0)
-    for entry in world.entries[:at]:
+    _judge_odd_values(world.city, world.entries, kind, world.signer)
+
+
+def test_a_signed_model_card_with_an_odd_value_anywhere_is_judged_and_never_crashes_the_replay(trained: Trained) -> None:
+    entries = trained.city.log.entries(0, trained.city.log.size)
+    _judge_odd_values(trained.city, entries, "model-card", lambda _: [trained.city.coordinator])
+
+
+def _judge_odd_values(city: City, entries: list[bytes], kind: str, signer: Callable[[st.Statement], list[SigningKey]]) -> None:
+    at = next(at for at, entry in enumerate(entries) if parse(entry).statement.kind == kind)
+    before = LedgerView(city.trust.entry0)
+    for entry in entries[:at]:
         before.apply(entry)
-    statement = parse(world.entries[at]).statement
+    statement = parse(entries[at]).statement
     payload, counted = statement.model_dump(mode="json"), 0
     for path in places(payload):
         for odd in ODD:
             made = Envelope(statement.payload_type(), encode_json(with_value(payload, path, odd)))
-            entry = made.signed(world.signer(statement)).encode()
+            entry = made.signed(signer(statement)).encode()
             view = copy.deepcopy(before)
             view.apply(entry)
             assert view.size == at + 1
@@ -248,6 +267,42 @@ def test_a_mutated_answer_file_is_no_answer_or_has_a_report(world: World, mutate
         verify_answer(mutate(world.answer), world.city.trust, world.city.now)
     except NotAnAnswer:
         return
+
+
+@MANY
+@given(mutate=mutation(), is_card=some.booleans())
+def test_a_mutated_answer_of_a_training_is_no_answer_or_has_a_report(trained: Trained, mutate: Any, is_card: bool) -> None:
+    answer = trained.answer(trained.proven(trained.card))
+    raw = answer.model_dump_json().encode()
+    if is_card:
+        assert answer.card is not None
+        entry = mutate(answer.card.entry.encode()).decode("utf-8", "replace")
+        raw = answer.model_copy(update={"card": Proven(entry=entry, proof=answer.card.proof)}).model_dump_json().encode()
+    try:
+        report = verify_answer(raw if is_card else mutate(raw), trained.city.trust, trained.city.now)
+    except NotAnAnswer:
+        return
+    assert not is_card or entry == answer.card.entry or any(each.place == "card" for each in report.problems)
+
+
+def test_an_odd_value_anywhere_in_the_card_of_an_answer_is_no_answer_or_a_problem_of_the_card(trained: Trained) -> None:
+    """Of its envelope and proof; and within the statement, which its author signed and whose proof is another entry's then."""
+    answer = trained.answer(trained.proven(trained.card))
+    assert answer.card is not None
+    fields, payload, lied = answer.model_dump(mode="json"), trained.card.model_dump(mode="json"), []
+    for path in places({"card": fields["card"]}):
+        lied += [with_value(fields, path, odd) for odd in [*ODD, -(2**63), 10**30, 10**400]]
+    for path in places(payload):
+        for odd in ODD:
+            made = Envelope(trained.card.payload_type(), encode_json(with_value(payload, path, odd)))
+            entry = made.signed([trained.city.coordinator]).encode().decode()
+            lied.append({**fields, "card": {"entry": entry, "proof": answer.card.proof}})
+    for each in lied:
+        try:
+            report = verify_answer(json.dumps(each).encode(), trained.city.trust, trained.city.now)
+        except NotAnAnswer:
+            continue
+        assert each == fields or any(problem.place == "card" for problem in report.problems)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -67,6 +67,8 @@ class Question:
     not_after: int = 0
     stated: dict[str, Any] = field(default_factory=dict)
     price_text: str = PRICE
+    apart: int = 1
+    """How far the numbers of a hospital's vector are apart."""
     readys: dict[str, bytes] = field(default_factory=dict)
     seeds: dict[str, bytes] = field(default_factory=dict)
     exact: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
@@ -161,7 +163,7 @@ class Question:
     def contribute(self, uri: str, binding: Binding, /, **changes: Any) -> SealedSeed:
         """The masked vector of one hospital, its sealed seed and its receipt."""
         hospital, u = self.city.hospitals[uri], binding.value
-        self.exact[uri] = np.arange(binding.dimension, dtype=np.int64) + len(self.exact)
+        self.exact[uri] = self.apart * np.arange(binding.dimension, dtype=np.int64) + len(self.exact)
         self.seeds[uri] = secrets.token_bytes(32)
         pairs = [hospital.agreement.pair(uri, each.uri, each.agreement) for each in binding.members if each.uri != uri]
         self.masked[uri] = mask(self.exact[uri], binding.ring, u, self.seeds[uri], pairs)
@@ -204,13 +206,17 @@ class Question:
             raise AssertionError(f"not released: {found}")
         return found
 
-    def finish(self, request: OpenRequest, stream_sum: bytes) -> np.ndarray[Any, Any]:
-        """Logs receipts and the release; returns the noisy sum (which here has no noise)."""
+    def finish(
+        self, request: OpenRequest, stream_sum: bytes, before: "Callable[[Binding, np.ndarray[Any, Any]], None] | None" = None
+    ) -> np.ndarray[Any, Any]:
+        """Logs receipts, what is to stand before the release, and the release; returns the noisy sum (which here has no noise)."""
         binding = Binding.decode(request.preimage)
         masked = {each.uri: self.masked[each.uri] for each in binding.members}
         values = unmask(masked, np.frombuffer(stream_sum, f"<u{binding.ring // 8}"), binding.ring, 10**8)
         for each in request.seeds:
             self.city.log_entry(each.receipt)
+        if before is not None:
+            before(binding, values)
         self.release(binding, values)
         return values
 
