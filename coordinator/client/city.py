@@ -154,7 +154,7 @@ class City:
         cast = (
             exact_forecast(request.spec, len(audience))
             if request.is_exact
-            else forecast(request.spec, request.noise or usual_noise(purpose), len(audience))
+            else forecast(request.spec, request.noise or usual_noise(request.spec, purpose), len(audience))
         )
         # A question that a person must approve first waits for days, a programme's for its hospitals alone.
         valid_s = request.valid_s or (HOUR_S if programme else 7 * DAY_S)

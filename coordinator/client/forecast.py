@@ -8,6 +8,7 @@ Rules
 - (epsilon, delta) come from `privacy.intervals.statements`, for the segments together.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +18,7 @@ from privacy.conversion import budget_for
 from privacy.errors import InvalidPrice
 from privacy.intervals import STATED_DELTAS, STATED_ORDERS, Case, Release, ReleasedPiece, Statement, half_width, statements
 from privacy.pricing import NOTHING, Price, price
-from privacy.rdp import LARGEST_RELEASE_VARIANCE, on_grid_up, share_variance, skellam_variance_for
+from privacy.rdp import LARGEST_RELEASE_VARIANCE, on_grid_up, share_variance, skellam_rdp, skellam_variance_for
 from privacy.sensitivity import Sensitivity
 from privacy.tables import skellam_table
 from privacy.union import released_variance
@@ -75,9 +76,29 @@ class ByEpsilon:
 Noise = BySd | ByPrice | ByEpsilon
 
 
-def usual_noise(purpose: str) -> ByPrice:
-    """What is taken when nobody says: a fiftieth of the purpose's yearly budget on a block."""
-    return ByPrice(CONTRACT.limit(purpose) * DEFAULT_SHARE)
+def usual_noise(spec: QuerySpec, purpose: str) -> ByPrice:
+    """What is taken when nobody says: a fiftieth of what the purpose may spend on a block, or the next part that buys noise at all.
+
+    Raises BadUsage where the whole is too little.
+    """
+    segments, limit = Layout.of(spec).segments, CONTRACT.limit(purpose)
+    least = _least_price(segments, CONTRACT.order)
+    found = next((share for share in (*LADDER, Fraction(1)) if share >= DEFAULT_SHARE and limit * share >= least), None)
+    if found is None:
+        raise BadUsage("error.noise_wide", least=_told(least))
+    return ByPrice(limit * found)
+
+
+def _least_price(segments: Sequence[Segment], order: int) -> Fraction:
+    """Of a price that is split evenly: the widest noise that there is, in the segment that needs the most."""
+    widest = (MAX_VARIANCE if segment.resident else LARGEST_RELEASE_VARIANCE for segment in segments)
+    moved = zip(segments, widest, strict=True)
+    return len(segments) * max(skellam_rdp(order, each.l1, each.l2_squared, Fraction(wide)) for each, wide in moved)
+
+
+def _told(price: Fraction) -> str:
+    """Six places, rounded up."""
+    return f"{math.ceil(price * 10**6) / 10**6:.6f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +138,7 @@ def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order)
     pieces = tuple(_piece(segment, variance, len(blocks)) for segment, variance in zip(layout.segments, variances, strict=True))
     totals = tuple(released_variance(piece, n, n, c) for piece in pieces)
     if max(variances) > (MAX_VARIANCE if pieces[0].resident else LARGEST_RELEASE_VARIANCE):
-        raise BadUsage("error.noise_wide")
+        raise BadUsage("error.noise_wide", least=_told(_least_price(layout.segments, order)))
     return Forecast(
         layout=layout,
         blocks=blocks,
@@ -147,7 +168,7 @@ def _variances(layout: Layout, noise: Noise, order: int) -> tuple[Fraction, ...]
         return noise.variances(layout.segments, order)
     except InvalidPrice:
         # No table is wide enough for sums in such fine steps at this price.
-        raise BadUsage("error.noise_wide") from None
+        raise BadUsage("error.noise_wide", least=_told(_least_price(layout.segments, order))) from None
 
 
 def stated(

@@ -266,7 +266,7 @@ def _budget_table(plan: Plan, say: Say) -> Table:
 
 
 def ladder(plan: Plan, say: Say) -> Table:
-    """What other prices would buy, from a 200th of the purpose's yearly budget to a fifth."""
+    """What other prices would buy, from a 200th of what the purpose may spend on a block to a fifth."""
     titles = (say("preview.share"), say("preview.price_short"), "ε", say("preview.half_width"))
     table = Table(*titles, title=say("preview.ladder_title"), title_justify="left")
     for share in LADDER:

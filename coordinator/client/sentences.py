@@ -127,15 +127,15 @@ _COLUMNS: dict[str, tuple[str, str]] = {
 _PREVIEW: dict[str, tuple[str, str]] = {
     "preview.hospitals": ("{n} 家医院，假定 {colluders} 家可能串通", "{n} hospitals, {colluders} of them assumed to collude"),
     "preview.cells": (
-        "{cells} 个单元格；每位患者每区块最多计入 {kept} 个",
-        "{cells} cells; a patient counts in at most {kept} of them per block",
+        "单元格：{cells} 个；每位患者每区块最多计入 {kept} 个",
+        "cells: {cells}; a patient counts in at most {kept} per block",
     ),
-    "preview.blocks": ("{count} 个区块付费：{first} 至 {last}", "{count} blocks pay: {first} to {last}"),
+    "preview.blocks": ("付费区块：{count} 个，{first} 至 {last}", "blocks that pay: {count}, {first} to {last}"),
     "preview.price": (
-        "价格：每个区块 {price}（Rényi 阶 {order}），占本用途全年预算 {share}",
-        "price: {price} on each block (Rényi order {order}), {share} of this purpose's yearly budget",
+        "价格：每个区块 {price}（Rényi 阶 {order}），占本用途在每个区块限额的 {share}",
+        "price: {price} on each block (Rényi order {order}), {share} of what this purpose may spend there",
     ),
-    "preview.price_two": ("同时在两家医院的患者：{price}", "for a patient of two hospitals: {price}"),
+    "preview.price_two": ("同时在两家医院的患者的价格：{price}", "price for a patient of two hospitals: {price}"),
     "preview.part_price": ("占价格", "of the price"),
     "preview.noise_title": ("答案的噪声（每个单元格）", "noise of the answer, per cell"),
     "preview.sd": ("标准差", "sd"),
@@ -152,17 +152,17 @@ _PREVIEW: dict[str, tuple[str, str]] = {
     "preview.advice_title": ("同一价格还能这样问", "the same price would also buy"),
     "preview.advice_by": ("按{keys}", "by {keys}"),
     "preview.advice_one": ("只问一个总数", "one number for all"),
-    "preview.advice_cells": ("{by}，每位患者最多 {kept} 个单元格", "{by}, a patient in at most {kept} cells"),
+    "preview.advice_cells": ("{by}，每位患者最多 {kept} 个单元格", "{by}, cells of a patient: at most {kept}"),
     "preview.advice_cells_short": ("单元格", "cells"),
     "preview.instead_of": ("而非（现在的问题）", "instead of (as asked now)"),
     "year.title": ("{n} 个常设问题的一年预算", "a year of {n} standing questions"),
     "year.runs": ("次数", "runs"),
     "year.fullest": ("最满区块", "fullest block"),
-    "year.share": ("占全年预算", "of the year"),
+    "year.share": ("占限额", "of its limit"),
     "year.blocks_title": ("{purpose}：各区块已付占限额", "{purpose}: what each block pays of its limit"),
     "year.fits": ("可行：没有区块超出限额。", "it fits: no block passes its limit."),
     "year.over": ("不可行：有区块超出限额，医院将拒绝。", "it does not fit: hospitals will refuse where a block passes its limit."),
-    "preview.share": ("占全年预算", "of the year"),
+    "preview.share": ("占限额", "of the limit"),
     "preview.price_short": ("价格", "price"),
     "part.rows": ("行数", "rows"),
     "part.persons": ("患者人数", "persons"),
@@ -194,8 +194,11 @@ _ERRORS: dict[str, tuple[str, str]] = {
     "error.too_few_hospitals": ("{n} 家医院不足以分担噪声", "{n} hospitals are too few to share the noise"),
     "error.floor": ("受询医院 {n} 家，低于下限 {floor} 家", "{n} hospitals in the audience, the floor is {floor}"),
     "error.noise_wide": (
-        "所需噪声超出可用范围；请减小 CLAMP(x, lo, hi, 精度) 的精度或上限，或提高 --price、--epsilon",
-        "no table of noise is that wide; take a smaller scale or bound in CLAMP(x, lo, hi, scale), or a higher --price",
+        "所需噪声超出可用范围：按此精度每个区块至少付 {least}；请减小 CLAMP(x, lo, hi, 精度) 的精度或上限，或提高 --price",
+        (
+            "no table of noise is that wide: in such fine steps a block pays at least {least}; take a smaller scale or bound in "
+            "CLAMP(x, lo, hi, scale), or a --price of that"
+        ),
     ),
     "error.noise_range": (
         "--sd、--epsilon、--price 应为正数",

@@ -1,4 +1,4 @@
-"""A year of standing questions against the yearly budget of every block, from public facts alone.
+"""A year of standing questions against the limit of every block, from public facts alone.
 
 A plan is a TOML file; each question is SQL or the name of a file, with the period of its first run. Every run moves the period
 on by a day, a week or a month, so that runs with a window overlap: a block pays for each run that reads it.

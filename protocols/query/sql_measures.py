@@ -13,6 +13,8 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from sqlglot import exp
@@ -23,7 +25,9 @@ from protocols.query.sql_literals import day_of, number_of
 from protocols.query.sql_source import Source, name_of
 from protocols.query.terms import UNITS, decimal_text
 
-DEFAULT_SCALE = {"value": 100, "age": 1}
+SCALES = {"value": (100, 10, 1), "age": (1,)}
+MOST_STEPS = 500
+"""Finer sums cost more than a month has, since noise is drawn in the same integers, and tell nothing that the noise leaves over."""
 _CLAMPED = {"value": "CLAMP(value, 0, 300)", "age": "CLAMP(age, 0, 120)"}
 _KINDS: dict[type[exp.Expr], str] = {
     exp.Sum: "sum",
@@ -152,7 +156,7 @@ class MeasureReader:
         if read is None or points is None:
             return None
         if kind in {"sum", "avg"}:
-            read.setdefault("scale", DEFAULT_SCALE[read["column"]])
+            read.setdefault("scale", _usual_scale(read))
         return {"kind": kind, **read} | ({"points": list(points)} if points else {})
 
     def _clamp(self, clamp: exp.Expr, node: exp.Expr, fourth: str) -> dict[str, Any] | None:
@@ -188,6 +192,14 @@ class MeasureReader:
     def _refuse(self, node: exp.Expr) -> None:
         name, instead = name_of(node)
         self._add(ProblemCode.OUTSIDE_LANGUAGE, name, "not in the language", instead, self._source.place(node))
+
+
+def _usual_scale(read: Mapping[str, Any]) -> int:
+    """The finest that keeps a clamp within `MOST_STEPS`, else the coarsest that its ends are whole in."""
+    ends = [Decimal(read[end]) for end in ("lo", "hi")]
+    whole = [scale for scale in SCALES[read["column"]] if not any(end * scale % 1 for end in ends)]
+    fine = (scale for scale in whole if max(map(abs, ends)) * scale <= MOST_STEPS)
+    return next(fine, whole[-1] if whole else 1)
 
 
 def _is_clamp(node: exp.Expr) -> bool:

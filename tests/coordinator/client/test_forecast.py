@@ -13,7 +13,9 @@ from coordinator.client.errors import BadUsage
 from coordinator.client.forecast import ByEpsilon, ByPrice, BySd, forecast, usual_noise
 from privacy.intervals import Case
 from protocols.asked import Asked
+from protocols.contract import CONTRACT
 from protocols.query import Layout
+from protocols.query.reference import EXAMPLES, Example
 from protocols.query.sql import parse_sql
 from tests.coordinator.client.support.answers import WEEKLY, query_of
 from tests.coordinator.client.support.bureau import QUESTION, Bureau, catalog_of
@@ -72,9 +74,23 @@ def test_both_segments_of_an_average_cost_the_same_under_one_sd():
 
 def test_the_variances_of_a_plan_are_what_a_statement_may_hold():
     spec = parse_sql(AVERAGE)
-    cast = forecast(spec, usual_noise("research"), 6)
+    cast = forecast(spec, usual_noise(spec, "research"), 6)
     asked = Asked.of(query_of(spec, cast.variances))
     assert tuple(piece.variance for piece in asked.pieces) == cast.variances
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
+def test_every_kind_of_the_reference_has_noise_where_nobody_says_which(example: Example):
+    limit = CONTRACT.limit("research")
+    cast = forecast(example.spec, usual_noise(example.spec, "research"), 6)
+    assert limit * Fraction(19, 1000) < cast.price.one <= limit * Fraction(1, 5)
+
+
+def test_noise_that_nobody_names_is_a_fiftieth_or_the_next_part_that_is_enough():
+    limit = CONTRACT.limit("research")
+    assert usual_noise(parse_sql(WEEKLY), "research").price == limit / 50
+    middle = parse_sql("SELECT SUM(CLAMP(value, 0, 300, 10)) FROM measurements WHERE date >= '2025-01-01' AND date < '2025-02-01'")
+    assert usual_noise(middle, "research").price == limit
 
 
 def test_impossible_noise_is_named():
@@ -82,8 +98,13 @@ def test_impossible_noise_is_named():
         forecast(parse_sql(WEEKLY), ByEpsilon(Fraction(1, 10**7)), 6)
     with pytest.raises(BadUsage, match="smaller scale"):
         forecast(parse_sql(WEEKLY), BySd(Fraction(10**6)), 6)
+    fine = parse_sql(AVERAGE.replace("30, 1", "300, 100"))
+    with pytest.raises(BadUsage, match="pays at least") as told:
+        usual_noise(fine, "research")
+    least = Fraction(str(told.value).split("at least ")[1].split(";")[0])
+    assert forecast(fine, ByPrice(least), 6).price.one <= least
     with pytest.raises(BadUsage, match="smaller scale"):
-        forecast(parse_sql(AVERAGE.replace("30, 1", "300, 100")), usual_noise("research"), 6)
+        forecast(fine, ByPrice(least * Fraction(99, 100)), 6)
     with pytest.raises(BadUsage, match="too few"):
         forecast(parse_sql(WEEKLY), BySd(Fraction(10)), 1)
 

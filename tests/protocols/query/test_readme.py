@@ -11,7 +11,7 @@ import protocols.query
 from protocols.query import parse_toml
 from protocols.query.domains import MAX_CELLS, MAX_MONTHS
 from protocols.query.sql import parse_sql
-from protocols.query.sql_measures import DEFAULT_SCALE
+from protocols.query.sql_measures import MOST_STEPS, SCALES
 
 PAGE = Path(protocols.query.__file__).with_name("README.md").read_text(encoding="utf-8")
 SQL = [line for block in re.findall(r"```sql\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
@@ -45,4 +45,6 @@ def test_the_file_examples_are_the_same_questions_as_their_sql() -> None:
 def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     assert f"{MAX_CELLS:,} cells" in PAGE
     assert f"at most {MAX_MONTHS} months" in PAGE
-    assert f"{DEFAULT_SCALE['value']} for `value` and {DEFAULT_SCALE['age']} for `age`" in PAGE
+    fine, middle, coarse = SCALES["value"]
+    assert SCALES["age"] == (1,)
+    assert f"1 for `age`, for `value` the finest of {fine}, {middle} and {coarse} with at most {MOST_STEPS} steps" in PAGE
