@@ -88,6 +88,7 @@ _COLUMNS: dict[str, tuple[str, str]] = {
     "column.month": ("月份", "month"),
     "column.district": ("地区", "district"),
     "column.sex": ("性别", "sex"),
+    "column.visit_class": ("就诊类型", "visit class"),
     "column.age_band": ("年龄组", "age band"),
     "column.bin": ("区间", "bin"),
     "column.icd10_prefix": ("ICD-10 前缀", "ICD-10 prefix"),

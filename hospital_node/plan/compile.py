@@ -22,6 +22,7 @@ from hospital_node.plan.columns import RELATIONS, Relation
 from protocols.query import Axis, QuerySpec
 from protocols.query.cohort import Read, leaves
 from protocols.query.terms import (
+    CLOSED_LISTS,
     UNITS,
     AgeBetween,
     BinKey,
@@ -116,7 +117,7 @@ class _Statement:
         if any(axis.key == "age_band" for axis in axes):
             yield f"coalesce({self._age()}, {NO_AGE}) AS age"
         for axis in axes:
-            if axis.key in {"district", "sex"}:
+            if axis.key in CLOSED_LISTS:
                 yield f"{self._place(axis.key, axis.labels)} AS {axis.key}"
             elif axis.key == "icd10_prefix":
                 yield f"{self._prefix_place(axis)} AS icd10_prefix"

@@ -37,6 +37,7 @@ class Example:
 EXAMPLES: tuple[Example, ...] = (
     Example("Events", "SELECT week, district, COUNT(*) FROM visits WHERE {quarter} GROUP BY week, district"),
     Example("Events, another clamp", "SELECT month, CLAMP(COUNT(*), 0, 5) FROM visits WHERE {quarter} AND age < 15 GROUP BY month"),
+    Example("By visit class", "SELECT week, visit_class, COUNT(*) FROM visits WHERE {quarter} GROUP BY week, visit_class"),
     Example(
         "Distinct patients",
         "SELECT week, COUNT(DISTINCT person_id) FROM diagnoses WHERE {quarter} AND icd10 LIKE 'J10%' GROUP BY week",

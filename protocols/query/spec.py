@@ -24,12 +24,10 @@ from pydantic import Field, ValidationError, model_validator
 from protocols.query.cohort import QUERY_BOUND, Read, cohort_problems, days_read, leaves
 from protocols.query.conditions import condition_problems
 from protocols.query.domains import (
-    DISTRICTS,
     EARLIEST,
     LATEST,
     MAX_CELLS,
     MAX_MONTHS,
-    SEXES,
     Axis,
     Grid,
     months_between,
@@ -39,6 +37,7 @@ from protocols.query.domains import (
 from protocols.query.errors import Problem, ProblemCode, QueryError, nearest_name
 from protocols.query.ranges import follow_up_problems, range_problems, resident_problems
 from protocols.query.terms import (
+    CLOSED_LISTS,
     MAX_CONDITIONS,
     AgeBandKey,
     BinKey,
@@ -172,10 +171,9 @@ class QuerySpec(Term):
             return _unrelated_to_time(key.key, key.prefixes)
         if isinstance(key, BinKey):
             return _unrelated_to_time(key.key, key.labels)
-        if key.key in {"district", "sex"}:
+        if key.key in CLOSED_LISTS:
             chosen = self.condition_on(key.key)
-            everything = tuple(DISTRICTS if key.key == "district" else SEXES)
-            return _unrelated_to_time(key.key, chosen.values if isinstance(chosen, IsOneOf) else everything)
+            return _unrelated_to_time(key.key, chosen.values if isinstance(chosen, IsOneOf) else CLOSED_LISTS[key.key])
         if self.period is None:
             raise AssertionError("a key of time was accepted without a period")
         if key.key == "month":

@@ -27,7 +27,9 @@ from protocols.query.sql_source import CLAUSES, EXAMPLE, Source, name_of
 from protocols.query.sql_where import WhereReader
 from protocols.query.terms import Table, decimal_text
 
-_KEYS = {"week": "iso_week"} | {name: name for name in ("iso_week", "month", "district", "sex", "age_band", "icd10_prefix")}
+_KEYS = {"week": "iso_week"} | {
+    name: name for name in ("iso_week", "month", "district", "sex", "visit_class", "age_band", "icd10_prefix")
+}
 _READ = {"expressions", "from_", "where", "group"}
 _LEVELS = (exp.Rollup, exp.Cube, exp.GroupingSets)
 

@@ -64,7 +64,8 @@ class Table(StrEnum):
     @property
     def keys(self) -> frozenset[str]:
         dated = {"iso_week", "month"} if self.is_dated else set()
-        return frozenset({"district", "sex", "age_band", "bin"} | dated | ({"icd10_prefix"} if self is Table.DIAGNOSES else set()))
+        own = {Table.VISITS: {"visit_class"}, Table.DIAGNOSES: {"icd10_prefix"}}
+        return frozenset({"district", "sex", "age_band", "bin"} | dated | own.get(self, set()))
 
     @property
     def sums(self) -> frozenset[str]:
@@ -330,7 +331,7 @@ InOneRange = Ranged | Categories | Survival
 
 
 class PlainKey(Term):
-    key: Literal["iso_week", "month", "district", "sex"]
+    key: Literal["iso_week", "month", "district", "sex", "visit_class"]
 
 
 class AgeBandKey(Term):

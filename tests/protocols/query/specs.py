@@ -118,6 +118,8 @@ def _keys(table: str) -> st.SearchStrategy[list[dict[str, Any]]]:
     ]
     if table != "patients":
         known += [{"key": "iso_week"}, {"key": "month"}]
+    if table == "visits":
+        known += [{"key": "visit_class"}]
     if table == "diagnoses":
         known += [{"key": "icd10_prefix", "prefixes": prefixes} for prefixes in FREE_PREFIX_LISTS]
     return st.lists(st.sampled_from(known), max_size=3, unique_by=lambda key: key["key"])
