@@ -162,7 +162,7 @@ def serve(
     from audit_ledger.serve import serve as serve_forever
 
     def ready(opener: str, witness: str) -> None:
-        typer.echo(say(f"ready: opener {opener}, witness http://{witness}", f"就绪：开启 {opener}，见证 http://{witness}"))
+        typer.echo(say(f"ready: opener {opener}, witness http://{witness}", f"ready 就绪：开启 {opener}，见证 http://{witness}"))
         sys.stdout.flush()
 
     log_to_stderr()

@@ -45,7 +45,9 @@ def witness(
         store.trust(_log_key(each))
 
     def ready(address: str) -> None:
-        typer.echo(say(f"ready: witness http://{address}  key {store.vkey}", f"就绪：见证 http://{address}  公钥 {store.vkey}"))
+        typer.echo(
+            say(f"ready: witness http://{address}  key {store.vkey}", f"ready 就绪：见证 http://{address}  公钥 {store.vkey}")
+        )
         sys.stdout.flush()
 
     asyncio.run(serve_witness(store, listen, ready))

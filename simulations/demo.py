@@ -11,7 +11,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from protocols.query.sql import parse_sql
 from simulations.city import build_city, relocate, write_fhir
 from simulations.exact import bounded_exact, exact_answer
 from simulations.keys import bounding_keys
-from simulations.processes import SLOT_MS, CommandFailed, Services, run
+from simulations.processes import SLOT_MS, CommandFailed, Services, program, run
+from simulations.steps import Steps
 from simulations.town import Town
 from simulations.training import train
 
@@ -99,6 +100,7 @@ class Demo:
     year: int | None
     visits: int = 8_000
     slot_ms: int = SLOT_MS
+    _tell: Steps = field(init=False, default_factory=lambda: Steps(console))
 
     @property
     def asked_year(self) -> int:
@@ -108,11 +110,9 @@ class Demo:
         """0 if the auditor's verdict is clean. Raises CommandFailed where a program of the city fails."""
         started = time.monotonic()
         self._clear()
-        sources = self._records()
-        with Services(self.out / "logs") as services:
-            town = Town(
-                self.out / "city", sources, services, tell=self._tell, node_settings={"grid_ms": 25, "slot_ms": self.slot_ms}
-            )
+        with Services(self.out / "logs") as services, self._tell:
+            sources, settings = self._records(), {"grid_ms": 25, "slot_ms": self.slot_ms}
+            town = Town(self.out / "city", sources, services, tell=self._tell, count=self._tell.count, node_settings=settings)
             town.found()
             tables = ("visits", "diagnoses", "measurements", "patients")
             self._tell("the bureau states a surveillance programme; the auditor approves it")
@@ -122,6 +122,7 @@ class Demo:
             shutil.copy(town.bureau / "answers" / f"{trained['query']}.json", self.out / "models" / "admission.json")
             verdict = self._audit(town)
             self._write_summary(rows, trained, verdict, time.monotonic() - started)
+            self._tell.end()
             if keep:
                 self._keep(town)
         return 0 if verdict == "verified" else 1
@@ -131,9 +132,6 @@ class Demo:
             shutil.rmtree(self.out / name, ignore_errors=True)
         for name in ("answers", "exact", "charts", "models"):
             (self.out / name).mkdir(parents=True)
-
-    def _tell(self, text: str) -> None:
-        console.print(f"[bold cyan]●[/] {text}", highlight=False)
 
     def _records(self) -> Mapping[str, Path]:
         if self.fhir is not None:
@@ -240,7 +238,8 @@ class Demo:
         where = f"date >= DATE '{year}-01-01' AND date < DATE '{year + 1}-01-01'"
         sql = f"SELECT month, COUNT(*) FROM visits WHERE {where} GROUP BY month"
         console.print(f"the city keeps running: coordinator {addresses}")
-        console.print(f'ask it:  kapok query "{sql}" --home {town.bureau} --programme {town.programme} --sd 20', soft_wrap=True)
+        kapok = program("kapok")
+        console.print(f'ask it:  {kapok} query "{sql}" --home {town.bureau} --programme {town.programme} --sd 20', soft_wrap=True)
         console.print("Ctrl-C ends it")
         try:
             while True:

@@ -20,6 +20,7 @@ from audit_ledger.party.output import steady_output
 from audit_ledger.words import words
 from simulations.learning.command import learn
 from simulations.processes import SLOT_MS, CommandFailed
+from simulations.steps import Steps
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="A city to try Kapok on. / 模拟城市。"
@@ -81,7 +82,8 @@ def attacks(
     try:
         for name in ("city", "records", "logs"):
             shutil.rmtree(out / name, ignore_errors=True)
-        outcomes = attack_a_city(out, hospitals, lambda text: told.print(f"[bold cyan]●[/] {text}", highlight=False))
+        with Steps(told) as steps:
+            outcomes = attack_a_city(out, hospitals, steps)
         shown.draw(outcomes, out / "attacks.png")
         (out / "attacks.json").write_text(json.dumps(shown.as_json(outcomes), indent=1) + "\n")
     except CommandFailed as failed:

@@ -31,8 +31,10 @@ def program(name: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    # Without cached bytecode every start of a program would compile the house anew.
-    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    # Without cached bytecode every start of a program would compile the house anew. What programs say is read here, so that it is
+    # in one language, whatever the reader's.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE" and not name.startswith("LC_")}
+    return {**kept, "LANG": "C.UTF-8"}
 
 
 def run(name: str, *arguments: object, expect: Sequence[int] = (0,), environment: dict[str, str] | None = None) -> str:
@@ -78,7 +80,9 @@ class Service:
                 if not line:
                     break
         self.kill()
-        raise CommandFailed(f"{self.name}: did not get ready\n{self.tail()}")
+        raise CommandFailed(
+            f"{self.name}: did not get ready within {START_TIMEOUT_S:.0f} s; what it said is in {self.log}\n{self.tail()}"
+        )
 
     def tail(self) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-12:]) if self.log.exists() else ""

@@ -51,6 +51,7 @@ class Town:
     services: Services
     ports: Ports = field(default_factory=Ports.free)
     tell: Tell = lambda _: None
+    count: Callable[[int, int], None] = lambda _done, _of: None
     node_settings: Mapping[str, object] = field(default_factory=dict)
     programme: str = ""
 
@@ -84,7 +85,8 @@ class Town:
         self.found_auditor()
         self.tell(f"{len(self.hospitals)} hospitals make their keys and load their records")
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(self._found_hospital, self.hospitals))
+            for done, _ in enumerate(pool.map(self._found_hospital, self.hospitals), start=1):
+                self.count(done, len(self.hospitals))
         self._found_bureau()
         self.tell("the auditor compares fingerprints and admits them by a second signature")
         run("kapok-audit", "admit", "--pending", "--yes", "--home", self.auditor)
