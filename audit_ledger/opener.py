@@ -208,9 +208,11 @@ def open_seeds(
     """Rule 5, once the others hold: the round's seeds in the order of the members, or why they do not open."""
     sealed = {each.uri: each.sealed for each in request.seeds}
     seeds, refused = [], []
+    certificates = {member.uri: facts.readys[member.uri].statement.sealing for member in binding.members}
+    keys = {month: key_of(month) for month in {each.month for each in certificates.values()}}  # one file for all members
     for member in binding.members:
-        certificate = facts.readys[member.uri].statement.sealing
-        key = key_of(certificate.month)
+        certificate = certificates[member.uri]
+        key = keys[certificate.month]
         if key is None or key.public != unb64(certificate.key, 32):
             refused.append(Refusal(Reason.SEALING_KEY, f"this service's key of {certificate.month}", "another", member.uri))
             continue

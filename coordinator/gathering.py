@@ -151,8 +151,10 @@ class Gathering:
 
     async def round(self, question: Question, number: int, input_: bytes) -> Complete:
         """A complete attempt at a round: the stored one if there is one, else a new one. Raises Ended after three."""
-        await self._leave_out_the_gone(question, number)
-        last = await asyncio.to_thread(self._register.last_attempt, question.id, number)
+        is_next, question.next_round, last = number == question.next_round, -1, None
+        if not is_next:
+            await self._leave_out_the_gone(question, number)
+            last = await asyncio.to_thread(self._register.last_attempt, question.id, number)
         if last is not None and (complete := await self._stored(question, number, *last)) is not None:
             return complete
         first, lost = last[0] + 1 if last else 1, set[str]()
@@ -163,7 +165,7 @@ class Gathering:
             await asyncio.to_thread(self._register.set_attempt, question.id, number, attempt, bound.binding.encode())
             lost = await self._attempt(question, bound, input_)
             if not lost:
-                made = question.made[(number, attempt)]
+                made, question.next_round = question.made[(number, attempt)], number + 1
                 return Complete(bound.binding, [made[uri] for uri in bound.uris])
             self._leave_out(question, lost)
         exhausted = Refusal(Reason.ATTEMPTS_EXHAUSTED, f"{CONTRACT.attempts} attempts", "none complete")
@@ -253,9 +255,11 @@ class Gathering:
             question.balked[key][uri] = refusals
         else:
             # Stored before anybody is asked to open: an opened sum can always be finished.
-            await asyncio.to_thread(self._register.put_contribution, question.id, *key, made, self._clock())
+            await asyncio.wrap_future(self._register.note_contribution(question.id, *key, made, self._clock()))
             question.made[key][uri] = made
-        await question.note()
+        # A training's rounds are many and short: who watches it is told of each round, not of each hospital in it.
+        if refusals or not question.admitted.asked.is_training or len(question.made[key]) == len(question.member_uris):
+            await question.note()
 
     async def balked(self, question: Question, uri: str, frame: link_pb2.BindingRefused) -> None:
         """A hospital refused a member set, with its reasons."""

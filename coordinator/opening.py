@@ -1,12 +1,14 @@
 """The coordinator's side of an opening: brings the auditor's service up to date, hands over the member set, logs its `opening`.
 
 The sum leaves the auditor only when its own `opening` entry stands under a cosigned checkpoint; the same request asked again after
-a crash is answered from its cache, so an opened sum is never lost and never opened for another set.
+a crash is answered from its cache, so an opened sum is never lost and never opened for another set. A segment's rounds follow one
+another on one stream; where that has ended, the next one begins anew.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import grpc
@@ -62,6 +64,11 @@ class OpeningRequest:
     def is_segment(self) -> bool:
         return self.first_round > 0
 
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing more of its question is to be opened."""
+        return self.binding.round == self.last_round
+
 
 class Auditor:
     """A channel to the auditor's service. The month's sealing certificate is fetched once."""
@@ -71,6 +78,7 @@ class Auditor:
         self._channel = open_channel(home, address, uri)
         self._stub = link_pb2_grpc.OpenerStub(self._channel)
         self._sealing: dict[str, tuple[bytes, bytes]] = {}
+        self._kept: dict[bytes, _Conversation] = {}
 
     async def close(self) -> None:
         await self._channel.close()
@@ -118,11 +126,33 @@ class Auditor:
 
         Raises OpeningRefused or AuditorAway.
         """
-        conversation = _Conversation(request, ledger)
+        query, patience_s = request.binding.query, TIMEOUT_S + len(request.encrypted) * S_PER_BYTE
+        if (kept := self._kept.pop(query, None)) is not None:
+            with contextlib.suppress(AuditorAway):
+                return await self._asked(kept, request, patience_s)
+        return await self._asked(_Conversation(self._stub.Open(), ledger), request, patience_s)
+
+    async def _asked(self, conversation: "_Conversation", request: OpeningRequest, patience_s: float) -> bytes:
         try:
-            return await conversation.run(self._stub.Open(timeout=TIMEOUT_S + len(request.encrypted) * S_PER_BYTE))
-        except grpc.RpcError as error:
-            raise AuditorAway(f"{self.address}: {_code(error)}") from None
+            async with asyncio.timeout(patience_s):
+                opened = await conversation.opened(request)
+                if request.is_last:
+                    await conversation.call.done_writing()
+        except BaseException as error:
+            conversation.call.cancel()
+            if isinstance(error, grpc.RpcError):
+                raise AuditorAway(f"{self.address}: {_code(error)}") from None
+            if isinstance(error, TimeoutError):
+                raise AuditorAway(f"{self.address}: no answer within {patience_s:.0f} s") from None
+            raise
+        if not request.is_last:
+            self._kept[request.binding.query] = conversation
+        return opened
+
+    def hang_up(self, query: bytes) -> None:
+        """Ends the stream of a segment that has no further round."""
+        if (kept := self._kept.pop(query, None)) is not None:
+            kept.call.cancel()
 
 
 def require_committed(view: LedgerView, binding: Binding, opened: bytes) -> None:
@@ -144,51 +174,58 @@ def _code(error: grpc.RpcError) -> str:
 
 @dataclass(slots=True)
 class _Conversation:
-    """One `Open` call, frame by frame."""
+    """One `Open` call, frame by frame. `followed` is None until the auditor has said how much of the ledger it holds."""
 
-    request: OpeningRequest
+    call: Call
     ledger: CityLedger
+    followed: int | None = None
+    told_note: bytes = field(default=b"", repr=False)
 
-    async def run(self, call: Call) -> bytes:
-        followed = (await _next(call)).followed
-        for frame in follow_frames(self.ledger, followed):
-            await call.write(link_pb2.OpenRequest(follow=frame))
-        followed = self.ledger.note_size
-        for chunk in chunks(self.request.encrypted):
-            await call.write(link_pb2.OpenRequest(encrypted=chunk))
-        await call.write(link_pb2.OpenRequest(members=self._members()))
+    async def opened(self, request: OpeningRequest) -> bytes:
+        await self._tell_ledger()
+        for chunk in chunks(request.encrypted):
+            await self.call.write(link_pb2.OpenRequest(encrypted=chunk))
+        await self.call.write(link_pb2.OpenRequest(members=_members(request)))
         total = bytearray()
         while True:
-            reply = await _next(call)
+            reply = await _next(self.call)
             match reply.WhichOneof("frame"):
                 case "opening":
                     await self.ledger.append([reply.opening.envelope])
                     await self.ledger.cosigned()
-                    for frame in follow_frames(self.ledger, followed):
-                        await call.write(link_pb2.OpenRequest(follow=frame))
-                    followed = self.ledger.note_size
+                    await self._tell_ledger()
                 case "sum":
                     total += reply.sum.data
                 case "complete":
-                    await call.done_writing()
                     return bytes(total)
                 case "refused":
                     raise OpeningRefused([_refusal(each) for each in reply.refused.refusals])
 
-    def _members(self) -> link_pb2.Members:
-        request = self.request
-        seeds = [
-            link_pb2.SealedSeed(
-                uri=each.uri,
-                sealed=each.sealed,
-                receipt=b"" if request.is_segment else each.receipt,
-                masked_hash=request.hashes[each.uri],
-                round_signature=each.signature,
-            )
-            for each in request.made
-        ]
-        rounds = {"first_round": request.first_round, "last_round": request.last_round}
-        return link_pb2.Members(preimage=request.binding.encode(), seeds=seeds, public=request.public, **rounds)
+    async def _tell_ledger(self) -> None:
+        """What the auditor has not been told on this stream; nothing where the checkpoint is the one it was told last."""
+        if self.followed is None:
+            self.followed = (await _next(self.call)).followed
+        if self.told_note == self.ledger.note:
+            return
+        note, size = self.ledger.note, self.ledger.note_size
+        for frame in follow_frames(self.ledger, self.followed):
+            await self.call.write(link_pb2.OpenRequest(follow=frame))
+        self.followed, self.told_note = size, note
+
+
+def _members(request: OpeningRequest) -> link_pb2.Members:
+    seeds = [
+        link_pb2.SealedSeed(
+            uri=each.uri,
+            sealed=each.sealed,
+            receipt=b"" if request.is_segment else each.receipt,
+            masked_hash=request.hashes[each.uri],
+            round_signature=each.signature,
+        )
+        for each in request.made
+    ]
+    rounds = {"first_round": request.first_round, "last_round": request.last_round}
+    return link_pb2.Members(preimage=request.binding.encode(), seeds=seeds, public=request.public, **rounds)
 
 
 def _refusal(reason: link_pb2.Reason) -> Refusal:

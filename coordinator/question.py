@@ -68,6 +68,8 @@ class Question:
     member_uris: tuple[str, ...] = ()
     binding: Binding | None = None
     """Of the attempt that is under way."""
+    next_round: int = -1
+    """The one behind the round that this process has just completed: of it the register holds nothing yet."""
     is_cancelled: bool = False
     is_gathered: bool = False
     breakdown: Breakdown = field(default_factory=Breakdown)

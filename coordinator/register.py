@@ -3,7 +3,8 @@
 One SQLite file, one writer thread, synchronous FULL. Nothing in it can spend a hospital's budget or open a sum: losing it loses
 comfort, not privacy. A question's row is written before the step it describes, so that a restart resumes at that step; masked
 vectors and sealed seeds are stored before the auditor is asked to open, so that an opened sum can always be finished. They are
-kept 35 days for re-derivation and then deleted. What comes while the disk is busy shares the next transaction.
+kept 35 days for re-derivation and then deleted. What comes while the disk is busy shares the next transaction. What may be lost
+with the machine's power, and not with the process, is written without waiting for the disk; the next flush takes it along.
 """
 
 import json
@@ -72,9 +73,13 @@ Written = tuple[str, tuple[object, ...]]
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """Statements that come to the disk together, and how many rows the first of them changed."""
+    """Statements that come to the disk together, and how many rows the first of them changed.
+
+    What is not flushed outlives the process alone.
+    """
 
     statements: tuple[Written, ...]
+    is_flushed: bool
     changed: "Future[int]" = field(default_factory=Future)
 
 
@@ -94,8 +99,8 @@ class Register:
     def _write(self, sql: str, values: Sequence[object], *more: Written) -> int:
         return self._put(sql, values, *more).result()
 
-    def _put(self, sql: str, values: Sequence[object], *more: Written) -> "Future[int]":
-        step = _Step(((sql, tuple(values)), *more))
+    def _put(self, sql: str, values: Sequence[object], *more: Written, is_flushed: bool = True) -> "Future[int]":
+        step = _Step(((sql, tuple(values)), *more), is_flushed)
         self._waiting.append(step)
         self._thread.submit(self._write_what_waits)
         return step.changed
@@ -116,6 +121,8 @@ class Register:
             step.changed.set_exception(error)
 
     def _write_together(self, steps: Sequence[_Step]) -> None:
+        is_flushed = any(each.is_flushed for each in steps)
+        self._db.execute(f"PRAGMA synchronous = {'FULL' if is_flushed else 'NORMAL'}")
         with self._db:
             changed = [[self._db.execute(*statement).rowcount for statement in each.statements] for each in steps]
         for each, (rows, *_) in zip(steps, changed, strict=True):
@@ -169,7 +176,8 @@ class Register:
         self._write("UPDATE question SET proof = ?, not_after = ? WHERE query = ?", (proof, not_after, query))
 
     def set_attempt(self, query: bytes, round_: int, attempt: int, preimage: bytes) -> None:
-        self._write("INSERT INTO attempt VALUES (?, ?, ?, ?)", (query, round_, attempt, preimage))
+        """Outlives the process, and is on the disk with the first contribution to it: until then nothing hangs on it."""
+        self._put("INSERT INTO attempt VALUES (?, ?, ?, ?)", (query, round_, attempt, preimage), is_flushed=False).result()
 
     def last_attempt(self, query: bytes, round_: int) -> tuple[int, bytes] | None:
         """The number and binding preimage of the last announced attempt at a round."""
@@ -179,7 +187,8 @@ class Register:
 
     def note_finished(self, query: bytes, round_: int, vector: bytes, weights: bytes) -> None:
         """Where it did not come to the disk, the stored contributions of the round lead to the same vector again."""
-        self._put("INSERT INTO finished_round VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", (query, round_, vector, weights))
+        sql = "INSERT INTO finished_round VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        self._put(sql, (query, round_, vector, weights), is_flushed=False)
 
     def finished_rounds(self, query: bytes) -> list[tuple[int, bytes, bytes]]:
         """Of a training: round, released vector and the weights after it, in order."""
@@ -203,8 +212,12 @@ class Register:
         return [_question(row) for row in self._read(f"{_QUESTION} WHERE state IN {open_states} ORDER BY changed")]
 
     def put_contribution(self, query: bytes, round_: int, attempt: int, made: Contributed, now: int) -> None:
+        self.note_contribution(query, round_, attempt, made, now).result()
+
+    def note_contribution(self, query: bytes, round_: int, attempt: int, made: Contributed, now: int) -> "Future[int]":
+        """Done once the disk has it."""
         values = (query, round_, attempt, made.uri, made.sealed, made.receipt, made.signature, made.masked, now)
-        self._write("INSERT INTO contribution VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
+        return self._put("INSERT INTO contribution VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", values)
 
     def contributions(self, query: bytes, round_: int, attempt: int) -> list[Contributed]:
         sql = "SELECT uri, sealed, receipt, signature, masked FROM contribution WHERE query = ? AND round = ? AND attempt = ?"

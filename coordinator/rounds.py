@@ -312,6 +312,7 @@ class Rounds:
         self._tell_ended(question)
 
     def _tell_ended(self, question: Question) -> None:
+        self._auditor.hang_up(question.id)
         frame = link_pb2.CoordinatorFrame(ended=link_pb2.Ended(query=question.id, state=question.state))
         for uri in question.query.audience:
             if (member := self._members.get(uri)) is not None:

@@ -13,13 +13,14 @@ from audit_ledger.follower import Follower
 from audit_ledger.gate import Gate
 from audit_ledger.party.home import Home
 from hospital_node.account import still_coming
-from hospital_node.config import Config, leaves_at_ms
+from hospital_node.config import Config
 from hospital_node.contributing import Attempt, Contributing
 from hospital_node.counting import Counts, Plans
 from hospital_node.dataset import DatasetFile
 from hospital_node.journal import Journal, StoredContribution
 from hospital_node.offering import Offering, Reply
 from hospital_node.policy import Policy
+from hospital_node.slots import leaves_at_ms, slot_ms
 from hospital_node.tables.schema import TableSchema
 from hospital_node.trace import Trace
 from protocols.clock import month
@@ -129,10 +130,15 @@ class Answering:
         if isinstance(attempt, list):
             return attempt
         made = self.contribute(attempt, patience_s)
-        return ContributionReady(made.sealed, made.receipt, made.round_signature, made.masked, self.leaves_at_ms(arrived_ms))
+        return ContributionReady(
+            made.sealed, made.receipt, made.round_signature, made.masked, self.leaves_at_ms(attempt, arrived_ms)
+        )
 
-    def leaves_at_ms(self, arrived_ms: int) -> int:
-        return leaves_at_ms(arrived_ms, self.config.slot_of_tables_ms, self.config.grid_ms)
+    def slot_ms(self, attempt: Attempt) -> int:
+        return slot_ms(self.config, attempt.asked, attempt.binding.round)
+
+    def leaves_at_ms(self, attempt: Attempt, arrived_ms: int) -> int:
+        return leaves_at_ms(arrived_ms, self.slot_ms(attempt), self.config.grid_ms)
 
     def ended(self, query: str) -> None:
         """The coordinator's word, upon which what was sent goes. The count stays until the ledger ends the question or its window

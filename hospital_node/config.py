@@ -2,7 +2,8 @@
 
 `slot_ms` is the time between the member set's arrival and the contribution's departure for a table of `size_class` 20 (below 2^20
 rows) or smaller; it doubles with every class above. It must be longer than any honest count takes: an overrun sends zeros and
-pauses the node. `grid_ms` is the public grid on which departures lie (25 in a demo, 250 in production).
+pauses the node. `training_slot_ms`, where it is there, holds in place of it for a training's steps (`slots`). `grid_ms` is the
+public grid on which departures lie (25 in a demo, 250 in production).
 """
 
 import json
@@ -34,6 +35,7 @@ class Config(Settings):
     link_address: Label
     zone: Label = "Asia/Shanghai"
     slot_ms: int = Field(default=1000, ge=1, le=600_000)
+    training_slot_ms: int | None = Field(default=None, ge=1, le=600_000)
     grid_ms: int = Field(default=250, ge=1, le=60_000)
     size_class: int = Field(default=SMALL_CLASS, ge=10, le=34)
     min_free_mb: int = Field(default=200, ge=1)
@@ -42,7 +44,15 @@ class Config(Settings):
 
     @property
     def slot_of_tables_ms(self) -> int:
-        return self.slot_ms << max(0, self.size_class - SMALL_CLASS)
+        return self._doubled(self.slot_ms)
+
+    @property
+    def slot_of_steps_ms(self) -> int:
+        """Of one step of a training; as long as a table's where IT has stated none."""
+        return self._doubled(self.slot_ms if self.training_slot_ms is None else self.training_slot_ms)
+
+    def _doubled(self, slot_ms: int) -> int:
+        return slot_ms << max(0, self.size_class - SMALL_CLASS)
 
     @classmethod
     def read(cls, home: Path) -> "Config":
@@ -50,7 +60,7 @@ class Config(Settings):
 
     def text(self) -> str:
         """The file; `read` gives it back."""
-        lines = [f"{name} = {_toml(value)}" for name, value in self.model_dump().items()]
+        lines = [f"{name} = {_toml(value)}" for name, value in self.model_dump(exclude_none=True).items()]
         return "# kapok-node: who this node is, whom it dials, and when its answers leave. See hospital_node/README.md.\n" + (
             "\n".join(lines) + "\n"
         )
@@ -80,8 +90,3 @@ def read_toml(path: Path, model: type[Model], remedy: str) -> Model:
 def _toml(value: object) -> str:
     # TOML's basic strings are JSON's but for a bare DEL, which no name holds.
     return json.dumps(value, ensure_ascii=False)
-
-
-def leaves_at_ms(arrived_ms: int, slot_ms: int, grid_ms: int) -> int:
-    """When a contribution leaves: the first point of the grid at or after arrival plus slot. A public function of public things."""
-    return -(-(arrived_ms + slot_ms) // grid_ms) * grid_ms

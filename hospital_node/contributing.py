@@ -53,6 +53,7 @@ from protocols.statements import Incident, Ready, Receipt, parse
 from protocols.union import filled, place_of
 
 Random = Callable[[int], bytes]
+ASKED_KEPT = 64
 
 
 @dataclass(slots=True)
@@ -106,6 +107,7 @@ class Contributing:
     _running: dict[tuple[str, int, int], Attempt] = field(default_factory=dict)
     _pairs: dict[tuple[str, str, bytes], PairKey] = field(default_factory=dict)
     _segments: dict[str, Segment] = field(default_factory=dict)
+    _asked: dict[str, Asked] = field(default_factory=dict)
 
     def accept(self, preimage: bytes, round_input: bytes) -> Attempt | list[Refusal]:
         """The member set, written down as accepted; or everything that is wrong with it."""
@@ -127,7 +129,7 @@ class Contributing:
         with self.trace.step(query, "journal"):
             self.journal.accept(query, binding.round, binding.attempt, binding.value)
         attempt = Attempt(
-            binding, binding.value, ready, Asked.of(facts.query), self._count(facts, ready, round_input, binding.round)
+            binding, binding.value, ready, self._asked_of(facts), self._count(facts, ready, round_input, binding.round)
         )
         self._running[key] = attempt
         if is_segment(ready):
@@ -137,7 +139,16 @@ class Contributing:
     def _stored(self, binding: Binding, facts: QuestionFacts, ready: StoredReady) -> Attempt | list[Refusal]:
         if self.journal.contribution(ready.query, binding.round, binding.attempt) is None:
             return [Refusal(Reason.UNSTORED, "the contribution as it was sent", "accepted, and not stored")]
-        return Attempt(binding, binding.value, ready, Asked.of(facts.query), Future())
+        return Attempt(binding, binding.value, ready, self._asked_of(facts), Future())
+
+    def _asked_of(self, facts: QuestionFacts) -> Asked:
+        """Read once a question: a training's hundred columns take longer to read than a round takes to mask."""
+        query = facts.id.hex()
+        if query not in self._asked:
+            while len(self._asked) >= ASKED_KEPT:
+                self._asked.pop(next(iter(self._asked)))
+            self._asked[query] = Asked.of(facts.query)
+        return self._asked[query]
 
     def _open_segment(self, binding: Binding, facts: QuestionFacts, ready: StoredReady) -> None:
         members = frozenset(each.uri for each in binding.members)
@@ -187,8 +198,7 @@ class Contributing:
             yield Refusal(Reason.SET_DIFFERS, "a member set that only shrinks", "another", min(joined))
 
     def _expected(self, binding: Binding, facts: QuestionFacts, ready: StoredReady, round_input: bytes) -> Expected | Refusal:
-        asked = Asked.of(facts.query)
-        n = len(binding.counting)
+        asked, n = self._asked_of(facts), len(binding.counting)
         try:
             self.plans.require_input(asked, round_input)
         except MalformedBytes:
@@ -221,14 +231,21 @@ class Contributing:
     # -- the contribution
 
     def speculate(self, query: str) -> None:
-        """Starts counting once the Ready is out; nothing of it leaves."""
-        facts, ready = self.gate.follower.view.questions.get(query), self.journal.ready(query, 0)
-        if facts is not None and ready is not None:  # a training's rounds wait for their input
+        """Starts counting once the Ready is out; nothing of it leaves. A training's rounds wait for their input, not for rows."""
+        facts = self.gate.follower.view.questions.get(query)
+        if facts is None:
+            return
+        asked = self._asked_of(facts)
+        if (ready := self.journal.ready(query, asked.first_round)) is None:
+            return
+        if asked.is_training:
+            self.counts.prepare(asked, ready.generation)
+        else:
             self._count(facts, ready, b"", 0)
 
     def _count(self, facts: QuestionFacts, ready: StoredReady, round_input: bytes, number: int) -> "Future[Integers]":
         key = self.journal.bounding_key(ready.month[:4], self.random(32))
-        return self.counts.start(ready.query, Asked.of(facts.query), ready.generation, key, round_input, number)
+        return self.counts.start(ready.query, self._asked_of(facts), ready.generation, key, round_input, number)
 
     def contribute(self, attempt: Attempt, patience_s: float) -> StoredContribution:
         """The contribution of an accepted member set, on the disk when this returns. Waits for the count at most `patience_s`."""
@@ -359,6 +376,7 @@ class Contributing:
     def forget_sent(self, query: str) -> None:
         """Vectors and seeds of the question go."""
         self._segments.pop(query, None)
+        self._asked.pop(query, None)
         self.journal.forget_contributions(query)
 
     def forget_months(self, months: Iterable[str]) -> None:

@@ -56,6 +56,10 @@ class Plans(Protocol):
         """Runs the plan without a record; whatever it raises is about the question."""
         ...
 
+    def prepare(self, asked: Asked, generation: str) -> None:
+        """What a training's rounds have in common, read ahead of the first."""
+        ...
+
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         """The exact vector of the round of this number, 0 where there is one only."""
         ...
@@ -118,6 +122,14 @@ class InstalledPlans:
     def probe(self, asked: Asked) -> None:
         self._plan(asked).probe(asked)
 
+    def prepare(self, asked: Asked, generation: str) -> None:
+        plan = self._plan(asked)
+        if isinstance(plan, TrainingPlan):
+            with self._lock:
+                cursor = self._open[generation].cursor()
+            with cursor:
+                plan.prepare(asked, cursor)
+
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         with self._lock:
             cursor, prepared = self._open[generation].cursor(), self._prepared.get(generation)
@@ -154,6 +166,10 @@ class Counts:
                     self._running.pop(older).cancel()
                 self._running[key] = self._pool.submit(self._count, key, asked, generation, bounding_key)
             return self._running[key]
+
+    def prepare(self, asked: Asked, generation: str) -> None:
+        """Begins what a training's rounds have in common. Whatever fails, the first of them meets again."""
+        self._pool.submit(self._plans.prepare, asked, generation)
 
     def _count(self, key: tuple[str, int, bytes], asked: Asked, generation: str, bounding_key: bytes) -> Integers:
         with self._trace.step(key[0], "counting"):

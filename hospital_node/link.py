@@ -4,7 +4,7 @@ Rules (measured pitfalls: spec of the link, 1 to 7)
 - The end of a stream means nothing: what was not acknowledged by a frame or by the ledger did not happen.
 - One writer task with a bounded outbox; an item is a list of frames that stay together, since chunks carry no name.
 - Frames are handled in order: what was followed before an Offer is known when the Offer is judged. Contributions are made in
-  threads and leave in their slot (`config.leaves_at_ms`), whatever else goes on.
+  threads and leave in their slot (`slots`), whatever else goes on.
 - Error text never crosses the link: the node logs a code, and closes the stream.
 - Sent once a connection: statements that are due, and Readys that the ledger still has not some seconds after they were promised.
 """
@@ -201,12 +201,12 @@ class Session:
             log.info("member set refused", codes=[str(each.reason) for each in accepted])
             await self.outbox.put([frames.binding_refused(preimage, accepted)])
         else:
-            self._start(self._contribute(accepted, preimage, self.answering.leaves_at_ms(arrived_ms)))
+            self._start(self._contribute(accepted, preimage, self.answering.leaves_at_ms(accepted, arrived_ms)))
 
     # -- the contribution
 
     async def _contribute(self, attempt: Attempt, preimage: bytes, leave_at_ms: int) -> None:
-        patience_s = max(0.0, leave_at_ms / 1000 - time.time() - self.answering.config.slot_of_tables_ms / 1000 / MASKING_SHARE)
+        patience_s = max(0.0, leave_at_ms / 1000 - time.time() - self.answering.slot_ms(attempt) / 1000 / MASKING_SHARE)
         step = partial(self.answering.contribute, attempt, patience_s)
         try:
             made: StoredContribution = await asyncio.get_running_loop().run_in_executor(self.makers, step)

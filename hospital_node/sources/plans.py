@@ -103,6 +103,9 @@ class DatabasePlans:
         with empty(*(reading for reading, _ in self._readings(asked))) as records:
             execute(_table_query(asked), records, bytes(32), is_bounded=not asked.is_exact)
 
+    def prepare(self, asked: Asked, generation: str) -> None:
+        """A database is asked no training."""
+
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         readings, engine = self._readings(asked), self.source.database.engine
         with closing(self._open()) as server:

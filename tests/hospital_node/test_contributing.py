@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from hospital_node.answering import ContributionReady
+from hospital_node.contributing import Attempt
 from hospital_node.counting import InstalledPlans
 from hospital_node.logs import only_known_keys
 from hospital_node.plans import TablePlan
@@ -234,9 +235,11 @@ def test_an_attempt_after_the_coordinator_s_word_of_an_end_counts_nothing_anew(w
 
 
 def test_a_contribution_leaves_on_the_grid_whatever_the_count_took(asking: Asking) -> None:
-    config = asking.world.first().answering.config
+    node, binding = asking.world.first(), asking.binding()
+    config, attempt = node.answering.config, node.answering.accept(binding.encode(), b"")
+    assert isinstance(attempt, Attempt)
     for arrived in (0, 1, 24, 25, 1013):
-        leaves = asking.world.first().answering.leaves_at_ms(arrived)
+        leaves = node.answering.leaves_at_ms(attempt, arrived)
         assert leaves % config.grid_ms == 0
         assert 0 <= leaves - arrived - config.slot_ms < config.grid_ms
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hospital_node.config import Config, leaves_at_ms
+from hospital_node.config import Config
 from hospital_node.dataset import DEFAULT_DATASET, read_dataset
 from hospital_node.errors import InvalidConfig
 from hospital_node.logs import only_known_keys
@@ -60,19 +60,12 @@ def test_the_config_file_gives_the_config_back_and_names_a_wrong_field(tmp_path:
         legal_name='第一"医院"',
         licence="1",
     )
-    (tmp_path / "config.toml").write_text(config.text())
-    assert Config.read(tmp_path) == config
+    for each in (config, config.model_copy(update={"training_slot_ms": 60})):
+        (tmp_path / "config.toml").write_text(each.text())
+        assert Config.read(tmp_path) == each
     (tmp_path / "config.toml").write_text(config.text().replace("kapok://hospital/h01", "h01"))
     with pytest.raises(InvalidConfig, match="uri"):
         Config.read(tmp_path)
-
-
-def test_a_larger_size_class_has_a_longer_slot() -> None:
-    small = Config(uri="kapok://hospital/h01", origin="a/b", coordinator="kapok://coordinator/c", link_address="h:1",
-                   legal_name="a", licence="1", slot_ms=100, size_class=18)  # fmt: skip
-    assert small.slot_of_tables_ms == 100
-    assert small.model_copy(update={"size_class": 23}).slot_of_tables_ms == 800
-    assert leaves_at_ms(10, 100, 25) == 125
 
 
 def test_the_default_dataset_declares_nothing_and_a_written_one_is_stated(tmp_path: Path) -> None:

@@ -71,8 +71,39 @@ def test_segments_of_one_training_share_a_process_and_another_model_has_its_own(
     for number, spec in enumerate([start, training(after="ab" * 32), training(after="cd" * 32)]):
         plan.probe(asked(spec, f"{number:02}"))
         plan.run(asked(spec, f"{number:02}"), records, b"", start.encode(np.zeros(4)), 1)
-    [running] = plan._running.values()
+    [worker] = plan._running.values()
     other = training(longest="2")
     plan.probe(asked(other))
-    assert len({each.worker.process.pid for each in plan._running.values()}) == 2
-    assert running.worker.is_alive
+    assert len({each.process.pid for each in plan._running.values()}) == 2
+    assert worker.is_alive
+
+
+def test_rows_are_read_ahead_of_the_first_round_which_reads_none(
+    plan: TrainingPlan, records: duckdb.DuckDBPyConnection, read: list[Fit]
+) -> None:
+    question, weights = asked(training()), training().encode(np.zeros(4))
+    plan.prepare(question, records)
+    assert len(read) == 1
+    records.execute("DELETE FROM registered_cohort")
+    assert plan.run(question, records, b"", weights, 1)[-1] > 0, "of the rows that were there"
+    assert len(read) == 1
+
+
+def test_two_trainings_at_once_keep_each_its_rows(plan: TrainingPlan, records: duckdb.DuckDBPyConnection, read: list[Fit]) -> None:
+    first, second, weights = asked(training()), asked(training(), "cd"), training().encode(np.zeros(4))
+    for number in range(1, 4):
+        plan.run(first, records, b"", weights, number)
+        plan.run(second, records, b"", weights, number)
+    assert len(read) == 2
+
+
+def test_a_reading_that_fails_is_made_again_by_the_next_who_asks(
+    plan: TrainingPlan, records: duckdb.DuckDBPyConnection, read: list[Fit]
+) -> None:
+    question, weights = asked(training()), training().encode(np.zeros(4))
+    with empty_table(training()) as other:
+        other.execute("DROP TABLE registered_cohort")
+        with pytest.raises(duckdb.Error):
+            plan.prepare(question, other)
+    assert plan.run(question, records, b"", weights, 1)[-1] > 0
+    assert len(read) == 2
