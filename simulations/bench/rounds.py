@@ -7,8 +7,9 @@ the segments are in; the auditor's approval, which is a person's, is not. A segm
 Beside it the same model through Flower's own deployment runtime (`flower_runtime`), in the same run: a round there takes at least
 50 times as long.
 
-Contributions leave in a slot, which the protocol demands in every round; it is set as an operator sets it, from what the slowest
-contribution of a training before took from its member set on.
+Contributions leave in a slot, which the protocol demands in every round. A training's first round has the slot of a count, the
+others that of a step; both are set as an operator sets them, from what the slowest contribution of a training before took from
+its member set on.
 """
 
 import json
@@ -38,7 +39,8 @@ from simulations.processes import run
 from simulations.town import Town
 
 SEGMENTS, SEGMENT, WARM_UP = 4, 50, 12
-PRICE = "0.05"
+PRICE = "0.02"
+"""Of a segment: a year's budget holds the warm-up and three tries."""
 FLOWER_ROUNDS = 4
 PAUSED = "node.paused"
 FIRST_SLOT_MS, LONGEST_SLOT_MS, GRID_MS = 1_500, 1_500, 5
@@ -48,6 +50,17 @@ ROOM = 1.5
 
 class Overrun(Exception):
     """A hospital's count did not come within its slot: the machine was slower than when the slot was chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """Of a training's first round, and of every other."""
+
+    first_ms: int
+    step_ms: int
+
+    def longer(self) -> "Slots":
+        return Slots(_on_grid(1.5 * self.first_ms), _on_grid(1.5 * self.step_ms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +87,17 @@ def rows(is_quick: bool = False, tell: Callable[[str], None] = lambda _: None) -
 def _own(folder: Path, segments: int, length: int, tell: Callable[[str], None]) -> tuple[float, list[Row]]:
     """Seconds of a round, and the rows."""
     with city(folder, {"grid_ms": GRID_MS, "slot_ms": FIRST_SLOT_MS}, tell) as town:
-        slot_ms = slot_for(trained(town, 1, WARM_UP, tell))
+        slots = slots_for(trained(town, 1, WARM_UP, tell))
         while True:
-            set_slot(town, slot_ms, tell)
+            set_slot(town, slots.first_ms, tell, slots.step_ms)
             before = processor_seconds(town)
             try:
                 found = trained(town, segments, length, tell)
                 spent = {name: seconds - before[name] for name, seconds in processor_seconds(town).items()}
-                return sum(each.own_s for each in found) / (segments * length), figures(found, slot_ms, spent)
+                return sum(each.own_s for each in found) / (segments * length), figures(found, slots, spent)
             except Overrun:
-                slot_ms = slot_ms * 3 // 2
-                if slot_ms > LONGEST_SLOT_MS:
+                slots = slots.longer()
+                if slots.first_ms > LONGEST_SLOT_MS:
                     raise
 
 
@@ -123,13 +136,18 @@ def _traced(town: Town, query: str, length: int) -> tuple[dict[str, float], ...]
         own = [line for line in lines if line["query"] == query]
         if len(own) != length or not all("counting_s" in line for line in own):
             raise Overrun(f"{name}: a count did not come within its slot")
-        found += own
+        found += [{**line, "round": float(number)} for number, line in enumerate(own, 1)]
     return tuple(found)
 
 
-def slot_for(found: Sequence[Trained]) -> int:
-    slowest = max(line["contributing_s"] for each in found for line in each.traced)
-    return math.ceil(1000 * ROOM * slowest / GRID_MS) * GRID_MS
+def slots_for(found: Sequence[Trained]) -> Slots:
+    lines = [line for each in found for line in each.traced]
+    first, later = ([line["contributing_s"] for line in lines if (line["round"] == 1) is is_first] for is_first in (True, False))
+    return Slots(_on_grid(1000 * ROOM * max(first + later)), _on_grid(1000 * ROOM * max(later)))
+
+
+def _on_grid(slot_ms: float) -> int:
+    return math.ceil(slot_ms / GRID_MS) * GRID_MS
 
 
 def processor_seconds(town: Town) -> dict[str, float]:
@@ -175,20 +193,23 @@ def _beside_flower(folder: Path, round_s: float, is_quick: bool, tell: Callable[
     )
 
 
-def figures(found: Sequence[Trained], slot_ms: int, spent: dict[str, float]) -> list[Row]:
+def figures(found: Sequence[Trained], slots: Slots, spent: dict[str, float]) -> list[Row]:
     rounds, alone = sum(each.rounds for each in found), gradients_s()
     whole = sum(each.own_s for each in found)
     overhead = whole - rounds * alone
     how = (
-        f"{HOSPITALS} nodes, {WEIGHTS:,} weights, {rounds} rounds in {len(found)} segments, slot {slot_ms} ms on a grid "
-        f"of {GRID_MS} ms; gradients alone {1000 * alone:.1f} ms a round; {load()}"
+        f"{HOSPITALS} nodes, {WEIGHTS:,} weights, {rounds} rounds in {len(found)} segments, slot {slots.step_ms} ms "
+        f"({slots.first_ms} ms in a segment's first) on a grid of {GRID_MS} ms; gradients alone {1000 * alone:.1f} ms a round; "
+        f"{load()}"
     )
     busy = sum(spent.values())
     return [
         Row.measured("200 steps of DP-SGD beside their gradients", "s", overhead * 200 / rounds, how, bar="<= 20"),
         Row.measured("a round, with all it takes", "ms", 1000 * whole / rounds, how),
         Row.measured("a round beside its gradients", "ms", 1000 * overhead / rounds, how),
-        Row.measured("of that, the slot in which contributions leave", "ms", float(slot_ms), "public; from the slowest before"),
+        Row.measured(
+            "of that, the slot in which contributions leave", "ms", float(slots.step_ms), "public; from the slowest before"
+        ),
         Row.measured("processors' time of a round, all programs", "ms", 1000 * busy / rounds, how),
         *(Row.measured(f"of that, {name}", "ms", 1000 * each / rounds, how) for name, each in spent.items()),
         *_steps(found, rounds, how),

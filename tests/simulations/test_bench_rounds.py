@@ -8,29 +8,32 @@ import pytest
 
 from simulations.bench import rounds
 from simulations.bench.flower_runtime import update
-from simulations.bench.rounds import Overrun, Trained
+from simulations.bench.rounds import Overrun, Slots, Trained
 from simulations.bench.wide_study import FEATURES, WEIGHTS, Wide
 from simulations.processes import Services
 from simulations.town import Town
 
 STEPS = {"approval": 5.0, "segment_before": 2.0, "contribute": 3.0, "open": 1.0, "total": 11.0}
-LINES = ({"counting_s": 0.1, "contributing_s": 0.2}, {"counting_s": 0.1, "contributing_s": 0.3})
+LINES = ({"counting_s": 0.1, "contributing_s": 0.4}, {"counting_s": 0.1, "contributing_s": 0.2})
+TRACED = tuple({**line, "round": float(number)} for number, line in enumerate(LINES, 1))
 
 
 def test_the_wait_for_the_auditor_and_for_the_segment_before_is_not_a_round_s() -> None:
-    assert Trained("q", 10, STEPS, LINES).own_s == 4.0
+    assert Trained("q", 10, STEPS, TRACED).own_s == 4.0
 
 
-def test_the_slot_leaves_room_above_the_slowest_contribution() -> None:
-    slot_ms = rounds.slot_for([Trained("q", 10, STEPS, LINES)])
-    assert slot_ms == 450
-    assert slot_ms % rounds.GRID_MS == 0
+def test_the_slots_leave_room_above_the_slowest_contribution_of_the_first_round_and_of_the_others() -> None:
+    slots = rounds.slots_for([Trained("q", 10, STEPS, TRACED)])
+    assert slots == Slots(600, 300)
+    assert slots.longer() == Slots(900, 450)
+    first_is_quick = tuple({**line, "contributing_s": each} for line, each in zip(TRACED, (0.1, 0.21), strict=True))
+    assert rounds.slots_for([Trained("q", 10, STEPS, first_is_quick)]) == Slots(315, 315)
 
 
 def test_two_hundred_steps_are_counted_with_what_a_segment_costs_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rounds, "gradients_s", lambda: 0.1)
-    traced = tuple({**each, "gate_s": 0.0, "masking_s": 0.0, "journal_s": 0.0} for each in LINES)
-    first, whole, beside = rounds.figures([Trained("q", 10, STEPS, traced)], 450, {"node": 2.0, "study": 1.0})[:3]
+    traced = tuple({**each, "gate_s": 0.0, "masking_s": 0.0, "journal_s": 0.0} for each in TRACED)
+    first, whole, beside = rounds.figures([Trained("q", 10, STEPS, traced)], Slots(600, 450), {"node": 2.0, "study": 1.0})[:3]
     assert (first.ours, first.ok) == (pytest.approx(60.0), False)
     assert (whole.ours, beside.ours) == (pytest.approx(400.0), pytest.approx(300.0))
 
@@ -39,7 +42,7 @@ def test_a_segment_in_which_a_hospital_sent_zeros_is_not_measured(tmp_path: Path
     town = Town(tmp_path, {"a": tmp_path}, Services(tmp_path))
     town.trace("a").parent.mkdir()
     town.trace("a").write_text("".join(json.dumps({"query": "q", **line}) + "\n" for line in LINES))
-    assert len(rounds._traced(town, "q", 2)) == 2
+    assert rounds._traced(town, "q", 2) == tuple({"query": "q", **each} for each in TRACED)
     with pytest.raises(Overrun):
         rounds._traced(town, "q", 3)
     with town.trace("a").open("a") as file:
