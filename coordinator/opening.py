@@ -144,6 +144,8 @@ class Auditor:
                 raise AuditorAway(f"{self.address}: {_code(error)}") from None
             if isinstance(error, TimeoutError):
                 raise AuditorAway(f"{self.address}: no answer within {patience_s:.0f} s") from None
+            if isinstance(error, asyncio.InvalidStateError):  # what gRPC says of a write to a stream that is over
+                raise AuditorAway(f"{self.address}: the stream has ended") from None
             raise
         if not request.is_last:
             self._kept[request.binding.query] = conversation

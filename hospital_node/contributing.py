@@ -232,15 +232,13 @@ class Contributing:
 
     def speculate(self, query: str) -> None:
         """Starts counting once the Ready is out; nothing of it leaves. A training's rounds wait for their input, not for rows."""
-        facts = self.gate.follower.view.questions.get(query)
-        if facts is None:
+        if (facts := self.gate.follower.view.questions.get(query)) is None:
             return
         asked = self._asked_of(facts)
-        if (ready := self.journal.ready(query, asked.first_round)) is None:
-            return
-        if asked.is_training:
+        ready = self.journal.ready(query, asked.first_round)
+        if ready is not None and asked.is_training:
             self.counts.prepare(asked, ready.generation)
-        else:
+        elif ready is not None:
             self._count(facts, ready, b"", 0)
 
     def _count(self, facts: QuestionFacts, ready: StoredReady, round_input: bytes, number: int) -> "Future[Integers]":

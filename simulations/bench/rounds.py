@@ -39,8 +39,8 @@ from simulations.processes import run
 from simulations.town import Town
 
 SEGMENTS, SEGMENT, WARM_UP = 4, 50, 12
-PRICE = "0.02"
-"""Of a segment: a year's budget holds the warm-up and three tries."""
+PRICE = "0.033"
+"""Of a segment: a budget holds the warm-up and two tries."""
 FLOWER_ROUNDS = 4
 PAUSED = "node.paused"
 FIRST_SLOT_MS, LONGEST_SLOT_MS, GRID_MS = 1_500, 1_500, 5

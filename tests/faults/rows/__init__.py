@@ -5,7 +5,7 @@ the next row finds the town whole. The rows' order is the order in which they ru
 """
 
 # Imported in the order in which the rows run.
-from tests.faults.rows import hospital, coordinator, auditor, residents, others  # isort: skip
+from tests.faults.rows import hospital, coordinator, auditor, residents, others, training  # isort: skip
 from tests.faults.rows.row import TABLE, Row
 
-__all__ = ["TABLE", "Row", "auditor", "coordinator", "hospital", "others", "residents"]
+__all__ = ["TABLE", "Row", "auditor", "coordinator", "hospital", "others", "residents", "training"]
