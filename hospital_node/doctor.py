@@ -307,6 +307,35 @@ def _slot(place: Path, config: Config) -> Finding:
     return False, f"{english}: set slot_ms = {in_file} in config.toml", f"{chinese}：请在 config.toml 中设 slot_ms = {in_file}"
 
 
+def _training_slot(place: Path, config: Config) -> Finding:
+    if (place / SOURCE_FILE).exists():
+        return _FROM_DATABASE
+    from hospital_node.studies.rehearsing import rehearsed  # with what runs a study, which no other check needs
+
+    found = rehearsed(place)
+    if found.failed:
+        names = ", ".join(found.failed)
+        return False, f"{names}: does not run over the registered tables", f"{names}：无法在已登记的数据表上运行"
+    if not found.tried:
+        return True, "no study is accepted, or no table registered", "没有已接受的研究程序，或没有登记数据表"
+    wanted, slot = slot_ms_for(found.step_s, config.grid_ms), config.slot_of_steps_ms
+    first, first_slot = slot_ms_for(found.reading_s + found.step_s, config.grid_ms), config.slot_of_tables_ms
+    english = f"the slowest step of {found.tried} trainings took {found.step_s * 1000:.0f} ms; the slot of a step is {slot} ms"
+    chinese = f"{found.tried} 种训练中最慢的一步用时 {found.step_s * 1000:.0f} 毫秒；训练步的时隙为 {slot} 毫秒"
+    if first_slot < first:
+        in_file = math.ceil(config.slot_ms * first / first_slot)
+        return (
+            False,
+            f"{english}; with the rows to be read {first} ms: set slot_ms = {in_file} in config.toml",
+            f"{chinese}；含读取数据需 {first} 毫秒：请在 config.toml 中设 slot_ms = {in_file}",
+        )
+    in_file = math.ceil(wanted * config.slot_ms / first_slot)
+    told = f"set training_slot_ms = {in_file} in config.toml", f"请在 config.toml 中设 training_slot_ms = {in_file}"
+    if slot < wanted:
+        return False, f"{english}: {told[0]}", f"{chinese}：{told[1]}"
+    return True, f"{english}; training_slot_ms = {in_file} would do", f"{chinese}；training_slot_ms = {in_file} 即可"
+
+
 CHECKS: dict[str, Look] = {
     "files 配置": _files,
     "trust 信任文件": _trust,
@@ -320,4 +349,5 @@ CHECKS: dict[str, Look] = {
     "residents 居民标签": _residents,
     "tables 数据表": _tables,
     "slot 时隙": _slot,
+    "training slot 训练时隙": _training_slot,
 }
