@@ -58,13 +58,10 @@ def node_within_a_segment(world: World) -> End:
 
 @row("a training's first round is over", "coordinator killed", "released", 5)
 def coordinator_between_rounds(world: World) -> End:
-    slow = named(world, 1)
     asking = world.train(3)
     until(asking.finished, "a finished round")
-    world.hold(slow)
     world.kill("coordinator")
     before = asking.finished()
-    world.let_go(slow)
     world.start("coordinator")
     end = asking.resume()
     after = asking.finished()

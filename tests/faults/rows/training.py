@@ -4,20 +4,21 @@ from protocols.secagg.binding import Binding
 from tests.faults.rows.row import held, named, row
 from tests.faults.support.world import HOSPITALS, ROUNDS, Asking, End, World, until
 
+LATER = 3
+
 
 @row("a training's later round, a node has not contributed", "node killed, started again at once", "released", 4, 0, 0, 1)
 def before_its_contribution(world: World) -> End:
     victim = named(world, 0)
     asking = world.train(4)
-    with held(world, victim):
-        number = later_round_without(asking, victim)
-        world.kill(victim)
+    round_without(asking, victim, LATER)
+    world.kill(victim)
     before = asking.finished()
     world.start(victim)
     end = asking.end()
     require_paid_once(asking, before)
-    assert len(members(asking, number, 1)) == HOSPITALS, "it was in the round that it died in"
-    assert all(uri_of(victim) not in members(asking, each, 2 if each == number else 1) for each in range(number, ROUNDS + 1))
+    assert len(members(asking, LATER, 1)) == HOSPITALS, "it was in the round that it died in"
+    assert all(uri_of(victim) not in members(asking, each, attempts) for each, _, attempts in asking.finished()[LATER - 1 :])
     return end
 
 
@@ -25,14 +26,14 @@ def before_its_contribution(world: World) -> End:
 def after_its_contribution(world: World) -> End:
     victim, slow = named(world, 1), named(world, 3)
     asking = world.train(5)
-    with held(world, slow):
-        number = later_round_without(asking, slow)
-        world.kill(victim)
+    round_without(asking, slow, LATER)
+    world.kill(victim)
     before = asking.finished()
+    world.let_go(slow)
     end = asking.end()
     require_paid_once(asking, before)
-    assert (asking.finished()[number - 1][2], len(members(asking, number, 1))) == (1, HOSPITALS), "what it had sent counts"
-    assert all(uri_of(victim) not in members(asking, each, attempts) for each, _, attempts in asking.finished()[number:])
+    assert (asking.finished()[LATER - 1][2], len(members(asking, LATER, 1))) == (1, HOSPITALS), "what it had sent counts"
+    assert all(uri_of(victim) not in members(asking, each, attempts) for each, _, attempts in asking.finished()[LATER:])
     world.start(victim)
     return end
 
@@ -41,10 +42,10 @@ def after_its_contribution(world: World) -> End:
 def after_its_last_contribution(world: World) -> End:
     victim, slow = named(world, 2), named(world, 4)
     asking = world.train(7)
-    with held(world, slow):
-        later_round_without(asking, slow, ROUNDS)
-        world.kill(victim)
+    round_without(asking, slow, ROUNDS)
+    world.kill(victim)
     before = asking.finished()
+    world.let_go(slow)
     end = asking.end()
     require_paid_once(asking, before)
     assert len(asking.logged("receipt")) == HOSPITALS, "its receipt came with its vector"
@@ -52,25 +53,23 @@ def after_its_last_contribution(world: World) -> End:
     return end
 
 
-def later_round_without(asking: Asking, slow: str, wanted: int = 0) -> int:
-    """The number of a round behind the first (or the wanted one) that all but `slow` have contributed to; `slow` is held."""
-    for first in [wanted] if wanted else range(2, ROUNDS + 1):
-        await_finished(asking, first - 1)
-        asking.world.hold(slow)
-        number = len(asking.finished()) + 1
-        await_contributed(asking, number)
-        if uri_of(slow) not in contributed(asking, number):
-            return number
-        asking.world.let_go(slow)
-    raise AssertionError(f"{slow} was faster than this test in every round")
+def round_without(asking: Asking, slow: str, wanted: int) -> None:
+    """All but `slow` have contributed to the round of this number; `slow` is held since before it was announced.
+
+    It is held while the round before waits for the auditor: a hospital that was stopped within its count would overrun its slot.
+    """
+    world = asking.world
+    until(lambda: len(asking.finished()) >= wanted - 2, f"{wanted - 2} finished rounds")
+    with held(world, "auditor"):
+        until(lambda: len(contributed(asking, wanted - 1)) == HOSPITALS, f"all contributions to round {wanted - 1}")
+        world.hold(slow)
+        assert not announced(asking, wanted), "this test came too late to its round"
+    until(lambda: len(contributed(asking, wanted)) == HOSPITALS - 1, f"all contributions but one to round {wanted}")
 
 
-def await_finished(asking: Asking, rounds: int) -> None:
-    until(lambda: len(asking.finished()) >= rounds, f"{rounds} finished rounds")
-
-
-def await_contributed(asking: Asking, number: int) -> None:
-    until(lambda: len(contributed(asking, number)) >= HOSPITALS - 1, f"all contributions but one to round {number}")
+def announced(asking: Asking, number: int) -> bool:
+    sql = "SELECT 1 FROM attempt WHERE query = ? AND round = ?"
+    return bool(asking.world.register(sql, bytes.fromhex(asking.id), number))
 
 
 def contributed(asking: Asking, number: int) -> set[str]:
