@@ -43,6 +43,10 @@ FITS: dict[str, tuple[str, str]] = {
         "--price {price} 低于噪声最宽时的代价 {least}：请提高代价或减少轮次",
         "--price {price} is below what the widest noise costs, {least}: take a higher price or fewer rounds",
     ),
+    "error.training_least": (
+        "--price {price} 低于噪声最宽时的代价 {least}：请提高代价、减少轮次，或在文件中减小 fineness 或 sharpness",
+        "--price {price} is below what the widest noise costs, {least}: more, fewer rounds, or less fineness or sharpness in the file",
+    ),
     "error.fit_sd": ("--sd 应大于 0，至多 {most}，实为 {sd}", "--sd is above 0 and at most {most}, got {sd}"),
     "error.rounds_price": (
         "各段合计的代价为 {cost}，超过研究用途在每个区块的预算 {limit}：请减少 --rounds 或加大 --sd",

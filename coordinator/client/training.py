@@ -27,11 +27,12 @@ from coordinator.client.errors import BadUsage, Unverified
 from coordinator.client.export import mode_json
 from coordinator.client.fits import Estimate, Result, read_result
 from coordinator.client.fits.result import tested
+from coordinator.client.wording import decimal
 from privacy.errors import PrivacyError
 from privacy.filter import encode_charge
 from privacy.pricing import price as price_of
 from privacy.rdp import LARGEST_RELEASE_VARIANCE, on_grid_up, skellam_rdp, skellam_variance_for
-from privacy.subsampling import sampled_variance_for
+from privacy.subsampling import sampled_skellam_rdp, sampled_variance_for
 from protocols.answer import Answer as Bundle
 from protocols.asked import Asked, variance_text
 from protocols.clock import stamp
@@ -45,6 +46,8 @@ from protocols.statements import Query, Reasoned, parse
 
 # Above it the variance of the scaled sums has more digits than a statement holds; no answer would be left of the noise anyway.
 LARGEST_SD = 900_000
+WIDEST = Fraction(LARGEST_RELEASE_VARIANCE)
+"""The widest noise that hospitals have a table for."""
 USUAL_ROUNDS = 6
 EXACT_ROUNDS = 16
 """Newton's steps are short at first and doubly exact at last; a round costs no budget in exact mode."""
@@ -184,11 +187,11 @@ def _variance(spec: FitSpec | Fit, rounds: int, sd: float | None, price: str) ->
     try:
         if isinstance(spec, Training):
             return _training_variance(spec, rounds, whole)
-        least = skellam_rdp(CONTRACT.order, spec.l1, spec.l2_squared, Fraction(LARGEST_RELEASE_VARIANCE)) * rounds
+        least = skellam_rdp(CONTRACT.order, spec.l1, spec.l2_squared, WIDEST) * rounds
         if not price and whole < least:
-            return Fraction(LARGEST_RELEASE_VARIANCE)
-        if 0 < whole < least:
-            raise BadUsage("error.fit_least", price=price, least=f"{math.ceil(least * 10_000) / 10_000:.4f}")
+            return WIDEST
+        if whole < least:
+            raise BadUsage("error.fit_least", price=price, least=decimal(least, 4))
         return skellam_variance_for(CONTRACT.order, whole / rounds, spec.l1, spec.l2_squared)
     except (PrivacyError, ValueError, ZeroDivisionError) as error:
         raise BadUsage("error.file", path="--price", why=str(error)) from None
@@ -206,8 +209,16 @@ def price_of_all(text: str) -> Fraction:
 
 
 def _training_variance(spec: Training, rounds: int, price: Fraction) -> Fraction:
-    """At which neither who is trained on pays more than the price for all rounds, nor who is held out for the last."""
-    always = sampled_variance_for(CONTRACT.order, price / (rounds * spec.steps_a_round), spec.rate, spec.l1, spec.l2_squared)
+    """At which neither who is trained on pays more than the price for all rounds, nor who is held out for the last.
+
+    Raises BadUsage where even the widest noise costs more: its table ends, so that what is summed has to be coarser.
+    """
+    steps = rounds * spec.steps_a_round
+    least = sampled_skellam_rdp(CONTRACT.order, spec.rate, spec.l1, spec.l2_squared, WIDEST) * steps
+    least = max(least, skellam_rdp(CONTRACT.order, *spec.once, WIDEST)) if spec.once else least
+    if price < least:
+        raise BadUsage("error.training_least", price=f"{float(price):g}", least=decimal(least, 4))
+    always = sampled_variance_for(CONTRACT.order, price / steps, spec.rate, spec.l1, spec.l2_squared)
     return max(always, skellam_variance_for(CONTRACT.order, price, *spec.once)) if spec.once else always
 
 

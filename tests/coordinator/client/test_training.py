@@ -51,6 +51,7 @@ def _file(folder: Path, changes: dict[str, Any] | None = None) -> str:
 
 
 LANGUAGES = ("en", "zh")
+EXAMPLE = Path(__file__).parents[3] / "simulations" / "example_study" / "training.toml"
 
 
 @pytest.mark.wire
@@ -97,6 +98,30 @@ def test_noise_or_rounds_out_of_range_end_with_2(
     assert told.err.strip()
     assert "Traceback" not in told.err
     assert bureau.desk.envelopes == []
+
+
+@pytest.mark.wire
+def test_the_example_of_a_study_is_asked_as_its_first_line_says(bureau: Bureau) -> None:
+    """Researchers copy the folder; the line is what they type first."""
+    words = EXAMPLE.read_text("utf-8").partition("\n")[0].removeprefix("# kapok train training.toml ").split("    ")[0].split()
+    assert words[0] == "--rounds"
+    bureau.desk.asked = lambda envelope: [link_pb2.Progress(query=st.parse(envelope).id, state="logged")]
+    assert bureau("train", str(EXAMPLE), *words, "--detach") == 0
+    assert len(bureau.desk.envelopes) == 1
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_training_too_fine_for_any_noise_names_what_would_do(
+    bureau: Bureau, tmp_path: Path, capsys: pytest.CaptureFixture[str], lang: str
+) -> None:
+    fine, asked = tmp_path / "fine.toml", ("--rounds", "50", "--price", "0.2", "--detach")
+    fine.write_text(re.sub("fineness = [0-9]+", "fineness = 2048", EXAMPLE.read_text("utf-8")))
+    assert bureau("train", str(fine), *asked, lang=lang) == 2
+    told = capsys.readouterr().err
+    assert "fineness" in told
+    assert "3.1555" in told
+    assert "variance" not in told
 
 
 @pytest.mark.wire
