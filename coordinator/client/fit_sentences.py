@@ -45,7 +45,7 @@ FITS: dict[str, tuple[str, str]] = {
     ),
     "error.training_least": (
         "--price {price} 低于噪声最宽时的代价 {least}：请提高代价、减少轮次，或在文件中减小 fineness 或 sharpness",
-        "--price {price} is below what the widest noise costs, {least}: more, fewer rounds, or less fineness or sharpness in the file",
+        "--price {price} is below what the widest noise costs, {least}: pay more, ask fewer rounds, or lower fineness or sharpness",
     ),
     "error.fit_sd": ("--sd 应大于 0，至多 {most}，实为 {sd}", "--sd is above 0 and at most {most}, got {sd}"),
     "error.rounds_price": (
