@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coordinator.client.checked import Verified
-from coordinator.client.fits.curves import curve, log_rank
+from coordinator.client.fits.curves import curve, is_told, log_rank
 from coordinator.client.fits.result import Estimate
 from coordinator.client.table import AnswerTable, Measured
 from coordinator.client.texts import Say
@@ -26,9 +26,10 @@ def curves(cells: AnswerTable, measured: Measured) -> list[list[Estimate]]:
 
 
 def rank_test(cells: AnswerTable, measured: Measured) -> dict[str, float] | None:
-    """The log-rank test between all cells; None where there is one."""
-    rows, sd = _entries(cells, measured)
-    return log_rank(rows.reshape(-1), len(rows), len(_of(measured).edges), sd) if len(rows) > 1 else None
+    """The log-rank test between the cells of which anything is told; None where they are not two."""
+    (rows, sd), grid = _entries(cells, measured), len(_of(measured).edges)
+    rows = rows[[bool(is_told(row, grid, sd)[0]) for row in rows]]
+    return log_rank(rows.reshape(-1), len(rows), grid, sd) if len(rows) > 1 else None
 
 
 def _of(measured: Measured) -> Survival:
@@ -57,12 +58,18 @@ def survival_parts(given: Verified, say: Say) -> list[Table | Text]:
         keys = given.cells.key_columns()
         for n, estimates in enumerate(curves(given.cells, each)):
             labels = [say.label(key, labels[n]) for key, labels in keys.items()]
-            table.add_row(*labels, *(f"{one.value:.3f}\n[{max(one.lower, 0):.3f}, {min(one.upper, 1):.3f}]" for one in estimates))
+            table.add_row(*labels, *(_told(one, say) for one in estimates))
         parts.append(table)
         if found := rank_test(given.cells, each):
             told = {"statistic": f"{found['chi_square']:.2f}", "df": int(found["df"]), "p": f"{found['p']:.3g}"}
             parts.append(Text(say("survival.log_rank", **told)))
     return parts
+
+
+def _told(one: Estimate, say: Say) -> str:
+    if not one.is_determined:
+        return say("answer.untold")
+    return f"{one.value:.3f}\n[{max(one.lower, 0):.3f}, {min(one.upper, 1):.3f}]"
 
 
 def survival_json(given: Verified) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ FITS: dict[str, tuple[str, str]] = {
         "NOT CONVERGED: the last round still moved the estimates. Ask for more --rounds; of a column that separates there is none",
     ),
     "fit.undetermined": (
-        "数据无法确定：{names}（无人属于该类别，或几列含义相同）",
-        "not determined by the records: {names} (a category nobody has, or columns that say the same)",
+        "数据无法确定：{names}（无人属于该类别，几列含义相同，或被噪声淹没）",
+        "not determined by the records: {names} (a category nobody has, columns that say the same, or lost in noise)",
     ),
     "fit.error_exact": ("标准误", "standard error"),
     "fit.column": ("变量", "feature"),

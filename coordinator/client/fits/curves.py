@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coordinator.client.fits.comparisons import concordance
 from coordinator.client.fits.result import Estimate, Result, by_noise, stated
 from coordinator.client.fits.tails import chi_square
+from privacy.survival import LEAST_COUNT
 from protocols.fits import Floats, KaplanMeier, Roc
 
 
@@ -22,14 +24,25 @@ def kaplan_meier(spec: KaplanMeier, values: Floats, sd: float) -> Result:
 
 
 def curve(names: Sequence[str], entries: Floats, sd: float) -> list[Estimate]:
-    """Survival to each edge of one group, with Greenwood's variance and the noise's."""
+    """Survival to each edge of one group, with Greenwood's variance and the noise's; NaN from where it is lost in noise."""
     grid = len(names)
     events, at_risk = _counts(entries, grid)
-    survived = _survival(entries, grid)
+    survived = np.where(is_told(entries, grid, sd), _survival(entries, grid), np.nan)
     left = np.maximum(at_risk - events, 1.0)
     sampled = survived**2 * np.cumsum(np.maximum(events, 0.0) / (at_risk * left))
     noise = np.diag(by_noise(lambda each: _survival(each, grid), entries, sd))
     return [stated(name, value, variance) for name, value, variance in zip(names, survived, sampled + noise, strict=True)]
+
+
+def is_told(entries: Floats, grid: int, sd: float) -> NDArray[np.bool_]:
+    """To which edges: until those left are as few as noise alone makes (the rule of `privacy.survival`); exact, until nobody is.
+
+    A group that nobody is in has ends of noise: what they would say is no curve, and their spread no interval.
+    """
+    events, ended = entries[:grid], entries[:grid] + entries[grid:-1]
+    at_risk = ended[::-1].cumsum()[::-1] + entries[-1]
+    left, drawn = at_risk - events, 2.0 * (grid - np.arange(grid))
+    return np.logical_and.accumulate(left > LEAST_COUNT * sd * np.sqrt(drawn) if sd else at_risk > 0)
 
 
 def _counts(entries: Floats, grid: int) -> tuple[Floats, Floats]:

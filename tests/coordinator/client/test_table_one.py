@@ -111,6 +111,19 @@ def test_a_curve_has_intervals_of_the_noise_and_others_with_sampling_in_them() -
     assert "0.750" in page
 
 
+def test_a_group_that_nobody_is_in_has_no_curve_and_no_part_in_the_test() -> None:
+    """Its ends are noise: they would make a curve of 1, 1, 0 with intervals of no width."""
+    both = parse_sql(CURVE.replace("('F', 'M')", "('F', 'M', 'O')"))
+    given = hand_made(both, [100, 90, 20, 30, 160, 40, 30, 25, 25, 280, -3, 5, 4, -2, -6], [Fraction(16)])
+    alone = hand_made(parse_sql(CURVE), [100, 90, 20, 30, 160, 40, 30, 25, 25, 280], [Fraction(16)])
+    page, read = render.as_text(render.answer(given, Say(Language.EN))), as_json(given)
+    assert page.count("lost in noise") >= 2
+    assert [each["value"] for each in read["survival"][0]["curves"][2]] == [None, None]
+    assert [each["lower"] for each in read["survival"][0]["curves"][2]] == [None, None]
+    assert read["survival"][0]["log_rank"] == as_json(alone)["survival"][0]["log_rank"]
+    assert [row["measures"]["survival_30"]["value"] is None for row in read["rows"]] == [False, False, True]
+
+
 @pytest.mark.statistical
 def test_the_lines_cover_what_the_histogram_says() -> None:
     """600 tables of noise sd 12; fewer than 92 % covered of 1,200 numbers has a probability below 1e-6 at a true 95 %."""
