@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from coordinator.client import render
+from coordinator.client.chart_curve import figure_of_curves
 from coordinator.client.checked import Verified
 from coordinator.client.export import arrow_table, as_json
 from coordinator.client.table_one import groups, lines
@@ -122,6 +123,9 @@ def test_a_group_that_nobody_is_in_has_no_curve_and_no_part_in_the_test() -> Non
     assert [each["lower"] for each in read["survival"][0]["curves"][2]] == [None, None]
     assert read["survival"][0]["log_rank"] == as_json(alone)["survival"][0]["log_rank"]
     assert [row["measures"]["survival_30"]["value"] is None for row in read["rows"]] == [False, False, True]
+    (drawn,) = figure_of_curves(given, Say(Language.EN)).axes
+    assert [text.get_text() for text in drawn.get_legend().get_texts()] == ["female", "male", "other: lost in noise"]
+    assert len(drawn.collections) == 2 * 2, "a band and the ends of two groups"
 
 
 @pytest.mark.statistical
