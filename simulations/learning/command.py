@@ -74,10 +74,10 @@ def _progress(told: Console, spoken: Words, total: int) -> "Iterator[Step]":
     """Rounds of both trainings, with the time left, on stderr."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(spoken.say("rounds", "轮次")), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=told, transient=True, disable=not told.is_terminal) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)
+        task, rounds = bar.add_task(spoken.say("the engine starts", "引擎启动"), total=total), spoken.say("rounds", "轮次")
+        yield lambda: bar.update(task, advance=1, description=rounds)
 
 
 def _complain(told: Console, message: str) -> None:
