@@ -8,6 +8,7 @@ A count may start as soon as the Ready is on the disk; its result stays in memor
 from collections import OrderedDict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
@@ -17,8 +18,8 @@ import duckdb
 from hospital_node.plan.prepared import Prepared
 from hospital_node.plans import Plan, PreparedTablePlan, TablePlan
 from hospital_node.plans import installed as installed_for
-from hospital_node.records.errors import NoRecords, RecordsError
-from hospital_node.records.generations import generation_in_force
+from hospital_node.records.errors import RecordsError
+from hospital_node.records.generations import file_in_force
 from hospital_node.records.schema import open_read_only
 from hospital_node.studies.plan import TrainingPlan
 from hospital_node.tables.registering import registered_in
@@ -80,16 +81,20 @@ class InstalledPlans:
     def generation(self) -> str:
         with self._lock:
             while True:
-                name = generation_in_force(self._folder)
-                if name is None:
-                    raise NoRecords(f"{self._folder}: no records yet, import some first")
+                name = _file_in_force(self._folder)
                 if name in self._open:
                     return name
+                self._forget_namesakes(name)
                 opened = open_read_only(self._folder)
-                if generation_in_force(self._folder) == name:  # else an import came between: read again
+                if _file_in_force(self._folder) == name:  # else an import came between: read again
                     self._keep(name, opened)
                     return name
                 opened.close()
+
+    def _forget_namesakes(self, name: str) -> None:
+        """DuckDB opens a file once a process: while one of the same path is open, the path leads to that one."""
+        for other in [each for each in self._open if each.split("-")[0] == name.split("-")[0]]:
+            self._open.pop(other).close()
 
     def _keep(self, name: str, opened: duckdb.DuckDBPyConnection) -> None:
         self._open[name], self._prepared = opened, {name: Prepared()}
@@ -141,6 +146,15 @@ class InstalledPlans:
 
     def _plan(self, asked: Asked) -> Plan:
         return self._installed[type(asked.spec)]
+
+
+def _file_in_force(folder: Path) -> str:
+    """The generation and which file it is: where the folder was emptied or an older copy put back, numbers come a second time."""
+    while True:
+        path = file_in_force(folder)
+        with suppress(FileNotFoundError):  # two imports may pass in between; then there is a newer one
+            known = path.stat()
+            return f"{path.stem}-{known.st_ino:x}-{known.st_mtime_ns:x}"
 
 
 class Counts:

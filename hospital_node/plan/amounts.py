@@ -54,7 +54,7 @@ class Tally:
 
     def where(self, kept: Booleans) -> Tally:
         more = {name: numbers[kept] for name, numbers in self.more.items()}
-        return Tally(self.packing, self.keys[kept], self.rows[kept], self.present[kept], self.micro[kept], more)
+        return Tally(self.packing, self.keys[kept], self.rows[kept], _kept(self.present, kept), _kept(self.micro, kept), more)
 
     def within(self, chosen: Tally) -> Tally:
         """What of it lies in cells that were chosen."""
@@ -62,6 +62,11 @@ class Tally:
             return self.where(np.zeros(len(self.keys), dtype=np.bool_))
         place = np.minimum(np.searchsorted(chosen.keys, self.keys), len(chosen.keys) - 1)
         return self.where(chosen.keys[place] == self.keys)
+
+
+def _kept(numbers: Int64s, kept: Booleans) -> Int64s:
+    """Those that are kept; of one number that stands for all, as where no values are asked, as many as are kept."""
+    return np.broadcast_to(numbers[:1], (int(np.count_nonzero(kept)),)) if numbers.strides == (0,) else numbers[kept]
 
 
 def add_amounts(

@@ -13,6 +13,7 @@ Rules (privacy choice 6)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 import numpy as np
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 from numpy.typing import NDArray
 
-from hospital_node.plan.packing import Int64s, above, runs
+from hospital_node.plan.packing import Int64s, runs
 from protocols.query import Axis, Grid
 
 UInt64s = NDArray[np.uint64]
@@ -62,19 +63,42 @@ class BoundingKey:
 
 def kept_cells(groups: Groups, grid: Grid, k: int, key: BoundingKey) -> Booleans:
     """True for the groups that count; at most k of each run of `patient_block`."""
-    kept, too_many = np.ones(len(groups.cell), dtype=np.bool_), above(groups.patient_block, k)
-    rank = key.rank(groups.person_id[too_many], cell_tags(grid, groups.cell[too_many]))
-    run = groups.patient_block[too_many]
-    in_order = np.lexsort((rank, run))
-    first_of_run = runs(run)
-    # The runs keep their places under the sort, so a place inside a run is the distance to the run's first entry.
-    place = np.arange(len(run)) - np.repeat(first_of_run, np.diff(np.append(first_of_run, len(run))))
-    kept[too_many[in_order[place >= k]]] = False
-    return kept
+    return _are_smallest(key.rank(groups.person_id, cell_tags(grid, groups.cell)), runs(groups.patient_block), k)
+
+
+def _are_smallest(rank: UInt64s, starts: Int64s, k: int) -> Booleans:
+    """True for the k smallest of each run; runs are of one entry at least, no two of which are the same."""
+    lengths = np.diff(starts, append=len(rank))
+    run = np.repeat(np.arange(len(starts), dtype=np.uint64), lengths)
+    # Run and upper bits of the rank in one number: sorted without their places, which is several times faster than with them.
+    bits = np.uint64(len(starts).bit_length())
+    narrow = run << (np.uint64(64) - bits) | rank >> bits
+    in_order = np.sort(narrow)
+    last = starts + np.minimum(lengths, k) - 1
+    has_more = lengths > k
+    if (in_order[last[has_more] + 1] == in_order[last[has_more]]).any():  # the bits that were left out decide
+        return _are_first(np.lexsort((rank, run)), np.arange(len(rank)) - np.repeat(starts, lengths) < k)
+    return narrow <= np.repeat(in_order[last], lengths)
+
+
+def _are_first(order: Int64s, is_first: Booleans) -> Booleans:
+    """The same, brought back from the order to where the entries stand."""
+    found = np.zeros(len(order), dtype=np.bool_)
+    found[order[is_first]] = True
+    return found
 
 
 def cell_tags(grid: Grid, cells: Int64s) -> UInt64s:
     """A number for each cell that its labels alone determine: the sum modulo 2^64 of a hash of each key with its label."""
+    return _tags(grid)[cells] if grid.size <= len(cells) else _tags_of(grid, cells)
+
+
+@lru_cache(maxsize=8)
+def _tags(grid: Grid) -> UInt64s:
+    return _tags_of(grid, np.arange(grid.size))
+
+
+def _tags_of(grid: Grid, cells: Int64s) -> UInt64s:
     tags, rest = np.zeros(len(cells), dtype=np.uint64), cells
     for axis in reversed(grid.axes):
         rest, place = np.divmod(rest, len(axis.labels))

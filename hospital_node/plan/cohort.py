@@ -22,12 +22,11 @@ from hospital_node.plan.bounding import Booleans
 from hospital_node.plan.compile import DAY_ZERO, CompiledPlan, plain_leaves
 from hospital_node.plan.packing import Int64s
 from hospital_node.plan.picking import end_name, ends
+from hospital_node.plan.reading import Columns, columns_of
 from protocols.query import QuerySpec
 from protocols.query.terms import AllOf, AnyOf, Cohort, Has, Is, Not, Period, Survival
 
 NEVER = np.iinfo(np.int64).min
-Columns = Mapping[str, NDArray[np.integer]]
-"""As a statement returns them: one integer (or truth) a row."""
 
 
 def filters_of(spec: QuerySpec) -> tuple[Cohort, ...]:
@@ -37,7 +36,7 @@ def filters_of(spec: QuerySpec) -> tuple[Cohort, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The rows that count, and for which filters; `marks` is None where no measure has one."""
+    """The rows that count, and for which filters; `marks` is None where no measure has one, or all the same."""
 
     columns: Columns
     marks: NDArray[np.uint8] | None
@@ -57,10 +56,11 @@ def counted(spec: QuerySpec, plan: CompiledPlan, columns: Columns, connection: d
     marks, filters = np.zeros(len(is_in), dtype=np.uint8), filters_of(spec)
     for n, each in enumerate(filters):
         marks |= _holds(each, known).astype(np.uint8) << np.uint8(n)
-    if all(measure.filter is not None for measure in spec.measures):
+    is_every_measure_filtered = all(measure.filter is not None for measure in spec.measures)
+    if is_every_measure_filtered:
         is_in = is_in & (marks != 0)
     kept = {name: column[is_in] for name, column in columns.items()}
-    return Counted(kept, marks[is_in] if filters else None)
+    return Counted(kept, None if len(filters) <= is_every_measure_filtered else marks[is_in])
 
 
 def _firsts(spec: QuerySpec, plan: CompiledPlan, columns: Columns, connection: duckdb.DuckDBPyConnection) -> dict[Has, Int64s]:
@@ -70,7 +70,7 @@ def _firsts(spec: QuerySpec, plan: CompiledPlan, columns: Columns, connection: d
     ids, person = np.unique(np.asarray(columns["person"], dtype=np.int64), return_inverse=True)
     firsts: dict[Has, Int64s] = {}
     for window, statement in zip(spec.windows, plan.windows, strict=True):
-        found = connection.execute(statement.sql, statement.parameters).fetchnumpy()
+        found = columns_of(connection, statement)
         firsts[window] = _first(_ends(spec.period, window, columns), ids, person, found)
     return firsts
 

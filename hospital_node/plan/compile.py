@@ -38,6 +38,8 @@ from protocols.query.terms import (
 NO_AGE = -1
 DAY_ZERO = date(1970, 1, 1)
 NO_VALUE = -(2**63)
+FEW = 8
+"""Words that are compared one after the other; more are looked up in a list, which costs as much as eight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +130,7 @@ class _Statement:
         for column, labels in categories_of(spec).items():
             yield f"{self._place(column, labels)} AS category_{column}"
         for n, leaf in enumerate(plain_leaves(spec)):
-            conditions = " AND ".join(map(self.condition, leaf.where))
-            yield f"coalesce({conditions}, false) AS holds_{n}"
+            yield f"{self._holds(leaf)} AS holds_{n}"
 
     def _place(self, column: str, labels: tuple[str, ...]) -> str:
         """The place of a column's value in a list, -1 where it is not in it."""
@@ -151,6 +152,12 @@ class _Statement:
             yield self.between((spec.period.start, spec.period.end))
         for condition in spec.where:
             yield self.condition(condition)
+        filters = dict.fromkeys(measure.filter for measure in spec.measures)
+        if all(isinstance(each, Is) for each in filters):  # a row that none of them lets through need not be read
+            yield f"({' OR '.join(self._holds(each) for each in filters if isinstance(each, Is))})"
+
+    def _holds(self, leaf: Is) -> str:
+        return f"coalesce({' AND '.join(map(self.condition, leaf.where))}, false)"
 
     def between(self, days: tuple[date, date]) -> str:
         column = self.relation.column(str(self.relation.date))
@@ -160,11 +167,15 @@ class _Statement:
         if isinstance(condition, AgeBetween):
             return f"{self._age()} BETWEEN {self.bind(condition.low)} AND {self.bind(condition.high)}"
         column = self.relation.column(condition.column)
+        if isinstance(condition, HasPrefix) and len(condition.prefixes) <= FEW:
+            return f"({' OR '.join(f'starts_with({column}, {self.bind(word)})' for word in condition.prefixes)})"
         if isinstance(condition, HasPrefix):
             cuts = (
                 f"list_contains({self.bind(words)}, left({column}, {length}))" for length, words in by_length(condition.prefixes)
             )
             return f"({' OR '.join(cuts)})"
+        if isinstance(condition, IsOneOf) and len(condition.values) <= FEW:
+            return f"({' OR '.join(f'{column} = {self.bind(value)}' for value in condition.values)})"
         if isinstance(condition, IsOneOf):
             return f"list_contains({self.bind(list(condition.values))}, {column})"
         return f"{column} {condition.op.value} CAST({self.bind(condition.number)} AS DECIMAL(18,6))"

@@ -35,6 +35,7 @@ from hospital_node.plan.columns import RELATIONS
 from hospital_node.plan.compile import NO_VALUE, compile_plan
 from hospital_node.plan.packing import Int64s, PackedRows, Packing, Rows, above, cell_bits, runs
 from hospital_node.plan.picking import CATEGORY, END, picked
+from hospital_node.plan.reading import columns_of
 from protocols.query import AgeBands, Axis, Grid, Layout, QuerySpec
 from protocols.query.cohort import QUERY_BOUND
 from protocols.query.domains import MAX_AGE
@@ -45,7 +46,6 @@ _LARGEST_ROW = MAX_CLAMP * UNITS
 _MOST_MICRO = 2.0**62
 _DAY_ZERO = date(1970, 1, 1).toordinal()
 Column = NDArray[np.integer]
-"""One integer a row, as wide as the statement made it."""
 
 
 def execute(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes, *, is_bounded: bool = True) -> Int64s:
@@ -71,7 +71,7 @@ def bounded_tallies(
     """What each (patient, block, cell) that counts holds, by the filter of a measure; whole patients at a time."""
     key, layout = BoundingKey(bounding_key), Layout.of(spec)
     plan, filters = compile_plan(spec), filters_of(spec)
-    rows = _packed(spec, layout.grid, counted(spec, plan, connection.execute(plan.sql, plan.parameters).fetchnumpy(), connection))
+    rows = _packed(spec, layout.grid, counted(spec, plan, columns_of(connection, plan), connection))
     for piece in rows.pieces():
         yield _tallies(rows.packing, piece, filters, layout, key)
 
@@ -79,9 +79,7 @@ def bounded_tallies(
 def _whole_tallies(spec: QuerySpec, connection: duckdb.DuckDBPyConnection) -> Iterator[dict[Cohort | None, Tally]]:
     """The same with every cell of every patient."""
     plan = compile_plan(spec)
-    rows = _packed(
-        spec, Layout.of(spec).grid, counted(spec, plan, connection.execute(plan.sql, plan.parameters).fetchnumpy(), connection)
-    )
+    rows = _packed(spec, Layout.of(spec).grid, counted(spec, plan, columns_of(connection, plan), connection))
     for piece in rows.pieces():
         if piece.micro is not None:
             _require_room(piece.micro)
@@ -127,8 +125,10 @@ def _tallies(
     whole = _bounded(_grouped(packing, piece), layout, key)
     tallies: dict[Cohort | None, Tally] = {None: whole}
     for n, each in enumerate(filters):
-        marks = np.broadcast_to(np.uint8(0), len(piece.keys)) if piece.marks is None else piece.marks
-        tallies[each] = _grouped(packing, piece.at((marks >> np.uint8(n) & np.uint8(1)) == 1)).within(whole)
+        if piece.marks is None:  # every row of every measure passes the one filter that there is
+            tallies[each] = whole
+        else:
+            tallies[each] = _grouped(packing, piece.at((piece.marks >> np.uint8(n) & np.uint8(1)) == 1)).within(whole)
     return tallies
 
 

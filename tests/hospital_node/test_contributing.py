@@ -382,7 +382,8 @@ def _vector_over(asking: Asking, rows: list[Visit]) -> Integers:
     write_records(folder, rows)
     node.answering.contributing.plans = InstalledPlans(folder)
     node.answering.counts._plans = node.answering.contributing.plans
-    node.answering.contributing.plans.generation()
+    pinned = node.answering.contributing.plans.generation()
     node.answering.contributing.forget(query)
     node.answering.journal._write(lambda database: database.execute("DELETE FROM accepted"))
+    node.answering.journal._write(lambda database: database.execute("UPDATE ready SET generation = ?", [pinned]))
     return _exact(asking, node)

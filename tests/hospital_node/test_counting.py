@@ -1,6 +1,8 @@
 """What one question prepared serves the next over the same generation of the records, and no question over another."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from shutil import rmtree
 
 import duckdb
 import pytest
@@ -67,3 +69,58 @@ def test_an_import_leaves_nothing_that_was_prepared(tmp_path: Path, read: list[s
     assert plans.count(question, before, KEY, b"", 1).tolist() == [1, 0, 0]
     assert plans.count(question, after, KEY, b"", 1).tolist() == [2, 1, 0]
     assert read == []
+
+
+def test_records_that_come_again_under_an_older_number_are_read_anew(tmp_path: Path) -> None:
+    """The folder was lost, or an older copy of it put back, while the node runs: the number that follows was there before."""
+    import_visits(tmp_path, (1, "2025-01-05"))
+    plans, question = InstalledPlans(tmp_path), asked(months("count_distinct_person"))
+    before = plans.generation()
+    assert plans.count(question, before, KEY, b"", 1).tolist() == [1, 0, 0]
+    rmtree(tmp_path)
+    import_visits(tmp_path, (2, "2025-02-05"), (3, "2025-02-01"))
+    after = plans.generation()
+    assert plans.count(question, after, KEY, b"", 1).tolist() == [0, 2, 0]
+    assert not plans.holds(before)
+    assert plans.holds(after)
+
+
+def test_a_count_that_broke_off_between_two_months_leaves_the_integers_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_visits(tmp_path, (1, "2025-01-05"), (1, "2025-02-07"), (2, "2025-03-01"))
+    plans, question, bounded = InstalledPlans(tmp_path), asked(months("count_distinct_person")), prepared.bounded_tallies
+    generation = plans.generation()
+
+    def broken(month: QuerySpec, *rest: object) -> object:
+        if month.period is not None and month.period.start.month == 2:
+            raise MemoryError
+        return bounded(month, *rest)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(prepared, "bounded_tallies", broken)
+        with pytest.raises(MemoryError):
+            plans.count(question, generation, KEY, b"", 1)
+    assert plans.count(question, generation, KEY, b"", 1).tolist() == [1, 1, 1]
+
+
+def test_an_amended_and_a_deleted_visit_are_gone_from_the_next_answer(tmp_path: Path) -> None:
+    import_visits(tmp_path, (1, "2025-01-05"), (2, "2025-01-06"), (3, "2025-02-07"))
+    plans, question = InstalledPlans(tmp_path), asked(months("count_distinct_person"))
+    assert plans.count(question, plans.generation(), KEY, b"", 1).tolist() == [2, 1, 0]
+    with next_generation(tmp_path) as building, duckdb.connect(building) as connection:
+        connection.execute("DELETE FROM visit_occurrence WHERE person_id = 2")
+        connection.execute("UPDATE visit_occurrence SET visit_date = DATE '2025-03-07' WHERE person_id = 3")
+    assert plans.count(question, plans.generation(), KEY, b"", 1).tolist() == [1, 0, 1]
+
+
+def test_two_questions_at_once_prepare_a_month_once_and_count_alike(tmp_path: Path) -> None:
+    import_visits(tmp_path, *((person, f"2025-0{1 + person % 3}-05") for person in range(60)))
+    plans, question = InstalledPlans(tmp_path), asked(months("count_distinct_person"))
+    generation = plans.generation()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: plans.count(question, generation, KEY, b"", 1).tolist(), range(8)))
+    assert found == [[20, 20, 20]] * 8
+    kept = plans._prepared[generation]
+    assert kept._bytes == sum(map(prepared._size, kept._kept.values()))
+    assert len(kept._kept) == 3

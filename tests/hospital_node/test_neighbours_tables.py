@@ -30,8 +30,8 @@ from protocols.asked import Asked
 from protocols.clock import stamp
 from protocols.fits import KINDS, Fit, MetaAnalysis, read
 from protocols.secagg.ring import Integers
+from tests.hospital_node.support.laid_bare import SensitivityExceededError, Shown, check
 from tests.hospital_node.support.nodes import Nodes
-from tests.hospital_node.test_neighbours import SensitivityExceededError, Shown, check
 from tests.support.city import AUDITOR, ORIGIN, City
 
 SCHEMA = """

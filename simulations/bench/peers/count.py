@@ -13,7 +13,7 @@ from typing import Final
 
 from simulations.bench.hospital import hospital_of, week_table
 from simulations.bench.peers.environments import CannotInstall, python_of
-from simulations.bench.peers.sides import Side, Turn, in_turns, processor_s, ratio, started
+from simulations.bench.peers.sides import Side, Turn, around, in_turns, processor_s, ratio, started
 from simulations.bench.rows import Row, load
 
 VISITS, MANY_VISITS = 1_000_000, 10_000_000
@@ -29,28 +29,45 @@ Tell = Callable[[str], None]
 
 def rows(is_quick: bool, tell: Tell) -> list[Row]:
     """One million visits; with `is_quick` a tenth of it."""
-    return _measured(VISITS // 10 if is_quick else VISITS, 1 if is_quick else 5, tell)
+    visits, turns = (VISITS // 10, 1) if is_quick else (VISITS, 5)
+    found, absent = _measured(visits, tell, lambda quick, slow: in_turns(quick | slow, turns))
+    return list(_rows(found, absent, f"{_size(visits)}, median of {turns} turns"))
 
 
 def rows_of_many(is_quick: bool, tell: Tell) -> list[Row]:
-    """Ten million visits: one turn without one before it, since the peers take minutes."""
-    return _measured(VISITS if is_quick else MANY_VISITS, 1, tell, is_warm=False)
+    """Ten million visits: the peers take minutes, and one turn each."""
+    visits, turns = (VISITS, 1) if is_quick else (MANY_VISITS, 3)
+    found, absent = _measured(visits, tell, lambda quick, slow: around(quick, slow, turns))
+    return list(
+        _rows(found, absent, f"{_size(visits)}, one turn of each peer between {turns} and {turns} of ours and DuckDB, medians")
+    )
 
 
-def _measured(visits: int, turns: int, tell: Tell, *, is_warm: bool = True) -> list[Row]:
+def _size(visits: int) -> str:
+    return f"{visits:,} visits, 52 weeks x 11 districts, one thread"
+
+
+Sides = dict[str, Callable[[], Turn]]
+
+
+def _measured(
+    visits: int, tell: Tell, taken: Callable[[Sides, Sides], dict[str, list[Turn]]]
+) -> tuple[dict[str, list[Turn]], dict[str, str]]:
+    """What ours and DuckDB, and the peers, needed in the turns that are `taken`; and why a peer has none."""
     with tempfile.TemporaryDirectory(prefix="kapok-bench-") as folder, ExitStack() as running:
         tell(f"a hospital of {visits:,} visits")
         records = hospital_of(visits, Path(folder))
-        sides = {"ours": running.enter_context(started("ours", records)), "plain": running.enter_context(started("plain", records))}
+        quick = {name: running.enter_context(started(name, records)).turn for name in ("ours", "plain")}
+        slow: Sides = {}
         absent: dict[str, str] = {}
         for peer, (environment, module) in PEERS.items():
             tell(f"{peer}: its environment and table")
             try:
-                sides[peer] = _peer(running, environment, module, records, visits)
+                slow[peer] = _peer(running, environment, module, records, visits).turn
             except _NotRun as reason:
                 absent[peer] = str(reason)
-        found = in_turns({name: side.turn for name, side in sides.items()}, turns, is_warm=is_warm)
-    return list(_rows(found, absent, f"{visits:,} visits, 52 weeks x 11 districts, one thread, median of {turns} turns"))
+        tell("turns")
+        return taken(quick, slow), absent
 
 
 class _NotRun(Exception):

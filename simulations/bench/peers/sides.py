@@ -65,8 +65,22 @@ def in_turns(sides: Mapping[str, Callable[[], Turn]], turns: int, *, is_warm: bo
     return {name: [each[name] for each in rounds] for name in sides}
 
 
+def around(quick: Mapping[str, Callable[[], Turn]], slow: Mapping[str, Callable[[], Turn]], turns: int) -> dict[str, list[Turn]]:
+    """For sides that take minutes beside such as take seconds: a turn of each slow one, and some of the quick before, between and
+    after them, so that all meet the same machine. The quick ones are warmed up; the slow ones hold their table in memory."""
+    in_turns(quick, 1, is_warm=False)
+    found = in_turns(quick, turns, is_warm=False)
+    for name, turn in slow.items():
+        found[name] = [turn()]
+        for other, more in in_turns(quick, turns, is_warm=False).items():
+            found[other] += more
+    return found
+
+
 def ratio(mine: list[Turn], theirs: list[Turn]) -> float:
-    """The median over the turns of their processor times."""
+    """The median over the turns of their processor times; of sides with other numbers of turns, that of their medians."""
+    if len(mine) != len(theirs):
+        return processor_s(mine) / processor_s(theirs)
     return statistics.median(a.processor_s / b.processor_s for a, b in zip(mine, theirs, strict=True))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hospital_node.plan import execute
-from hospital_node.plan.bounding import BoundingKey, Groups, kept_cells
+from hospital_node.plan.bounding import BoundingKey, Groups, _are_smallest, kept_cells
 from protocols.query import Axis, Grid, QuerySpec, Table
 from tests.hospital_node.plan.records import Hospital, Records, Row
 
@@ -72,6 +72,22 @@ def test_the_choice_agrees_with_sorting_by_the_hash_even_for_many_patients_above
         mine = groups.patient_block == one
         alone = kept_cells(groups.where(mine), grid, 4, BoundingKey(KEY))
         assert (kept[mine] == alone).all()
+
+
+@pytest.mark.parametrize("lowest_bits", [12, 50, 64])
+@pytest.mark.parametrize("k", [1, 3, 40])
+def test_the_smallest_of_each_run_are_found_also_where_only_their_lowest_bits_differ(lowest_bits: int, k: int) -> None:
+    random = np.random.default_rng(lowest_bits)
+    lengths = random.integers(1, 30, 90)
+    rank = random.choice(2 ** min(lowest_bits, 20), lengths.sum(), replace=False).astype(np.uint64) << np.uint64(
+        max(lowest_bits - 20, 0)
+    )
+    starts = np.cumsum(lengths) - lengths
+    kept = _are_smallest(rank, starts, k)
+    for start, length in zip(starts, lengths, strict=True):
+        of_run = slice(start, start + length)
+        assert rank[of_run][kept[of_run]].tolist() == [each for each in rank[of_run].tolist() if each in sorted(rank[of_run])[:k]]
+    assert _are_smallest(rank[:0], starts[:0], k).tolist() == []
 
 
 def test_a_week_across_two_months_counts_a_patient_once_and_their_rows_in_both() -> None:

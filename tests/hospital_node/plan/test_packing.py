@@ -6,6 +6,8 @@ from datetime import date
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hospital_node.plan import execute, packing
 from hospital_node.plan.packing import PackedRows, above, cell_bits, runs
@@ -33,6 +35,7 @@ def rows_of(people: list[int]) -> tuple[Row, ...]:
 @pytest.mark.parametrize("size", [1, 7, 64])
 def test_pieces_answer_as_the_reference_does_in_order_and_out_of_order(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "ROWS_IN_A_PIECE", size)
+    monkeypatch.setattr(packing, "_ROWS_DEALT_AT_ONCE", 3 * size)
     spec = QuerySpec.from_fields(
         {
             "table": "measurements",
@@ -61,6 +64,47 @@ def test_a_piece_holds_whole_patients_in_order_and_nobody_twice(monkeypatch: pyt
     assert sum(map(len, seen)) == len(set().union(*seen))
     assert all((np.diff(keys) >= 0).all() for keys in pieces)
     assert sum(map(len, pieces)) == 160  # the rows of "cell" 4 lie in no cell
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.one_of(st.integers(0, 40), st.integers(0, 2**20), st.just(2**40)), min_size=1, max_size=200),
+    st.integers(1, 20),
+    st.integers(1, 60),
+    st.booleans(),
+)
+def test_rows_are_dealt_into_whole_patients_in_order_and_lose_nothing(
+    people: list[int], most: int, at_once: int, plain: bool
+) -> None:
+    """Also where one patient has most of the rows, and where one number is far from all others."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(packing, "ROWS_IN_A_PIECE", most)
+        patched.setattr(packing, "_ROWS_DEALT_AT_ONCE", at_once)
+        person, place, value = np.array(people), np.arange(len(people)) % 3, np.arange(len(people))
+        more = {} if plain else {"category_sex": value.astype(np.int8)}
+        marks = None if plain else (value % 4).astype(np.uint8)
+        rows = PackedRows.of(person, place, None if plain else value, blocks=1, cells=3, marks=marks, more=more)
+        pieces = list(rows.pieces())
+    keys = np.concatenate([piece.keys for piece in pieces])
+    assert keys.dtype == np.int64
+    assert keys.tolist() == sorted(((person - min(people)) << 2 | place).tolist())
+    owners = [set(rows.packing.person_id(piece.keys).tolist()) for piece in pieces]
+    assert sum(map(len, owners)) == len(set(people))
+    assert all(len(piece.keys) <= 2 * most or len(owner) == 1 for piece, owner in zip(pieces, owners, strict=True))
+    for piece in () if plain else pieces:
+        assert piece.micro is not None
+        assert piece.marks is not None
+        assert rows.packing.person_id(piece.keys).tolist() == person[piece.micro].tolist()
+        assert (piece.marks == piece.micro % 4).all()
+        assert (piece.more["category_sex"] == piece.micro.astype(np.int8)).all()
+
+
+def test_the_highest_of_257_hands_does_not_go_round_to_the_lowest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The span fits into 256 hands, and yet the last number begins another, since the first one stands inside its own."""
+    monkeypatch.setattr(packing, "ROWS_IN_A_PIECE", 1)
+    person, place = np.repeat([0, 2**18], 100), np.repeat([2, 1], 100)
+    pieces = [piece.keys.tolist() for piece in PackedRows.of(person, place, None, blocks=1, cells=3).pieces()]
+    assert pieces == [[2] * 100, [2**20 + 1] * 100]
 
 
 def test_the_ends_of_64_bits_are_told_apart_and_come_back() -> None:

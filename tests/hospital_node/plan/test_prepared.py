@@ -78,6 +78,28 @@ def test_what_many_patients_left_is_right_for_other_days_and_keys(sql: str, k: i
         assert execute_prepared(asked, connection, key, prepared).tolist() == vector.tolist()
 
 
+MEASURES = [
+    "COUNT(*)",
+    "COUNT(DISTINCT person_id)",
+    "SUM(CLAMP(value, 0, 9))",
+    "AVG(CLAMP(value, 0, 9))",
+    "COUNT(*) FILTER (WHERE sex = 'F')",
+    "COUNT(*) FILTER (WHERE sex = 'M')",
+    "COUNT(*), COUNT(*) FILTER (WHERE sex = 'F')",
+    "COUNT(*) FILTER (WHERE sex = 'M'), COUNT(*) FILTER (WHERE sex = 'F')",
+]
+
+
+@pytest.mark.parametrize("before", MEASURES)
+@pytest.mark.parametrize("measure", MEASURES)
+def test_what_another_measure_left_of_the_same_rows_is_not_taken_for_one_s_own(before: str, measure: str) -> None:
+    connection, prepared = crowded(Table.MEASUREMENTS).connection, Prepared()
+    for asked in (before, measure):
+        spec = parse_sql(f"SELECT month, {asked} FROM measurements WHERE {CUT} GROUP BY month")
+        spec = spec.model_copy(update={"cells_per_patient": 1})
+        assert execute_prepared(spec, connection, KEY, prepared).tolist() == execute(spec, connection, KEY).tolist()
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
 def test_every_example_is_answered_alike_once_and_again(example: Example) -> None:
     connection, prepared = Hospital().hold(held(example.spec)), Prepared()
@@ -99,6 +121,9 @@ def test_whole_months_are_read_once_and_those_that_a_period_cuts_each_time(monke
     connection, prepared = Hospital().hold(held(spec)), Prepared()
     execute_prepared(spec, connection, KEY, prepared)
     assert months == ["2026-01-01 2026-02-01", "2026-02-01 2026-03-01", "2026-03-01 2026-03-15"]
+    months.clear()
+    execute_prepared(spec, connection, KEY, prepared)
+    assert months == ["2026-03-01 2026-03-15"]
     months.clear()
     # Another measure of the same rows, and a longer period: what is kept serves both.
     execute_prepared(weekly({"kind": "count"}, end="2026-04-01"), connection, KEY, prepared)

@@ -5,9 +5,11 @@ from decimal import Decimal
 
 import pytest
 
+from hospital_node.plan import compile as compiling
 from hospital_node.plan import execute
 from protocols.query import QuerySpec, Table
 from protocols.query.reference import EXAMPLES, Example
+from protocols.query.sql import parse_sql
 from tests.hospital_node.plan import oracle
 from tests.hospital_node.plan.records import Hospital, Records, Row
 
@@ -41,9 +43,31 @@ def rows_of(table: Table) -> tuple[Row, ...]:
     )
 
 
+@pytest.mark.parametrize("few", [compiling.FEW, 0], ids=["words one by one", "words in a list"])
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.title)
-def test_an_example_runs_and_answers_as_the_reference_does(example: Example) -> None:
+def test_an_example_runs_and_answers_as_the_reference_does(example: Example, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "FEW", few)
     records = held(example.spec)
     vector = execute(example.spec, Hospital().hold(records), KEY)
     assert vector.any()
     assert vector.tolist() == oracle.answer(example.spec, records, KEY)
+
+
+@pytest.mark.parametrize(
+    "measures",
+    [
+        "COUNT(*) FILTER (WHERE sex = 'F')",
+        "COUNT(*) FILTER (WHERE sex = 'M'), COUNT(*) FILTER (WHERE sex = 'F' AND icd10 LIKE 'J1%')",
+        "COUNT(DISTINCT person_id) FILTER (WHERE NOT sex = 'M'), COUNT(*) FILTER (WHERE sex = 'F')",
+        "COUNT(*) FILTER (WHERE sex = 'M'), COUNT(*)",
+    ],
+)
+def test_rows_that_no_filter_lets_through_are_left_out_and_no_others(measures: str) -> None:
+    period = "date >= DATE '2025-01-10' AND date < DATE '2025-03-20'"
+    spec = parse_sql(f"SELECT district, {measures} FROM diagnoses WHERE {period} GROUP BY district")
+    records = Records(Table.DIAGNOSES, rows_of(Table.DIAGNOSES))
+    for k in (1, 3):
+        asked = spec.model_copy(update={"cells_per_patient": k})
+        vector = execute(asked, Hospital().hold(records), KEY)
+        assert vector.any()
+        assert vector.tolist() == oracle.answer(asked, records, KEY)

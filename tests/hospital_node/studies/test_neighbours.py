@@ -33,8 +33,8 @@ from protocols.asked import Asked
 from protocols.fits import TRAININGS, Evaluated, FedAvgTraining, Training
 from protocols.secagg.ring import Integers
 from tests.hospital_node.studies.specs import training
+from tests.hospital_node.support.laid_bare import SensitivityExceededError, Shown, check
 from tests.hospital_node.support.nodes import Nodes
-from tests.hospital_node.test_neighbours import SensitivityExceededError, Shown, check
 from tests.hospital_node.test_neighbours_tables import AGE, BUSY, DEAD, SCHEMA, Row, _furnish, _rows, _writer, approve_table
 
 FIELDS: dict[str, Any] = {"outcome": DEAD, "features": [AGE], "weights": 2}
