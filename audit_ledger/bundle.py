@@ -1,5 +1,7 @@
 """Verifies an answer file offline: the trust file, the bundle, and nothing else.
 
+Rules 1 and 2 are in `bundle_proofs`, the others here:
+
 1. Every entry's proof leads to a checkpoint with the log's signature and the quorum's cosignatures; one size has one root.
 2. Entry 0 is the pinned one; every key is admitted by entries of the bundle; every statement is signed by a key that was admitted
    before it, and is for this log. What carried over from the log before is proved at the end that entry 0 states (`bundle_before`).
@@ -17,35 +19,30 @@ that nobody signed.
 """
 
 import math
-from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import ValidationError
 
 from audit_ledger.answer_figures import hash_of, is_half_width
 from audit_ledger.answer_report import PRIVATE, AnswerReport, NotAnAnswer, NotShown, Problem
-from audit_ledger.authority import AdmittedKey, Authority
-from audit_ledger.bundle_before import Placed, admit_keys, end_before, read_before
-from audit_ledger.errors import LedgerError
+from audit_ledger.bundle_before import Placed, admit_keys
+from audit_ledger.bundle_proofs import ProvenAnswer
 from audit_ledger.exact import FREE
 from audit_ledger.model_card import answer_findings, card_json, is_due
-from audit_ledger.periods import carry_keys
 from audit_ledger.policy import TrustFile
-from audit_ledger.proof import TlogProof
 from audit_ledger.residents import is_shaped
 from audit_ledger.rules_ready import is_sealed_by
 from audit_ledger.vectors import Committed, Vectors
-from protocols.answer import Answer, Proven
+from protocols.answer import Answer
 from protocols.asked import VARIANCE_STEPS, Asked
 from protocols.canonical import unb64
 from protocols.clock import unix
 from protocols.contract import CONTRACT, colluders
 from protocols.errors import BadSignature, MalformedBytes, ProtocolError
 from protocols.exact import EXACT, is_exact, statement_refusals
-from protocols.identity import Identity, Role
+from protocols.identity import Role
 from protocols.query import QueryError, tables_named
 from protocols.secagg.agreement import require_certified
 from protocols.secagg.binding import Binding
@@ -59,13 +56,10 @@ from protocols.statements import (
     Ready,
     Receipt,
     Release,
-    Statement,
-    parse,
 )
 from protocols.union import asks_for_residents
 
 __all__ = ["AnswerReport", "NotAnAnswer", "Problem", "verify_answer"]
-_S = TypeVar("_S", bound=Statement)
 
 
 def verify_answer(raw: bytes, trust: TrustFile, now: int, vectors: Path | None = None) -> AnswerReport:
@@ -79,14 +73,8 @@ def verify_answer(raw: bytes, trust: TrustFile, now: int, vectors: Path | None =
     return _Check(answer, trust, now).run(Vectors(vectors) if vectors else None)
 
 
-class _Check:
-    """One pass over one bundle; collects problems instead of stopping at the first."""
-
-    def __init__(self, answer: Answer, trust: TrustFile, now: int) -> None:
-        self.answer, self.trust, self.now = answer, trust, now
-        self.report = AnswerReport()
-        self.roots: dict[int, bytes] = {}
-        self.authority = Authority(trust.entry0)
+class _Check(ProvenAnswer):
+    """One pass over one bundle, rule by rule."""
 
     def run(self, vectors: Vectors | None = None) -> AnswerReport:
         answer = self.answer
@@ -116,66 +104,6 @@ class _Check:
         self.report.size = max(self.roots, default=0)
         self._not_shown()
         return self.report
-
-    # -- proofs and signatures ---------------------------------------------------------------------------------------
-
-    def _demand(self, holds: bool, place: str, what: str) -> bool:
-        if not holds:
-            self.report.problems.append(Problem(place, what))
-        return holds
-
-    def _placed(self, name: str, proven: Sequence[Proven]) -> list[Placed]:
-        found = [self._place(f"{name}[{at}]", each) for at, each in enumerate(proven)]
-        return sorted((each for each in found if each is not None), key=lambda each: each.index)
-
-    def _place(self, place: str, proven: Proven) -> Placed | None:
-        try:
-            entry = proven.entry.encode()
-            proof = TlogProof.parse(proven.proof.encode())
-            tree = proof.verify(entry, self.trust.policy, self.now, None).checkpoint
-            signed = parse(entry)
-        except (LedgerError, ProtocolError, UnicodeEncodeError) as error:
-            self._demand(False, place, str(error))
-            return None
-        self._demand(self.roots.setdefault(tree.size, tree.root) == tree.root, place, f"two roots at size {tree.size}")
-        self._demand(proof.extra is None, place, "the proof holds an extra line, which nothing authenticates")
-        return Placed(proof.index, signed, place, self.authority)
-
-    def _one(self, name: str, proven: Proven, kind: type[_S]) -> tuple[Placed, _S] | None:
-        placed = self._place(name, proven)
-        if placed is None:
-            return None
-        statement = placed.signed.statement
-        if not isinstance(statement, kind):
-            self._demand(False, name, f"expected a {kind.kind} statement, got {statement.kind}")
-            return None
-        return placed, statement
-
-    def _before(self) -> list[Placed]:
-        """Carries the keys of the log before into this one; the programme and approvals that stand there."""
-        if self.answer.before is None:
-            return []
-        older, approvals = read_before(self.answer.before, end_before(self.answer.keys, self.trust.entry0), self._demand)
-        carry_keys(older, self.authority)
-        return approvals
-
-    def _spoken(self, placed: Placed, role: Role, use: str = "identity") -> None:
-        """Signed by a key of its author that the bundle shows admitted before it; for this log."""
-        statement = placed.signed.statement
-        counts = self._counting(placed, statement.by, use)
-        self._demand(Identity.parse(statement.by).role is role, placed.place, f"stated by {statement.by}, expected a {role}")
-        self._demand(
-            any(placed.signed.envelope.is_signed_by(k.key) for k in counts),
-            placed.place,
-            f"not signed by an admitted key of {statement.by}",
-        )
-        origin = placed.authority.origin
-        self._demand(statement.log == origin, placed.place, f"is for another log than {origin}")
-
-    def _counting(self, placed: Placed, subject: str, use: str) -> list[AdmittedKey]:
-        """The keys of `subject` that the bundle shows in force at this place."""
-        keys = [k for k in placed.authority.keys.values() if (k.subject, k.use) == (subject, use) and k.since < placed.index]
-        return [k for k in keys if k.until is None or k.until > placed.index]
 
     # -- the question ------------------------------------------------------------------------------------------------
 
@@ -221,10 +149,6 @@ class _Check:
         """Answered without an approval: its asker is one who may break the glass."""
         keys = self._counting(placed, query.by, "identity")
         self._demand(any(each.may_break_glass for each in keys), "query", f"{query.by} may not break the glass")
-
-    def _approvers(self, placed: Placed) -> int:
-        keys = self._counting(placed, placed.signed.statement.by, "approval")
-        return sum(placed.signed.envelope.is_signed_by(each.key) for each in keys)
 
     def _binding(self, opening: tuple[Placed, Opening] | None) -> Binding | None:
         try:

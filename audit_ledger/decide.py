@@ -73,7 +73,9 @@ def is_read_out(said: str, fingerprint: str) -> bool:
 @command(app, "approve", "kapok-audit approve 3f2a… --home A --until 2026-12-31")
 def approve(
     home: HomeOption,
-    target: Annotated[str, typer.Argument(metavar="ID", help=say("A query's or programme's id.", "问题或方案编号"))] = "",
+    target: Annotated[
+        str, typer.Argument(metavar="ID", help=say("A query's, table's or programme's id.", "问题、数据表或方案编号"))
+    ] = "",
     programme: Annotated[str, typer.Option("--programme", help=say("A programme's id.", "方案编号"))] = "",
     until: Annotated[str, typer.Option("--until", help=say("Last day, YYYY-MM-DD (default: 30 days).", "截止日，默认 30 天"))] = "",
     countersign: Annotated[
@@ -87,7 +89,7 @@ def approve(
         bool, typer.Option("--exact", help=say("I know that this answer will not be private.", "我知道此答案不具有隐私保护"))
     ] = False,
 ) -> None:
-    """Approve one query, or a programme and the queries under it. / 批准一个问题或一个方案。"""
+    """Approve one query, one table, or a programme and the queries under it. / 批准一个问题、一张数据表或一个方案。"""
     with open_desk(Home(home)) as desk:
         if countersign is None:
             envelope = desk.approval(_id(target or programme), _last(until))

@@ -209,7 +209,8 @@ def _need(each: Waiting, say: Say) -> str:
     if each.kind == "review":
         late = say("OVERDUE, no further emergency is answered: ", "已逾期，不再答复应急提问：") if each.is_overdue else ""
         return late + say(f"answered at once; review due {each.due}", f"已先行答复；复核截止 {each.due}")
-    signers = say(f"the signatures of {each.approvers} approvers", f"{each.approvers} 位批准人签名")
+    many = "the signature of an approver" if each.approvers == 1 else f"the signatures of {each.approvers} approvers"
+    signers = say(many, f"{each.approvers} 位批准人签名")
     if each.kind == "programme":
         return say(
             f"needs: a standing approval, {signers}; it then covers every query under it",

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from protocols.contract import CONTRACT
-from protocols.fits.shape import Fit, Floats, triangle
+from protocols.fits.shape import Fit, Floats, Moments
 from protocols.fits.terms import Numeric, Variable
 
 Columns = Annotated[tuple[Numeric, ...], Field(min_length=2, max_length=40)]
@@ -16,8 +16,8 @@ _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 6
            73, 79, 83, 89, 97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167, 173)  # fmt: skip
 
 
-class Pca(Fit):
-    """The upper triangle of the moments of (1, columns), all in [-1, 1]."""
+class Pca(Moments):
+    """Of the columns alone."""
 
     fit: Literal["pca"] = "pca"
     columns: Columns
@@ -25,14 +25,6 @@ class Pca(Fit):
     @property
     def variables(self) -> tuple[Variable, ...]:
         return self.columns
-
-    @property
-    def width(self) -> int:
-        return triangle(len(self.columns) + 1)
-
-    @property
-    def row_squared(self) -> int:
-        return self.width
 
 
 class KMeans(Fit):

@@ -12,14 +12,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from protocols.contract import CONTRACT
-from protocols.fits.shape import Fit, Floats, require_features, symmetric, triangle
+from protocols.fits.shape import Fit, Floats, Moments, require_features, symmetric, triangle
 from protocols.fits.terms import INTERCEPT, Category, Number, Numeric, Variable
 
 Features = Annotated[tuple[Variable, ...], Field(min_length=1, max_length=40)]
 
 
-class Linear(Fit):
-    """Least squares. The vector is the upper triangle of the moments of (1, features, outcome), all in [-1, 1]."""
+class Linear(Moments):
+    """Least squares, from the moments of features and, last, the outcome."""
 
     fit: Literal["linear"] = "linear"
     outcome: Numeric
@@ -35,14 +35,6 @@ class Linear(Fit):
     @property
     def columns(self) -> tuple[str, ...]:
         return (INTERCEPT, *(each.label for each in self.features))
-
-    @property
-    def width(self) -> int:
-        return triangle(len(self.columns) + 1)
-
-    @property
-    def row_squared(self) -> int:
-        return self.width
 
 
 class Newton(Fit):

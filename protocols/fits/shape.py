@@ -183,6 +183,18 @@ class Fit(Term):
         return limited
 
 
+class Moments(Fit):
+    """One round of second moments: the upper triangle of those of (1, variables), all in [-1, 1]."""
+
+    @property
+    def width(self) -> int:
+        return triangle(len(self.variables) + 1)
+
+    @property
+    def row_squared(self) -> int:
+        return self.width
+
+
 def first_problem(error: ValidationError) -> str:
     """Its place and what was expected there; never the value."""
     first = error.errors(include_url=False, include_input=False)[0]

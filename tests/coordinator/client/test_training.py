@@ -51,7 +51,9 @@ def _file(folder: Path, changes: dict[str, Any] | None = None) -> str:
 
 
 LANGUAGES = ("en", "zh")
-EXAMPLE = Path(__file__).parents[3] / "simulations" / "example_study" / "training.toml"
+ROOT = Path(__file__).parents[3]
+EXAMPLE = ROOT / "simulations" / "example_study" / "training.toml"
+README = ROOT / "coordinator" / "client" / "README.md"
 
 
 @pytest.mark.wire
@@ -284,3 +286,14 @@ def test_without_noise_the_standard_error_is_the_textbook_s() -> None:
     covariance = np.linalg.inv(rows.T @ (rows * (chance * (1 - chance))[:, None]))
     assert [each.standard_error for each in found] == pytest.approx(np.sqrt(np.diag(covariance)).tolist(), rel=1e-3)
     assert [each.value for each in found] == pytest.approx(TRUE.tolist(), abs=1e-6)
+
+
+@pytest.mark.wire
+def test_the_file_that_the_readme_shows_is_asked(bureau: Bureau, tmp_path: Path) -> None:
+    shown = re.search(
+        r"```toml\n(# admission\.toml: kapok train admission\.toml (.*?)\n.*?)```", README.read_text("utf-8"), re.DOTALL
+    )
+    assert shown is not None
+    (tmp_path / "admission.toml").write_text(shown[1])
+    bureau.desk.asked = lambda envelope: [link_pb2.Progress(query=st.parse(envelope).id, state="logged")]
+    assert bureau("train", str(tmp_path / "admission.toml"), *shown[2].split(), "--detach") == 0
