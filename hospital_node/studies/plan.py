@@ -42,8 +42,13 @@ class TrainingPlan:
         _training(asked).decode(round_input)
 
     def probe(self, asked: Asked) -> None:
-        """Starts the study, so that its first round does not wait for it, and sees whether its model is the stated one."""
+        """Starts the study, so that its first round does not wait for it, and sees whether its model is the stated one.
+
+        What runs for an earlier segment has shown that.
+        """
         spec = _training(asked)
+        if self._is_running(spec):
+            return
         with empty_table(spec) as records:
             self._sums(spec, rows_of(spec, records), _round(asked, spec.encode(spec.start()), bytes(32), 1))
 
@@ -69,6 +74,11 @@ class TrainingPlan:
             except BaseException:
                 self._running.pop(_whole(spec)).stop()  # it may be within an answer
                 raise
+
+    def _is_running(self, spec: Training) -> bool:
+        with self._lock:
+            worker = self._running.get(_whole(spec))
+            return worker is not None and worker.is_alive
 
     def _of(self, spec: Training) -> Worker:
         key = _whole(spec)

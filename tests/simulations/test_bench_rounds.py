@@ -69,6 +69,19 @@ def test_the_measured_model_s_gradient_is_that_of_its_loss() -> None:
         assert found[place] == pytest.approx((loss(weights + step) - loss(weights - step)) / 2e-5, rel=1e-4, abs=1e-6)
 
 
+def test_the_measured_model_s_factors_are_those_of_its_gradients() -> None:
+    study, draw = Wide(), np.random.default_rng(5)
+    study.prepare(FEATURES)
+    study.begin(draw.normal(0, 0.3, WEIGHTS))
+    rows, outcome = draw.uniform(-1, 1, (3, FEATURES)), np.array([1.0, 0.0, 1.0])
+    layers = study.factors(rows, outcome)
+    assert sum(each.inputs.shape[1] + each.signals.shape[1] for each in layers) == study.numbers_a_row
+    for n in range(len(rows)):
+        pieces = [[np.outer(each.signals[n], each.inputs[n]).ravel(), each.signals[n]] for each in layers]
+        found = np.concatenate([piece for of in pieces for piece in of])
+        assert found == pytest.approx(study.gradient(rows[n : n + 1], outcome[n : n + 1]), rel=1e-3, abs=1e-5)
+
+
 def test_flower_s_side_steps_down_the_same_loss() -> None:
     start = np.random.default_rng(4).normal(0, 0.3, WEIGHTS)
     moved = update(start, 8)

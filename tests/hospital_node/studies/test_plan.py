@@ -78,6 +78,19 @@ def test_segments_of_one_training_share_a_process_and_another_model_has_its_own(
     assert worker.is_alive
 
 
+def test_a_segment_whose_study_runs_is_not_probed_again_and_one_whose_study_died_is(
+    plan: TrainingPlan, read: list[Fit], records: duckdb.DuckDBPyConnection
+) -> None:
+    plan.probe(asked(training()))
+    plan.probe(asked(training(after="ab" * 32), "cd"))
+    assert len(read) == 1
+    [worker] = plan._running.values()
+    worker.stop()
+    plan.probe(asked(training(after="cd" * 32), "ef"))
+    assert len(read) == 2
+    assert next(iter(plan._running.values())).is_alive
+
+
 def test_rows_are_read_ahead_of_the_first_round_which_reads_none(
     plan: TrainingPlan, records: duckdb.DuckDBPyConnection, read: list[Fit]
 ) -> None:
