@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from queue import Queue
 from threading import Event
 from typing import Any
 
@@ -25,6 +26,7 @@ from privacy.tables import skellam_table
 from protocols import statements as st
 from protocols.asked import Asked
 from protocols.canonical import unb64
+from protocols.fit import FitSpec
 from protocols.query import QuerySpec
 from protocols.refusal import Reason
 from protocols.secagg.agreement import AgreementKey
@@ -232,6 +234,38 @@ def test_an_attempt_after_the_coordinator_s_word_of_an_end_counts_nothing_anew(w
     second = _made(asking, node, asking.binding(attempt=2))
     assert plans.read == 1
     assert first.masked != second.masked
+
+
+class _Ahead(InstalledPlans):
+    """What is read ahead of a first round, and what is counted."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.prepared: Queue[Asked] = Queue()
+        self.counted = 0
+
+    def prepare(self, asked: Asked, generation: str) -> None:
+        super().prepare(asked, generation)
+        self.prepared.put(asked)
+
+    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
+        self.counted += 1
+        return super().count(asked, generation, bounding_key, round_input, number)
+
+
+def test_once_its_ready_is_out_a_training_is_prepared_and_nothing_of_it_is_counted(world: Nodes) -> None:
+    node = world.first()
+    node.plans = plans = _Ahead(node.home / "records")
+    node.restart()
+    node.bring()
+    fit = {"version": 1, "fit": "logistic", "table": "visits", "outcome": "IMP", "features": ["age", "male"]}
+    spec = FitSpec.from_json({**fit, "period": {"from": "2026-10-01", "to": "2026-11-01"}}).to_json()
+    asking = Asking(world, world.query(purpose="research", programme=None, rounds=3, spec=spec, variances=("200000000.0000",)))
+    world.city.approve(asking.id.hex())
+    assert asking.offer(node).refusals == []
+    node.answering.speculate(asking.id.hex())
+    assert plans.prepared.get(timeout=20).query == st.parse(asking.entry).statement
+    assert plans.counted == 0
 
 
 def test_a_contribution_leaves_on_the_grid_whatever_the_count_took(asking: Asking) -> None:
