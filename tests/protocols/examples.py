@@ -204,70 +204,74 @@ def _decisions() -> list[tuple[st.Statement, tuple[str, ...]]]:
 
 
 def _of_question() -> list[tuple[st.Statement, tuple[str, ...]]]:
-    uri, q, bound = HOSPITALS[0], digest("query"), binding()
-    rounds: dict[str, int] = {"first_round": 0, "last_round": 0}
-    u = bound.value.hex()
+    uri, q, u = HOSPITALS[0], digest("query"), binding().value.hex()
     reason = st.Reasoned(code="budget.exhausted", expected="0.010000000", got="0.000000000", subject="2026-11")
-    opening = st.Opening(
+    hashes = {"binding": u, "sealed": digest("sealed"), "masked": digest("masked")}
+    return [
+        (query(), ("bureau",)),
+        (st.Refused(**head(uri), query=q, reasons=(reason,)), (uri,)),
+        (ready(), (uri,)),
+        (st.Receipt(**head(uri), query=q, first_round=0, last_round=0, attempt=1, **hashes), (uri,)),
+        (_opening(q), ("service",)),
+        (_release(q, u), ("coordinator",)),
+    ]
+
+
+def _opening(asked: str) -> st.Opening:
+    return st.Opening(
         **head(AUDITOR),
-        query=q,
-        **rounds,
+        query=asked,
+        first_round=0,
+        last_round=0,
         attempt=1,
-        preimage=b64(bound.encode()),
+        preimage=b64(binding().encode()),
         stream_sum=digest("sum"),
         seen=st.Seen(size=30, root=digest("later")),
     )
-    release = st.Release(
+
+
+def _release(asked: str, bound: str) -> st.Release:
+    return st.Release(
         **head(COORDINATOR),
-        query=q,
+        query=asked,
         round=0,
         attempt=1,
         status="released",
-        binding=u,
+        binding=bound,
         values=digest("values"),
         answered=HOSPITALS[:4],
         refused=HOSPITALS[4:],
         away=(),
         left_out=(),
     )
-    return [
-        (query(), ("bureau",)),
-        (st.Refused(**head(uri), query=q, reasons=(reason,)), (uri,)),
-        (ready(), (uri,)),
-        (
-            st.Receipt(**head(uri), query=q, **rounds, attempt=1, binding=u, sealed=digest("sealed"), masked=digest("masked")),
-            (uri,),
-        ),
-        (opening, ("service",)),
-        (release, ("coordinator",)),
-        (
-            st.ModelCard(
-                **head(COORDINATOR),
-                query=q,
-                rounds=8,
-                model_sha256=digest("model"),
-                study="mlp",
-                version="1.0",
-                study_sha256=digest("study"),
-                table="heart",
-                catalogue="heart-1",
-                answered=(uri,),
-                missing=1,
-                price="0.200000000",
-                epsilon="1.5",
-                delta="1e-06",
-                held_out="0.2",
-                metrics=(st.Metric(name="accuracy", value="0.810000", low="0.780000", high="0.840000"),),
-            ),
-            ("coordinator",),
-        ),
-        (
-            st.Model(**head(COORDINATOR), query=q, rounds=8, model_sha256=digest("model"), epsilon="1.5", delta="1e-06"),
-            ("coordinator",),
-        ),
-    ]
+
+
+def _of_model() -> list[tuple[st.Statement, tuple[str, ...]]]:
+    """What is said of a trained model: its card, where a study made it, and what every fit says."""
+    made: dict[str, Any] = {
+        "query": digest("query"),
+        "rounds": 8,
+        "model_sha256": digest("model"),
+        "epsilon": "1.5",
+        "delta": "1e-06",
+    }
+    card = st.ModelCard(
+        **head(COORDINATOR),
+        **made,
+        study="mlp",
+        version="1.0",
+        study_sha256=digest("study"),
+        table="heart",
+        catalogue="heart-1",
+        answered=(HOSPITALS[0],),
+        missing=1,
+        price="0.200000000",
+        held_out="0.2",
+        metrics=(st.Metric(name="accuracy", value="0.810000", low="0.780000", high="0.840000"),),
+    )
+    return [(card, ("coordinator",)), (st.Model(**head(COORDINATOR), **made), ("coordinator",))]
 
 
 def every_kind() -> list[tuple[st.Statement, tuple[str, ...]]]:
     """One of each, with the names of the keys that sign it."""
-    return [*_of_authority(), *_of_question()]
+    return [*_of_authority(), *_of_question(), *_of_model()]
