@@ -119,15 +119,16 @@ class _Words:
 
     def _bound(self, spec: QuerySpec) -> str:
         kept = spec.cells_per_patient
+        cells = f"{kept} cell" if kept == 1 else f"{kept} cells"
         if spec.bound == QUERY_BOUND:
             return self._say(
                 f"每位患者在整个查询中最多计入 {kept} 个单元格，按密钥散列选取；其各单元格总量在整个查询内截断。",
-                f"Each patient counts in at most {kept} cells of the whole query, chosen by a keyed hash; totals are clamped over "
+                f"Each patient counts in at most {cells} of the whole query, chosen by a keyed hash; totals are clamped over "
                 "the whole query.",
             )
         return self._say(
             f"每位患者每区块最多计入 {kept} 个单元格，按密钥散列选取。",
-            f"Each patient counts in at most {kept} cells per block, chosen by a keyed hash.",
+            f"Each patient counts in at most {cells} per block, chosen by a keyed hash.",
         )
 
     def _unbounded(self, kept: int) -> str:
