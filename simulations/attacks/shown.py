@@ -20,7 +20,7 @@ _NAMES = {
     "averaging": ("averaging", "重复平均"),
     "differencing": ("differencing", "两问相减"),
     "covariance": ("covariance", "协方差重建"),
-    "bucket": ("one resident's bucket", "居民单桶探测"),
+    "bucket": ("one bucket", "居民单桶"),
 }
 
 

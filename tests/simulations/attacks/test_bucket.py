@@ -26,7 +26,7 @@ def test_the_bucket_of_one_resident_is_read_from_a_sum_and_not_from_a_zero_test(
     assert found.steps[0].price <= LIMIT
     console = Console(file=StringIO(), width=120)
     console.print(shown.table([found], words(["--lang", "zh"], {})))
-    assert "居民单桶探测" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "居民单桶" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_without_the_auditor_s_noise_the_coordinator_reads_every_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
