@@ -17,6 +17,7 @@ from coordinator.attempt import Attempt, Turn, bind, contribution_refusals, fixe
 from coordinator.config import Timing
 from coordinator.ledger import CityLedger
 from coordinator.members import Member, Members, chunks
+from coordinator.news import first_of
 from coordinator.opening import Auditor
 from coordinator.question import Ended, Question
 from coordinator.register import Contributed, Register
@@ -145,7 +146,7 @@ class Gathering:
             return
         if not question.is_gathered:  # one that is not cosigned yet must not get into a member set
             (question.readys if is_ready else question.refused)[uri] = envelope
-        await question.note()
+        question.note()
 
     # -- member set and contributions
 
@@ -257,19 +258,17 @@ class Gathering:
             # Stored before anybody is asked to open: an opened sum can always be finished.
             await asyncio.wrap_future(self._register.note_contribution(question.id, *key, made, self._clock()))
             question.made[key][uri] = made
-        # A training's rounds are many and short: who watches it is told of each round, not of each hospital in it.
-        if refusals or not question.admitted.asked.is_training or len(question.made[key]) == len(question.member_uris):
-            await question.note()
+        question.note()
 
-    async def balked(self, question: Question, uri: str, frame: link_pb2.BindingRefused) -> None:
+    def balked(self, question: Question, uri: str, frame: link_pb2.BindingRefused) -> None:
         """A hospital refused a member set, with its reasons."""
         key = (frame.round, frame.attempt)
         if key in question.balked:
             question.balked[key][uri] = [Refusal(reason_of(each.code), each.expected, each.got, uri) for each in frame.refusals]
-            await question.note()
+            question.note()
 
     async def _news(self, question: Question) -> None:
-        await wait_any(TICK_S, changed(question.changed), self._members.change())
+        await first_of(TICK_S, question.changed, self._members.changed)
 
 
 def _fits(envelope: bytes, question: Question, is_ready: bool) -> bool:
@@ -302,18 +301,3 @@ def reason_of(code: str) -> Reason:
         return Reason(code)
     except ValueError:
         return Reason.INTERNAL
-
-
-async def changed(condition: asyncio.Condition) -> None:
-    """Returns at the next news of it."""
-    async with condition:
-        await condition.wait()
-
-
-async def wait_any(timeout_s: float, *waits: Any) -> None:
-    """Returns at the first of these, or after the timeout."""
-    tasks = [asyncio.ensure_future(each) for each in waits]
-    await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -67,7 +67,8 @@ class CityLedger:
         self._wanted = asyncio.Event()
         self._news = asyncio.Condition()
         self._listeners: list[Callable[[], None]] = []
-        self._publications: set[asyncio.Task[None]] = set()
+        self._to_put_out = b""
+        self._putting_out: asyncio.Task[None] | None = None
         self.problem: LedgerError | None = None
 
     @property
@@ -234,21 +235,24 @@ class CityLedger:
             self._news.notify_all()
         for listener in list(self._listeners):
             listener()
-        # Beside the next cosignature: the log itself keeps a smaller checkpoint from replacing a larger one.
-        task = asyncio.create_task(self._put_out(cosigned))
-        self._publications.add(task)
-        task.add_done_callback(self._publications.discard)
+        self._to_put_out = cosigned
+        if self._putting_out is None or self._putting_out.done():
+            self._putting_out = asyncio.create_task(self._put_out())
 
-    async def _put_out(self, cosigned: bytes) -> None:
-        try:
-            await asyncio.to_thread(self._store.publish, cosigned)
-        except LogStopped as error:
-            self._stop(error)
-        except LedgerError as error:
-            self.problem = error
-            log.warning("not published", code=error.code)
+    async def _put_out(self) -> None:
+        """Beside the next cosignature. Of those that come while one is on its way to the disk, the world gets the newest."""
+        while self._to_put_out:
+            cosigned, self._to_put_out = self._to_put_out, b""
+            try:
+                await asyncio.to_thread(self._store.publish, cosigned)
+            except LogStopped as error:
+                self._stop(error)
+            except LedgerError as error:
+                self.problem = error
+                log.warning("not published", code=error.code)
 
     async def settle(self) -> None:
         """Returns when what was put in is durable, and what was cosigned published."""
         await self._batches.settle()
-        await asyncio.gather(*self._publications)
+        if self._putting_out is not None:
+            await asyncio.shield(self._putting_out)

@@ -13,6 +13,7 @@ import structlog
 
 from audit_ledger.party.channel import CHUNK_BYTES
 from coordinator.ledger import CityLedger
+from coordinator.news import News
 from protocols.v1 import link_pb2
 
 log = structlog.get_logger("coordinator.members")
@@ -93,30 +94,26 @@ class Members:
 
     def __init__(self) -> None:
         self._members: dict[str, Member] = {}
-        self._changed = asyncio.Event()
+        self.changed = News()
+        """Somebody joined or left."""
 
     def join(self, member: Member) -> None:
         old = self._members.get(member.uri)
         if old is not None:
             close(old)
         self._members[member.uri] = member
-        self._changed.set()
+        self.changed.tell()
 
     def leave(self, member: Member) -> None:
         if self._members.get(member.uri) is member:
             del self._members[member.uri]
-        self._changed.set()
+        self.changed.tell()
 
     def get(self, uri: str) -> Member | None:
         return self._members.get(uri)
 
     def all(self) -> list[Member]:
         return list(self._members.values())
-
-    async def change(self) -> None:
-        """Returns at the next join or leave."""
-        self._changed.clear()
-        await self._changed.wait()
 
 
 def close(member: Member) -> None:

@@ -3,19 +3,20 @@
 States: submitted → logged → approved → running (k of n) → released | refused | failed | expired | cancelled.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from coordinator.admission import Admitted
+from coordinator.news import News, first_of
 from coordinator.register import Contributed
 from protocols.refusal import Refusal
 from protocols.secagg.binding import Binding
 from protocols.statements import Query
 from protocols.v1 import link_pb2
 
+CALM_S = 0.05
 ENDED = frozenset({"released", "refused", "failed", "expired", "cancelled"})
 
 
@@ -73,7 +74,7 @@ class Question:
     is_cancelled: bool = False
     is_gathered: bool = False
     breakdown: Breakdown = field(default_factory=Breakdown)
-    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    changed: News = field(default_factory=News)
 
     @property
     def id(self) -> bytes:
@@ -92,10 +93,9 @@ class Question:
         """Every reason with which hospitals refused a member set so far."""
         return [each for balked in self.balked.values() for refusals in balked.values() for each in refusals]
 
-    async def note(self) -> None:
+    def note(self) -> None:
         """Wakes everybody who waits for this question."""
-        async with self.changed:
-            self.changed.notify_all()
+        self.changed.tell()
 
     def progress(self) -> link_pb2.Progress:
         is_last = self.state in ENDED
@@ -113,7 +113,7 @@ class Question:
         )
 
     async def follow(self) -> AsyncIterator[link_pb2.Progress]:
-        """Every distinct progress, until the last."""
+        """What changes, as often as eyes can follow, and the end at once."""
         shown = b""
         while True:
             progress = self.progress()
@@ -122,9 +122,14 @@ class Question:
                 yield progress
             if progress.is_last:
                 return
-            async with self.changed:
-                if self.progress().SerializeToString() == shown:
-                    await self.changed.wait()
+            if self.progress().SerializeToString() == shown:
+                await first_of(None, self.changed)
+            await self._calm()
+
+    async def _calm(self) -> None:
+        until = time.monotonic() + CALM_S
+        while self.state not in ENDED and (left := until - time.monotonic()) > 0:
+            await first_of(left, self.changed)
 
 
 def reason_message(refusal: Refusal) -> link_pb2.Reason:

@@ -17,9 +17,10 @@ from audit_ledger.view import LedgerView, QuestionFacts
 from coordinator.admission import Admitted, admit, admitted_of
 from coordinator.config import Timing
 from coordinator.errors import CoordinatorError
-from coordinator.gathering import Complete, Gathering, changed, reason_of, wait_any
+from coordinator.gathering import Complete, Gathering, reason_of
 from coordinator.ledger import CityLedger
 from coordinator.members import Members
+from coordinator.news import News, first_of
 from coordinator.opening import Auditor, OpeningRefused
 from coordinator.question import ENDED, Ended, Question
 from coordinator.register import Register
@@ -111,7 +112,7 @@ class Rounds:
         if question is not None and question.state not in ENDED:
             await asyncio.to_thread(self._register.cancel, query)
             question.is_cancelled = True
-            await question.note()
+            question.note()
 
     async def _live(self, question: Question) -> None:
         while True:
@@ -200,7 +201,7 @@ class Rounds:
         while (row := await asyncio.to_thread(self._register.question, before)) is not None and row.state not in ENDED:
             self.gathering.require_open(question, unix(question.query.valid_until))
             earlier = self.find(before)
-            await wait_any(1.0, *([changed(earlier.changed)] if earlier is not None else []), changed(question.changed))
+            await first_of(1.0, question.changed, *([earlier.changed] if earlier is not None else []))
         found = released_weights(spec, row.entry, row.answer) if row is not None and row.answer else None
         if found is None:
             raise Ended("failed", [Refusal(Reason.MALFORMED, "a released training of this study", "none", "after")])
@@ -222,7 +223,7 @@ class Rounds:
                 numbers = await steered.after(numbers, vector, complete.binding)
             self._register.note_finished(question.id, number, vector.astype("<i8").tobytes(), spec.encode(numbers))
             question.breakdown.step("step")
-            await question.note()
+            question.note()
         last = await self.gathering.round(question, question.query.rounds, b"")  # stored by now: nothing is asked again
         values = trained_values(spec, numbers, vector)
         await self._release(question, last, values, [self._model(question, last, values)])
@@ -243,7 +244,7 @@ class Rounds:
             await asyncio.to_thread(self._register.set_state, question.id, state, self._clock(), is_counted=is_counted)
         else:
             self._register.note_state(question.id, state, self._clock())
-        await question.note()
+        question.note()
 
     async def _log(self, question: Question) -> None:
         await self._ledger.append([question.admitted.signed.entry])
@@ -252,8 +253,8 @@ class Rounds:
 
     async def _approved(self, question: Question) -> None:
         facts = self._ledger.view.questions[question.id.hex()]
-        news = asyncio.Event()
-        self._ledger.listen(news.set)
+        news = News()
+        self._ledger.listen(news.tell)
         try:
             while refusals := self._ledger.view.refusals_of_approval(facts, self._clock()):
                 if question.query.purpose == "outbreak":
@@ -261,10 +262,9 @@ class Rounds:
                 self.gathering.require_open(question, unix(question.query.valid_until))
                 if reasons := rejection_of(self._ledger.view, facts):
                     raise Ended("refused", reasons)
-                news.clear()
-                await wait_any(1.0, news.wait())
+                await first_of(1.0, news)
         finally:
-            self._ledger.unlisten(news.set)
+            self._ledger.unlisten(news.tell)
         await self._set_state(question, "approved")
 
     async def _opened(self, question: Question, complete: Complete) -> Integers:
@@ -292,7 +292,7 @@ class Rounds:
             self._register.set_answer, question.id, question.answer, steps, self._clock(), is_counted=is_counted
         )
         question.state = "released"
-        await question.note()
+        question.note()
         self._tell_ended(question)
 
     def _signed(self, statement: Statement) -> bytes:

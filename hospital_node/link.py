@@ -172,7 +172,6 @@ class Session:
         if not self.has_followed:
             self.has_followed = True
             await self._send_due()
-        await self.outbox.put([link_pb2.NodeFrame(followed=link_pb2.Followed(size=self.answering.follower.size))])
 
     async def _offer(self, offer: link_pb2.Offer) -> None:
         step = partial(

@@ -19,7 +19,7 @@ _STAGING = ".staging"
 
 
 class PublishedFolder:
-    """What the world may read. `create` is for one thread, `replace` for another."""
+    """What the world may read. For one thread at a time."""
 
     def __init__(self, root: Path, disk: Disk) -> None:
         self._root = root

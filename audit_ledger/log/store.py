@@ -1,10 +1,10 @@
-"""The append path: an index once the entry is durable, a checkpoint once the tiles are.
+"""The append path: an index once the entry is durable, a checkpoint for the world once its tiles are.
 
-Order (Sunlight's), all on one writer thread:
+Order (Sunlight's: staged entries, swap, tiles, checkpoint); 1 and 2 on one writer thread:
 1. a batch of entries is committed to SQLite; now its callers have their positions;
-2. when somebody asks for a checkpoint: tiles and bundles are written and fsynced;
-3. the checkpoint is signed and swapped into SQLite, if it extends the last one;
-4. it is handed out; witnesses cosign; `publish` puts the cosigned note in place of `checkpoint`.
+2. when somebody asks for a checkpoint, it is signed and swapped into SQLite, if it extends the last one, and handed out;
+3. witnesses cosign; then `publish` writes and fsyncs the tiles and bundles that the world's checkpoint has not yet;
+4. and puts the cosigned note in place of `checkpoint`. A checkpoint that was overtaken meanwhile leaves no tiles.
 
 A crash anywhere leaves a prefix of these steps, and opening the log does the same steps again from SQLite: tiles that are
 there are compared, those that are not are written. So recovery is the normal path, and no entry is lost or doubled.
@@ -178,9 +178,10 @@ class LogStore:
             if size < self._published:
                 return False
             try:
+                self._write_tiles(tiles_between(self._published, size))
                 self._folder.replace(CHECKPOINT_PATH, cosigned)
                 self._folder.drop_partials(self._published, size)  # only below what is published now
-            except OSError as cause:
+            except Exception as cause:  # as in the writer's thread: whatever it was, the outcome of the write is unknown
                 raise self._stop(cause) from cause
             self._published = size
             return True
@@ -315,7 +316,6 @@ class LogStore:
                 return old
             if self._tree.root(old.checkpoint.size) != old.checkpoint.root:
                 raise TreeMismatch(f"tree of size {checkpoint.size} does not extend the one signed at {old.checkpoint.size}")
-        self._write_tiles(tiles_between(0 if old is None else old.checkpoint.size, checkpoint.size))
         signed = _Signed(checkpoint, sign_checkpoint(checkpoint, self._key, self._signer).encode())
         # Swap before it leaves: after a crash here the next open hands out this very note; the other order could fork.
         self._database.swap_checkpoint(None if old is None else old.checkpoint.size, checkpoint.size, signed.note)

@@ -53,16 +53,14 @@ class Link(link_pb2_grpc.NodeLinkServicer):
             return
         member = Member(str(uri), told=hello.hello.followed)
         member.listener = lambda: member.catch_up_soon(self._ledger)
-        reader = asyncio.create_task(self._read(member, request_iterator))
+        tasks = [asyncio.create_task(each) for each in (self._read(member, request_iterator), _beat(member))]
         try:
             await self._welcome(member)
-            while True:
-                frame = await self._next(member)
-                if frame is None:
-                    return
+            while (frame := await member.outbox.get()) is not None:
                 yield frame
         finally:
-            reader.cancel()
+            for task in tasks:
+                task.cancel()
             if member.later is not None:
                 member.later.cancel()
             self._ledger.unlisten(member.listener)
@@ -76,12 +74,6 @@ class Link(link_pb2_grpc.NodeLinkServicer):
         self._ledger.listen(member.listener)
         self._members.join(member)
         log.info("hospital joined", party=member.uri)
-
-    async def _next(self, member: Member) -> link_pb2.CoordinatorFrame | None:
-        try:
-            return await asyncio.wait_for(member.outbox.get(), HEARTBEAT_S)
-        except TimeoutError:
-            return link_pb2.CoordinatorFrame(heartbeat=link_pb2.Heartbeat())
 
     async def _read(self, member: Member, frames: AsyncIterator[link_pb2.NodeFrame]) -> None:
         try:
@@ -108,14 +100,14 @@ class Link(link_pb2_grpc.NodeLinkServicer):
                 await self._complete(member)
             case "binding_refused":
                 if (question := self._rounds.find(frame.binding_refused.query)) is not None:
-                    await self._rounds.gathering.balked(question, member.uri, frame.binding_refused)
+                    self._rounds.gathering.balked(question, member.uri, frame.binding_refused)
             case "heartbeat":
                 member.is_paused = frame.heartbeat.is_paused
             case "statement":
                 appended = await append_statement(self._ledger, frame.statement.envelope, HOSPITAL_KINDS)
                 member.send(link_pb2.CoordinatorFrame(appended=appended))
             case _:
-                pass  # followed, goodbye: facts about the stream that need no answer
+                pass  # goodbye: a fact about the stream that needs no answer
 
     async def _answered(self, member: Member, envelope: bytes, is_ready: bool) -> None:
         statement = parse(envelope).statement
@@ -141,3 +133,9 @@ class Link(link_pb2_grpc.NodeLinkServicer):
             raise ProtocolError("contribution: completed without all its bytes")
         if (question := self._rounds.find(partial.header.query)) is not None:
             await self._rounds.gathering.contributed(question, member.uri, partial.header, bytes(partial.data))
+
+
+async def _beat(member: Member) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT_S)
+        member.send(link_pb2.CoordinatorFrame(heartbeat=link_pb2.Heartbeat()))

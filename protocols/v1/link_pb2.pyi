@@ -310,7 +310,6 @@ class NodeFrame(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     HELLO_FIELD_NUMBER: builtins.int
-    FOLLOWED_FIELD_NUMBER: builtins.int
     READY_FIELD_NUMBER: builtins.int
     REFUSED_FIELD_NUMBER: builtins.int
     CONTRIBUTION_FIELD_NUMBER: builtins.int
@@ -322,8 +321,6 @@ class NodeFrame(message.Message):
     BINDING_REFUSED_FIELD_NUMBER: builtins.int
     @builtins.property
     def hello(self) -> Hello: ...
-    @builtins.property
-    def followed(self) -> Followed: ...
     @builtins.property
     def ready(self) -> Statement: ...
     @builtins.property
@@ -346,7 +343,6 @@ class NodeFrame(message.Message):
         self,
         *,
         hello: Hello | None = ...,
-        followed: Followed | None = ...,
         ready: Statement | None = ...,
         refused: Statement | None = ...,
         contribution: Contribution | None = ...,
@@ -357,11 +353,11 @@ class NodeFrame(message.Message):
         statement: Statement | None = ...,
         binding_refused: BindingRefused | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["binding_refused", b"binding_refused", "chunk", b"chunk", "complete", b"complete", "contribution", b"contribution", "followed", b"followed", "frame", b"frame", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "ready", b"ready", "refused", b"refused", "statement", b"statement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["binding_refused", b"binding_refused", "chunk", b"chunk", "complete", b"complete", "contribution", b"contribution", "frame", b"frame", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "ready", b"ready", "refused", b"refused", "statement", b"statement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["binding_refused", b"binding_refused", "chunk", b"chunk", "complete", b"complete", "contribution", b"contribution", "followed", b"followed", "frame", b"frame", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "ready", b"ready", "refused", b"refused", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["binding_refused", b"binding_refused", "chunk", b"chunk", "complete", b"complete", "contribution", b"contribution", "frame", b"frame", "goodbye", b"goodbye", "heartbeat", b"heartbeat", "hello", b"hello", "ready", b"ready", "refused", b"refused", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["hello", "followed", "ready", "refused", "contribution", "chunk", "complete", "heartbeat", "goodbye", "statement", "binding_refused"]  # noqa: Y015
+    _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["hello", "ready", "refused", "contribution", "chunk", "complete", "heartbeat", "goodbye", "statement", "binding_refused"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = typing.Literal["frame", b"frame"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_frame) -> _WhichOneofReturnType_frame | None: ...
 
@@ -387,23 +383,6 @@ class Hello(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "followed", b"followed", "origin", b"origin"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-@typing.final
-class Followed(message.Message):
-    DESCRIPTOR: descriptor.Descriptor
-
-    SIZE_FIELD_NUMBER: builtins.int
-    size: builtins.int
-    def __init__(
-        self,
-        *,
-        size: builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -125,7 +125,7 @@ def test_writes_are_made_durable_in_the_promised_order(tmp_path: Path) -> None:
         log.publish(log.checkpoint_covering(2))
     entry, file, names, signed = ["commit"], ["write", "sync", "link", "remove"], ["sync_folder"] * 2, ["commit"]
     checkpoint = ["write", "sync", "rename", "sync_folder"]
-    assert disk.calls == [*entry, *file, *file, *names, *signed, *checkpoint]
+    assert disk.calls == [*entry, *signed, *file, *file, *names, *checkpoint]
 
 
 @pytest.mark.parametrize(("error", "is_done"), [(io_error, False), (io_error, True), (disk_full, False)])

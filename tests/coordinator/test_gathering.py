@@ -72,7 +72,7 @@ class Round:
 
     async def balk(self, uri: str, attempt: int, reason: Reason) -> None:
         said = link_pb2.BindingRefused(query=self.question.id, attempt=attempt, refusals=[link_pb2.Reason(code=reason)])
-        await self.gathering.balked(self.question, uri, said)
+        self.gathering.balked(self.question, uri, said)
 
 
 def test_one_refusal_leaves_out_the_one_who_refused_and_nobody_who_is_still_in_its_slot(asking: Asking, tmp_path: Path) -> None:
