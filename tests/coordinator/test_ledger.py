@@ -1,6 +1,7 @@
 """The coordinator's ledger: idempotent appends, a publisher that outlives the auditor's absence, and what it then says."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -177,4 +178,30 @@ def test_the_ledger_opened_again_is_where_it_was(city: City) -> None:
         again = CityLedger(city.log, witness, city.trust, lambda: city.now)
         assert (again.size, again.view.seen_ids) == (ledger.size, ledger.view.seen_ids)
 
+    in_life(city, work)
+
+
+def test_while_one_checkpoint_is_put_out_the_world_waits_for_the_newest_alone(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_out, first_is_out, goes_on = [], threading.Event(), threading.Event()
+    publish = city.log.publish
+
+    def slowly(cosigned: bytes) -> bool:
+        put_out.append(cosigned)
+        first_is_out.set()
+        goes_on.wait(30)
+        return publish(cosigned)
+
+    async def work(ledger: CityLedger, _: CityWitness) -> None:
+        notes = []
+        for number in range(4):
+            await ledger.append([query(city)])
+            notes.append(await ledger.cosigned())
+            if number == 0:
+                await asyncio.to_thread(first_is_out.wait, 30)
+        goes_on.set()
+        await ledger.settle()
+        assert put_out == [notes[0], notes[-1]]
+        assert city.log.published_size == ledger.note_size
+
+    monkeypatch.setattr(city.log, "publish", slowly)
     in_life(city, work)
