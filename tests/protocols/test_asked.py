@@ -80,6 +80,31 @@ def test_a_training_whose_sums_no_ring_holds_is_refused_and_never_wrapped(longes
         Asked.of(asking)
 
 
+DATED = {"period": {"from": "2026-09-01", "to": "2026-12-01"}}
+TRAININGS = {
+    "plain": {},
+    "dated": DATED,
+    "tested": {"version": 3, "held_out": "0.25", "bins": 10, "sharpness": 2000, **DATED},
+    "local": {"version": 3, "fit": "dp_fedavg", "local_steps": 7, "held_out": "0", "bins": 10, "sharpness": 1},
+}
+
+
+@pytest.mark.parametrize("fields", TRAININGS.values(), ids=TRAININGS)
+def test_the_ring_has_room_for_all_that_all_patients_of_a_hospital_add(fields):
+    """Every (patient, block) at its whole reach in one entry: in every local step, and as held out."""
+    spec = read({**training(weights=4).to_json(), **fields, "sampled": "0.5"})
+    [piece] = Asked.of(query(purpose="research", programme=None, rounds=2, spec=spec.to_json(), variances=("9.0000",))).pieces
+    assert spec.reach >= float(spec.longest) * spec.fineness + spec.weights**0.5 / 2, "what rounding adds is in it"
+    units = [spec.reach * spec.steps_a_round, *([spec.unit] if spec.is_evaluated else [])]
+    assert piece.cell_max >= MAX_PATIENTS * (3 if spec.period else 1) * max(units)
+    assert piece.rate == Fraction(1, 2)
+
+
+def test_integers_so_coarse_that_rounding_fills_half_of_the_reach_are_refused():
+    with pytest.raises(ValueError, match="too coarse"):
+        training(longest="1", fineness=1, weights=1_000)
+
+
 @pytest.mark.parametrize("fields", [{"held_out": "0.25"}, {"fit": "dp_fedavg", "local_steps": 4, "held_out": "0"}])
 def test_a_tested_or_local_training_reads_back_exactly_and_is_priced_as_what_it_is(fields):
     spec = read({**training().to_json(), "version": 3, "bins": 10, "sharpness": 2, **fields})

@@ -61,7 +61,9 @@ def test_a_study_that_is_not_there_is_told_with_those_that_are_and_changes_nothi
     assert (tmp_path / STUDIES_FILE).read_bytes() == before
 
 
-@pytest.mark.parametrize("text", [b"logistic\n", b"# head\n" + b"A" * 64 + b"\n", b"0" * 63, b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "text", [b"logistic\n", b"# head\n" + b"A" * 64 + b"\n", b"0" * 63, b"0" * 65, b"0" * 64 + b" x", b"\xff\xfe"]
+)
 def test_a_file_that_approves_something_else_is_refused_with_its_place(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "approved.txt").write_bytes(text)
     with pytest.raises(InvalidConfig, match=r"line [12]: expected a hash|UTF-8"):
