@@ -55,6 +55,14 @@ FORMS = {
             f"FROM condition_occurrence WHERE {PLAIN_CODES} GROUP BY 1"
         ),
     ),
+    "FILTER alone, of rows": (
+        f"SELECT week, COUNT(*) FILTER (WHERE icd10 LIKE 'J%') FROM diagnoses WHERE {YEAR} GROUP BY week",
+        "block",
+        (
+            "SELECT date_trunc('week', condition_date), count(*) FILTER (WHERE icd10 LIKE 'J%') "
+            f"FROM condition_occurrence WHERE {PLAIN_CODES} GROUP BY 1"
+        ),
+    ),
     "a cohort: admitted in the 30 days before": (
         (
             f"SELECT week, COUNT(DISTINCT person_id) FROM diagnoses WHERE {YEAR} AND icd10 LIKE 'J%' "
