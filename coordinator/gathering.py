@@ -33,6 +33,8 @@ from protocols.v1 import link_pb2
 
 log = structlog.get_logger("coordinator.rounds")
 TICK_S = 0.25
+HEAD_START_S = 0.03
+"""For the member sets to be on their way, before what can wait takes the processor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,8 +203,9 @@ class Gathering:
             meanwhile.cancel()
 
     async def _prepare(self, question: Question, binding: Binding) -> None:
-        """What would otherwise wait for the contributions, done while hospitals count: the opener's ledger, the answer's prices."""
+        """What would otherwise wait for the contributions, done once hospitals work: the opener's ledger, the answer's prices."""
         if binding.round == question.admitted.asked.first_round:
+            await asyncio.sleep(HEAD_START_S)
             await self._auditor.bring_up_to_date(self._ledger)
             await asyncio.to_thread(spending, question.admitted.asked, binding)
 

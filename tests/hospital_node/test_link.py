@@ -129,7 +129,7 @@ def test_entries_that_are_not_the_cosigned_ones_are_not_followed_and_the_node_be
             line.send(follow=link_pb2.Follow(start=start, entries=[*entries[:-1], b"{}"], checkpoint=checkpoint))
             assert (await line.expect("hello")).followed == 0
             line.follow(node)
-            assert (await line.expect("followed")).size == start + len(entries)
+            await line.until_followed(node, start + len(entries))
 
     asyncio.run(scene())
 
@@ -141,14 +141,13 @@ def test_a_new_policy_of_it_is_stated_once(world: Nodes, tmp_path: Path) -> None
         async with connected(node, tmp_path) as line:
             await line.expect("hello")
             line.follow(node)
-            frames = [await asyncio.wait_for(line.incoming.get(), 30) for _ in range(2)]
-            (stated,) = [frame.statement.envelope for frame in frames if frame.WhichOneof("frame") == "statement"]
+            stated = (await line.expect("statement")).envelope
             signed = st.parse(stated)
             assert isinstance(signed.statement, st.Policy)
             assert signed.statement.policy_sha256 == changed.sha256
             world.city.log_entry(stated)
             line.follow(node)
-            await line.expect("followed")
+            await line.until_followed(node, world.city.log.size)
             assert node.answering.due() == []
 
     asyncio.run(scene())

@@ -48,11 +48,17 @@ class Line(link_pb2_grpc.NodeLinkServicer):
             found = frame.WhichOneof("frame")
             if found == kind:
                 return getattr(frame, kind)
-            if found not in {"heartbeat", "statement", "followed", "goodbye"}:
+            if found not in {"heartbeat", "statement", "goodbye"}:
                 raise AssertionError(f"expected {kind}, got {found}")
 
     def send(self, **frame: Any) -> None:
         self.outgoing.put_nowait(link_pb2.CoordinatorFrame(**frame))
+
+    async def until_followed(self, node: Node, size: int) -> None:
+        """The node says nothing of it: it is looked at."""
+        async with asyncio.timeout(PATIENCE_S):
+            while node.answering.follower.size < size:
+                await asyncio.sleep(0.01)
 
     def follow(self, node: Node, pieces: int = 2) -> None:
         """The ledger from where the node stands, in pieces of which only the last has the checkpoint."""
