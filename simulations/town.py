@@ -6,7 +6,6 @@ would be handed over in life (the auditor's card, the founding file, invitations
 
 import json
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.client.city import connect
+from simulations.ports import free_ports
 from simulations.processes import CommandFailed, Services, run
 
 ORIGIN = "guangzhou.kapok.example/2026"
@@ -33,13 +33,7 @@ class Ports:
     @classmethod
     def free(cls) -> "Ports":
         """Four ports nobody listens on now."""
-        sockets = [socket.socket() for _ in range(4)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        ports = [each.getsockname()[1] for each in sockets]
-        for each in sockets:
-            each.close()
-        return cls(*ports)
+        return cls(*free_ports(4))
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ import numpy as np
 
 from hospital_node.fits.bounded import Bound, Floats, summed
 from simulations.bench.wide_study import FEATURES, WEIGHTS, Wide
+from simulations.ports import free_ports
 from simulations.processes import program
 
 PATIENCE_S = 900.0
@@ -113,7 +114,7 @@ def rounds_s(folder: Path, nodes: int, rounds: int, patients: int) -> list[float
     (app / "pyproject.toml").write_text(PYPROJECT)
     (app / "kapok_bench" / "__init__.py").write_text("")
     (app / "kapok_bench" / "apps.py").write_text(APPS)
-    port = _free_ports(1 + nodes)
+    port = free_ports(1 + nodes)
     path = os.pathsep.join([str(Path(program("flwr")).parent), os.environ.get("PATH", "")])  # its programs call each other by name
     environment = {**os.environ, **QUIET, "FLWR_HOME": str(folder / "flwr"), "PATH": path}
     (folder / "flwr").mkdir()
@@ -129,16 +130,6 @@ def rounds_s(folder: Path, nodes: int, rounds: int, patients: int) -> list[float
             _await(lambda: told.exists() and told.read_text(), "the end of its run")
     ends = json.loads(told.read_text())
     return [after - before for before, after in pairwise(ends)]
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    found = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return found
 
 
 @contextmanager

@@ -5,7 +5,6 @@ Where a package is not installed the tests skip with a message; under CI=true th
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from simulations.ports import free_ports
 
 PASSWORD = "a long password"
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -43,7 +44,7 @@ def postgresql() -> Iterator[Running]:
 
 
 def _postgresql(folder: Path, as_owner: list[str]) -> Iterator[Running]:
-    binaries, data, port = POSTGRES[-1], folder / "data", _free_port()
+    binaries, data, port = POSTGRES[-1], folder / "data", free_ports(1)[0]
     quiet = ["-c", "fsync=off", "-c", "listen_addresses=127.0.0.1", "-k", str(folder), "-p", str(port)]
     _done([*as_owner, str(binaries / "initdb"), "-D", str(data), "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"])
 
@@ -76,7 +77,7 @@ def mariadb() -> Iterator[Running]:
 
 
 def _mariadb(folder: Path, as_owner: list[str], server: str) -> Iterator[Running]:
-    data, port, door = folder / "data", _free_port(), folder / "door"
+    data, port, door = folder / "data", free_ports(1)[0], folder / "door"
     # A starting server clears away the temporary tables of its folder, so that two at once must not share one.
     own = ["--no-defaults", f"--datadir={data}", f"--tmpdir={folder}"]
     _done([*as_owner, "mariadb-install-db", *own, "--auth-root-authentication-method=normal", "--skip-test-db"])
@@ -129,9 +130,3 @@ def _await(is_up: Callable[[], object], process: "subprocess.Popen[bytes]", log:
             time.sleep(0.1)
         else:
             return
-
-
-def _free_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return int(door.getsockname()[1])
