@@ -39,6 +39,7 @@ _CHINESE = {
     "{}: line {}: expected {} of 64 hex digits": "{}：第 {} 行：应为 64 位十六进制的 {}",
     "{}: table: {} is not one of {}": "{}：table：{} 不在 {} 之中",
     "{}: floor: expected at least {}, got {}": "{}：floor：至少为 {}，实为 {}",
+    "{}: order: expected {}, the order of every account in the city, got {}": "{}：order：应为 {}，即全市所有账户的阶数，实为 {}",
     "{}: exact_a_month: expected 0 to {}, got {}": "{}：exact_a_month：应为 0 至 {}，实为 {}",
     '{}: {}: expected a number in quotes like "0.6"': '{}：{}：应为带引号的数，如 "0.6"',
     "{}: {}: expected at least 0": "{}：{}：不应小于 0",

@@ -113,6 +113,8 @@ def read_policy(home: Path) -> Policy:
     _require_known(path, "resident_tables", found.resident_tables, {*found.tables} & {*map(str, Table)})
     if found.floor < CONTRACT.floor:
         raise InvalidConfig(f"{path}: floor: expected at least {CONTRACT.floor}, got {found.floor}")
+    if found.order != CONTRACT.order:  # prices of two orders do not add up, and the ledger holds those of one
+        raise InvalidConfig(f"{path}: order: expected {CONTRACT.order}, the order of every account in the city, got {found.order}")
     if not 0 <= found.exact_a_month <= CONTRACT.exact_a_month:
         raise InvalidConfig(f"{path}: exact_a_month: expected 0 to {CONTRACT.exact_a_month}, got {found.exact_a_month}")
     try:
@@ -211,7 +213,7 @@ def default_policy() -> str:
 # A patient's privacy loss from all answers together, in each calendar month of their records.
 epsilon = "{CONTRACT.epsilon}"
 delta = "{float(CONTRACT.delta):.6f}"
-# The Rényi order of the account, fixed for the period, and the budget it gives; at most what epsilon and delta allow.
+# The Rényi order of the account, the same in the whole city, and the budget it gives; at most what epsilon and delta allow.
 order = {CONTRACT.order}
 budget = "{float(CONTRACT.budget):.4f}"
 

@@ -11,7 +11,7 @@ from privacy.filter import encode_charge
 from protocols import statements as st
 from protocols.clock import stamp
 from protocols.refusal import Reason
-from tests.hospital_node.support.nodes import VISITS_BY_DISTRICT, Asking, Node, Nodes
+from tests.hospital_node.support.nodes import VISITS_BY_DISTRICT, Asking, Node, Nodes, some_visits, write_records
 from tests.support.city import ORIGIN, key
 
 
@@ -136,6 +136,28 @@ def test_a_ready_whose_question_ended_without_it_is_void_at_once_and_the_next_on
     node.bring()
     assert node.answering.unlogged() == []
     assert node.answering.journal.spent()[("surveillance", "2026-10")].single == 2 * Fraction(_charge(lost.envelope).price)
+
+
+def test_a_question_asked_again_is_a_new_release_and_pays_again_also_after_a_correction(world: Nodes) -> None:
+    """A week told again because a record came late is told twice, and the account says so."""
+    node = world.first()
+    for times in (1, 2, 3):
+        asking = world.ask()
+        reply = asking.offer(node)
+        asking.log_ready(node.uri, reply.envelope)
+        price = Fraction(_charge(reply.envelope).price)
+        assert node.answering.journal.spent()[("surveillance", "2026-10")].single == times * price
+        write_records(node.home / "records", some_visits(times), f"g0000000{times + 1}")
+    assert world.city.findings() == []
+
+
+def test_the_tables_of_a_month_draw_on_one_account(world: Nodes) -> None:
+    node, paid = world.first(), Fraction(0)
+    for table in ("visits", "diagnoses"):
+        reply = world.ask({**VISITS_BY_DISTRICT, "table": table}).offer(node)
+        paid += Fraction(_charge(reply.envelope).price)
+        assert set(node.answering.journal.spent()) == {("surveillance", month) for month in ("2026-10", "2026-11")}
+        assert {each.single for each in node.answering.journal.spent().values()} == {paid}
 
 
 # -- restore

@@ -85,7 +85,8 @@ def test_a_command_on_an_empty_folder_says_what_to_do(command: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("before", "after", "named"),
     [
-        ("order = 8", "order = 2", "order 2 leaves nothing"),
+        ("order = 8", "order = 16", "order: expected 8, the order of every account in the city, got 16"),
+        ('epsilon = "3"', 'epsilon = "1"', "order 8 leaves nothing"),
         ('budget = "1.4569"', 'budget = "1.4570"', "budget"),
         ("floor = 4", "floor = 3", "floor"),
         ('"visits", ', '"nowhere", ', "nowhere"),

@@ -273,3 +273,13 @@ def test_the_larger_of_several_sequences_counts_also_after_adopting(journal: Jou
     journal.adopt({KEY: Spent(Fraction(2, 10), Fraction(8, 10))}, 9)
     assert (journal.last_sequence(), journal.note("adopt")) == (9, None)
     assert journal.spent()[KEY].single == Fraction(2, 10)
+
+
+def test_the_bounding_key_is_made_once_a_year_and_stays_through_a_restart(journal: Journal, tmp_path: Path) -> None:
+    first, later = b"a" * 32, b"b" * 32
+    assert journal.bounding_key("2026", first) == first
+    assert journal.bounding_key("2026", later) == first, "another would keep other cells of the same patient"
+    assert journal.bounding_key("2027", later) == later
+    journal.close()
+    with closing(Journal(tmp_path / "journal.sqlite")) as again:
+        assert again.bounding_key("2026", later) == first

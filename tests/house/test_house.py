@@ -93,6 +93,32 @@ def test_each_decision_has_a_number_of_its_own_and_those_that_are_named_exist() 
     assert named <= set(numbers)
 
 
+def _pitfalls() -> dict[str, list[tuple[str, str]]]:
+    """What privacy/PITFALLS.md numbers, and the tests (file, name) that it names for each."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    part = point = ""
+    for line in (ROOT / "privacy" / "PITFALLS.md").read_text("utf-8").splitlines():
+        if line.startswith("## "):
+            part = line[3:]
+        elif numbered := re.match(r"(\d+)\. \*\*", line):
+            point = f"{part} {numbered[1]}"
+            found[point] = []
+        elif named := re.fullmatch(r" +- `([\w/]+\.py)::(test_\w+)`", line):
+            found[point].append((named[1], named[2]))
+    return found
+
+
+def test_each_pitfall_of_privacy_is_held_by_tests_that_exist() -> None:
+    found = _pitfalls()
+    wanted = [f"Fifteen ways to lose the promise {n}" for n in range(1, 16)] + [f"Ten choices {n}" for n in range(1, 11)]
+    assert list(found) == wanted
+    assert [point for point, tests in found.items() if not tests] == []
+    assert sum(map(len, found.values())) == (ROOT / "privacy" / "PITFALLS.md").read_text("utf-8").count("::")
+    there = {(file, name) for tests in found.values() for file, name in tests if (ROOT / "tests" / file).is_file()}
+    defined = {each for each in there if re.search(rf"^def {each[1]}\(", (ROOT / "tests" / each[0]).read_text("utf-8"), re.M)}
+    assert sorted({each for tests in found.values() for each in tests} - defined) == []
+
+
 def test_nothing_lies_about_beside_the_packages() -> None:
     files = {path.name for path in _tracked() if path.parent == ROOT}
     assert {
