@@ -1,7 +1,7 @@
 """`kapok-sim`: a demo for people who want to see a city answer, attacks for those who want to see it withstand, and a training.
 
-Exit codes: 0 the auditor's verdict is clean (no attack got more than is allowed), 1 it is not, 2 usage, 3 a program of the city
-failed.
+Exit codes: 0 the auditor's verdict is clean (no attack got more than is allowed, or other than the stated noise predicts), 1 it is
+not, 2 usage, 3 a program of the city failed.
 """
 
 import json
@@ -97,7 +97,7 @@ def attacks(
     else:
         Console().print(shown.table(outcomes, spoken))
     told.print(spoken.say(f"chart and figures are in {out}", f"图与数据在 {out}"), markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(0 if all(each.is_within for each in outcomes) else 1)
+    raise typer.Exit(0 if all(each.is_within and each.is_as_predicted for each in outcomes) else 1)
 
 
 app.command(epilog="Example: kapok-sim learn --out build/learn --hospitals 200")(learn)

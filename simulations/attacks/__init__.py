@@ -6,6 +6,6 @@ must succeed).
 """
 
 from simulations.attacks.asker import Asker, ExactAsker, Refused, Told
-from simulations.attacks.attack import ATTACKS, Attack, Outcome, Step
+from simulations.attacks.attack import Attack, Outcome, Step, attacks_of
 
-__all__ = ["ATTACKS", "Asker", "Attack", "ExactAsker", "Outcome", "Refused", "Step", "Told"]
+__all__ = ["Asker", "Attack", "ExactAsker", "Outcome", "Refused", "Step", "Told", "attacks_of"]

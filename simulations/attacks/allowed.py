@@ -2,7 +2,6 @@
 
 import math
 from fractions import Fraction
-from statistics import NormalDist
 
 from privacy.conversion import epsilon_at
 from privacy.tables import skellam_table
@@ -22,15 +21,15 @@ def allowed(epsilon: float) -> float:
     return (math.exp(epsilon) + float(CONTRACT.delta)) / (math.exp(epsilon) + 1)
 
 
-def best_by_noise(variance: Fraction) -> float:
-    """The same against Skellam noise of this variance and a secret that moves the sum by one: (1 + P(noise = 0)) / 2."""
+def best_by_noise(variance: Fraction, moved: int = 1) -> float:
+    """The same against Skellam noise of this variance and a secret that moves the sum by `moved`, guessed present above half of it.
+
+    Exactly, ties included: with S the noise, who is away is guessed right where S <= m/2 and who is there where S + m > m/2, which
+    is (1 + P(-m/2 < S <= m/2)) / 2; at m = 1 it is (1 + P(S = 0)) / 2. Skellam noise adds up: `variance` is the sum over all answers
+    that are added or subtracted, each with the shares of all its hospitals: n/(n - c) times what was asked for.
+    """
     table = skellam_table(variance)
-    return (1 + float(table.cumulative(0) - table.cumulative(-1))) / 2
-
-
-def best_of_repeats(variance: Fraction, repeats: int) -> float:
-    """The same when the answers of `repeats` questions are averaged; normal, which for one is within 0.002 at a variance of 9."""
-    return NormalDist().cdf(math.sqrt(repeats / float(variance)) / 2)
+    return (1 + float(table.cumulative(moved // 2) - table.cumulative(-moved // 2))) / 2
 
 
 def half_width(share: float, trials: int) -> float:

@@ -8,7 +8,8 @@
   sum; the language has no covariance, so that the attack is led with what it has, patients by overlapping lists of districts.
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
@@ -19,14 +20,18 @@ from privacy.rdp import skellam_variance_for
 from protocols.contract import CONTRACT
 from protocols.query import QuerySpec
 from protocols.query.domains import DISTRICTS
-from simulations.attacks.allowed import allowed, best_by_noise, best_of_repeats, epsilon_of, half_width
+from simulations.attacks.allowed import allowed, best_by_noise, epsilon_of, half_width
 from simulations.attacks.asker import Asker, Refused, Told
 from simulations.attacks.planted import Bits, Month, Visit, coins, question, visit_in
 
 LIMIT = CONTRACT.limit("surveillance")
 """What a purpose may spend in one block: every attack spends the most of it that it can."""
 REPEATS = 6
+ERRORS = 5
+"""A false alarm in 1.7 million attacks, two-sided."""
 LISTS = 13
+TOGETHER = 4
+"""Guesses about the eleven districts of one group hang together a little: taken as if a quarter of them were independent."""
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
@@ -56,6 +61,8 @@ class Outcome:
     refusal: tuple[str, ...]
     by_noise: float
     without_noise: float
+    together: int = 1
+    """How many guesses at most hang together, since they are made from the same answers: as if so many fewer were made."""
 
     @property
     def recovered(self) -> float:
@@ -69,6 +76,12 @@ class Outcome:
     def is_within(self) -> bool:
         """Whether the recovered share, its 95 % aside, is what the promise allows."""
         return self.recovered - self.half_width <= self.steps[-1].allowed
+
+    @property
+    def is_as_predicted(self) -> bool:
+        """Whether the recovered share is what the stated noise predicts, to `ERRORS` standard errors of its binomial."""
+        error = math.sqrt(self.by_noise * (1 - self.by_noise) * self.together / self.targets)
+        return abs(self.recovered - self.by_noise) <= ERRORS * error
 
 
 class Attack(Protocol):
@@ -126,50 +139,60 @@ class Averaging(Membership):
         variance, exact = variance_for(LIMIT / REPEATS), control(self.spec, Fraction(1)).values
         steps: list[Step] = []
         refusal: tuple[str, ...] = ()
-        total, price, noise = np.zeros(len(self.secret)), Fraction(0), variance
+        total, price, noise = np.zeros(len(self.secret)), Fraction(0), Fraction(0)
         while not refusal:
             try:
                 told = ask(self.spec, variance)
             except Refused as no:
                 refusal = no.codes
                 continue
-            total, price, noise = total + told.values, price + told.price, told.variance
+            total, price, noise = total + told.values, price + told.price, noise + told.variance
             steps.append(Step(price, share_right(total / (len(steps) + 1) > 0.5, self.secret)))
-        predicted = best_of_repeats(noise, len(steps))
+        predicted = best_by_noise(noise, len(steps))
         return Outcome(self.name, len(self.secret), tuple(steps), refusal, predicted, share_right(exact > 0, self.secret))
 
 
 @dataclass(slots=True)
 class Differencing:
-    """In each cell a crowd of women and men, and perhaps one of unknown sex, whom the second question leaves out."""
+    """In each cell a crowd of women and men, and perhaps one of unknown sex, whom the second question leaves out.
 
-    month: Month
+    A difference has the noise of both answers, so that it gains little: it takes several months' secrets to tell how little.
+    """
+
+    months: Sequence[Month]
     name: str = "differencing"
-    spec: QuerySpec = field(init=False)
-    without: QuerySpec = field(init=False)
-    secret: Bits = field(init=False)
+    pairs: list[tuple[QuerySpec, QuerySpec]] = field(init=False)
+    """Of each month: everybody, and everybody whose sex is known."""
+    secrets: list[Bits] = field(init=False)
 
     def __post_init__(self) -> None:
-        keys = ("iso_week", "district", "age_band")
-        self.spec = question(self.month, keys)
-        self.without = question(self.month, keys, {"column": "sex", "values": ["F", "M", "O"]})
-        self.secret = coins(self.spec.grid().size)
+        keys, known = ("iso_week", "district", "age_band"), {"column": "sex", "values": ["F", "M", "O"]}
+        self.pairs = [(question(month, keys), question(month, keys, known)) for month in self.months]
+        self.secrets = [coins(everybody.grid().size) for everybody, _ in self.pairs]
 
     def visits(self) -> Sequence[Visit]:
-        crowd = np.random.default_rng().poisson(6, len(self.secret))
-        many = [visit_in(self.month, self.spec, cell, sex="FM"[n % 2]) for cell, size in enumerate(crowd) for n in range(size)]
-        return [*many, *(visit_in(self.month, self.spec, int(cell), sex="U") for cell in np.flatnonzero(self.secret))]
+        planted = zip(self.months, self.pairs, self.secrets, strict=True)
+        return [visit for month, (spec, _), secret in planted for visit in _crowd_and_secrets(month, spec, secret)]
 
     def run(self, ask: Asker, control: Asker) -> Outcome:
         variance = variance_for(LIMIT / 2)
-        told = [ask(spec, variance) for spec in (self.spec, self.without)]
-        exact = [control(spec, variance) for spec in (self.spec, self.without)]
-        step = Step(told[0].price + told[1].price, self._right(told))
-        predicted = best_by_noise(told[0].variance + told[1].variance)
-        return Outcome(self.name, len(self.secret), (step,), (), predicted, self._right(exact))
+        told = [(ask(whole, variance), ask(known, variance)) for whole, known in self.pairs]
+        exact = [(control(whole, variance), control(known, variance)) for whole, known in self.pairs]
+        # A block is one month: a patient pays for the two questions of hers.
+        step = Step(max(whole.price + known.price for whole, known in told), self._right(told))
+        chances = [best_by_noise(whole.variance + known.variance) for whole, known in told]
+        predicted = float(np.average(chances, weights=[len(secret) for secret in self.secrets]))
+        return Outcome(self.name, sum(map(len, self.secrets)), (step,), (), predicted, self._right(exact))
 
-    def _right(self, told: Sequence[Told]) -> float:
-        return share_right(told[0].values - told[1].values > 0, self.secret)
+    def _right(self, told: Sequence[tuple[Told, Told]]) -> float:
+        guessed = np.concatenate([whole.values - known.values > 0 for whole, known in told])
+        return share_right(guessed, np.concatenate(self.secrets))
+
+
+def _crowd_and_secrets(month: Month, spec: QuerySpec, secret: Bits) -> list[Visit]:
+    crowd = np.random.default_rng().poisson(6, len(secret))
+    many = [visit_in(month, spec, cell, sex="FM"[n % 2]) for cell, size in enumerate(crowd) for n in range(size)]
+    return [*many, *(visit_in(month, spec, int(cell), sex="U") for cell in np.flatnonzero(secret))]
 
 
 @dataclass(slots=True)
@@ -213,7 +236,7 @@ class Covariance:
             steps.append(Step(price, share_right(chance > 0.5, self.secret)))
         # A posterior is calibrated exactly if the noise is as stated: its own certainty is what it should get right.
         predicted = float(np.maximum(chance, 1 - chance).mean())
-        return Outcome(self.name, self.secret.size, tuple(steps), (), predicted, self._solved(exact))
+        return Outcome(self.name, self.secret.size, tuple(steps), (), predicted, self._solved(exact), TOGETHER)
 
     def _over(self, chosen: Bits) -> QuerySpec:
         named = [district for district, is_in in zip(DISTRICTS, chosen, strict=True) if is_in]
@@ -243,4 +266,7 @@ def _lists_of_full_rank() -> Bits:
             return lists
 
 
-ATTACKS: tuple[Callable[[Month], Attack], ...] = (Membership, Averaging, Differencing, Covariance)
+def attacks_of(year: int) -> tuple[Attack, ...]:
+    """Each with months of its own: no attack spends what another has planned for."""
+    membership, averaging, covariance, *many = (Month(year, number) for number in range(1, 13))
+    return Membership(membership), Averaging(averaging), Differencing(many), Covariance(covariance)

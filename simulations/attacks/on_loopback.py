@@ -14,9 +14,9 @@ from kapok import City, NotGiven, Request
 from protocols.answer import Answer
 from protocols.query import QuerySpec
 from simulations.attacks.asker import ExactAsker, Refused, Told
-from simulations.attacks.attack import ATTACKS, Outcome
+from simulations.attacks.attack import Outcome, attacks_of
 from simulations.attacks.bucket import Bucket
-from simulations.attacks.planted import Month, write_records
+from simulations.attacks.planted import write_records
 from simulations.processes import SLOT_MS, Services
 from simulations.town import Town
 
@@ -44,7 +44,7 @@ class CityAsker:
 
 def attack_a_city(out: Path, hospitals: int, tell: Tell) -> list[Outcome]:
     """Founds the city below `out`, leads every attack, and ends it. Raises CommandFailed where a program of the city fails."""
-    attacks = [attack(Month(YEAR, number)) for number, attack in enumerate(ATTACKS, start=1)]
+    attacks = attacks_of(YEAR)
     sources = {f"h{number:02d}": out / "records" / f"h{number:02d}" for number in range(1, hospitals + 1)}
     write_records([visit for attack in attacks for visit in attack.visits()], tuple(sources.values()))
     with Services(out / "logs") as services:

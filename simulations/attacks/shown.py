@@ -42,6 +42,7 @@ def _row(found: Outcome) -> dict[str, Any]:
         "allowed": last.allowed,
         "without_noise": found.without_noise,
         "is_within": found.is_within,
+        "is_as_predicted": found.is_as_predicted,
         "steps": [{"epsilon": each.epsilon, "recovered": each.recovered, "allowed": each.allowed} for each in found.steps],
     }
 
@@ -51,10 +52,11 @@ def table(outcomes: Sequence[Outcome], words: Words) -> Table:
     say = words.say
     shown = Table("", title=say("share of secrets guessed right; a coin gets 50 %", "猜中秘密的比例；随机猜测为 50%"))
     shown.caption = say(
-        f"ε at δ = {float(CONTRACT.delta):g}; bare: the same attack on records without noise; by noise: what the stated noise "
-        "predicts; allowed: the most that (ε, δ) leaves; × : then refused by the budget",
-        f"ε 对应 δ = {float(CONTRACT.delta):g}；无噪声：同一攻击作用于无噪声数据；按噪声：所述噪声的预期；"
-        "允许：(ε, δ) 的上限；× ：其后被预算拒绝",
+        f"ε at δ = {float(CONTRACT.delta):g}; asked: about each secret; bare: the same attack on records without noise; recovered: "
+        "± 95 %, which one attack of twenty misses by chance; by noise: what the stated noise predicts, ≠ if not both can be right; "
+        "allowed: the most that (ε, δ) leaves; × : then refused by the budget",
+        f"ε 对应 δ = {float(CONTRACT.delta):g}；提问：针对每个秘密；无噪声：同一攻击作用于无噪声数据；实测：± 95%，"
+        "每二十次攻击约有一次因偶然而落在其外；按噪声：所述噪声的预期，≠ 表示两者不可能都对；允许：(ε, δ) 的上限；× ：其后被预算拒绝",
     )
     columns = [
         say("attack", "攻击"),
@@ -72,7 +74,8 @@ def table(outcomes: Sequence[Outcome], words: Words) -> Table:
         refused = " ×" if found.refusal else ""
         shares = (row["without_noise"], row["recovered"], row["by_noise"], row["allowed"])
         bare, recovered, by_noise, allowed = (f"{share:.1%}" for share in shares)
-        mark = "[green]✓[/]" if found.is_within else "[red]✗[/]"
+        mark = "[green]✓[/]" if found.is_within and found.is_as_predicted else "[red]✗[/]"
+        by_noise += "" if found.is_as_predicted else " ≠"
         recovered += f" ± {row['recovered_95']:.1%}"
         cells = (f"{row['targets']:,}", f"{row['questions']}{refused}", f"{row['epsilon']:.2f}", bare, recovered, by_noise, allowed)
         shown.add_row(mark, say(*_NAMES[found.name]), *cells)
