@@ -25,6 +25,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from audit_ledger import weighted
 from audit_ledger.answer_figures import hash_of, is_half_width
 from audit_ledger.answer_report import PRIVATE, AnswerReport, NotAnAnswer, NotShown, Problem
 from audit_ledger.bundle_before import Placed, admit_keys
@@ -193,6 +194,8 @@ class _Check(ProvenAnswer):
             self._demand(unix(ready.not_after) == binding.not_after, placed.place, "has another window")
             self._demand(ready.charge.purpose == query.purpose, placed.place, "charges another purpose")
             self._demand(ready.charge.price == self.answer.price, "price", f"{ready.charge.price} was charged by {uri}")
+            for wrong in weighted.wrongs(query, ready.charge):
+                self._demand(False, "price", f"{uri}: {wrong}")
             self._demand(self._is_sealing_good(ready), placed.place, "names a sealing key that the auditor did not sign")
 
     def _agreement(self, placed: Placed, ready: Ready) -> bytes:

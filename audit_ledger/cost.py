@@ -21,8 +21,27 @@ ORDERS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
 def price(asked: Asked, order: int = CONTRACT.order) -> str:
-    """What every footprint block pays, as a charge spells it: nine decimals, rounded up."""
-    steps = max(1, math.ceil(_divergence(asked.pieces, asked.query.rounds, order) * CHARGE_GRID))
+    """What every footprint block pays, as a charge spells it: nine decimals, rounded up. With weights, that of the largest."""
+    return _spelled(_divergence(asked.pieces, asked.query.rounds, order))
+
+
+def block_prices(asked: Asked, order: int = CONTRACT.order) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What each block of a question with weights pays, for a patient of one hospital and of two: by how far its weight moves it."""
+    largest = max(asked.weights)
+    one, two = (tuple(_of_weight(asked, copies * weight, largest, order) for weight in asked.weights) for copies in (1, 2))
+    return one, two
+
+
+def _of_weight(asked: Asked, weight: int, largest: int, order: int) -> str:
+    # Pieces are stated at the largest weight, of which both sensitivities are whole multiples.
+    moved = (
+        replace(each, l1=each.l1 * weight // largest, l2_squared=each.l2_squared * weight**2 // largest**2) for each in asked.pieces
+    )
+    return _spelled(sum((_skellam(order, each) for each in moved), Fraction(0)))
+
+
+def _spelled(divergence: Fraction) -> str:
+    steps = max(1, math.ceil(divergence * CHARGE_GRID))
     return f"{steps // CHARGE_GRID}.{steps % CHARGE_GRID:09d}"
 
 

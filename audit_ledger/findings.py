@@ -38,6 +38,7 @@ class Rule(StrEnum):
     TOTALS = "ready.totals"
     OVERSPENT = "ready.overspent"
     PRICE_DIFFERS = "ready.price_differs"
+    BLOCK_PRICE = "ready.block_price"
     AGREEMENT = "ready.agreement"
     SEALING = "ready.sealing"
     FORKED = "ready.unknown_root"

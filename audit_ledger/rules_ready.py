@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache
 
-from audit_ledger import exact, residents
+from audit_ledger import exact, residents, weighted
 from audit_ledger.facts import Account, LedgerFacts
 from audit_ledger.findings import Finding, Rule
 from protocols.clock import unix
@@ -56,6 +56,8 @@ def ready_findings(ledger: LedgerFacts, index: int, ready: Ready) -> Iterator[Fi
         yield Finding(index, Rule.APPROVAL_MISSING, "the query's purpose needs an approval in force")
     yield from exact.ready_findings(ledger, index, facts, ready)
     yield from residents.ready_findings(ledger, index, facts, ready)
+    for wrong in weighted.wrongs(facts.query, ready.charge):
+        yield Finding(index, Rule.BLOCK_PRICE, wrong)
     yield from _account(ledger, index, ready)
     yield from _blocks(ledger, index, ready)
     prices = {each.statement.charge.price for each in facts.readys.values()}
@@ -73,16 +75,16 @@ def _account(ledger: LedgerFacts, index: int, ready: Ready) -> Iterator[Finding]
     account, charge = ledger.accounts.get(ready.by, Account()), ready.charge
     if ready.sequence != account.sequence + 1:
         yield Finding(index, Rule.SEQUENCE, f"expected {account.sequence + 1}, got {ready.sequence}")
-    if not len(charge.blocks) == len(charge.totals) == len(charge.totals_two) or not charge.blocks:
+    if not charge.is_whole:
         yield Finding(index, Rule.TOTALS, "a total for each footprint block")
         return
-    limit, price, price_two = _limit(ledger, ready), Decimal(charge.price), Decimal(charge.price_two)
-    for block, total, total_two in zip(charge.blocks, charge.totals, charge.totals_two, strict=True):
+    limit = _limit(ledger, ready)
+    for block, price, price_two, total, total_two in charge.lines():
         key = (charge.purpose, block)
         exact = Decimal(total)
-        if exact != account.totals.get(key, _ZERO) + price:
+        if exact != account.totals.get(key, _ZERO) + Decimal(price):
             yield Finding(index, Rule.TOTALS, f"{block}: total is not the last total plus the price")
-        if Decimal(total_two) != account.totals_two.get(key, _ZERO) + price_two:
+        if Decimal(total_two) != account.totals_two.get(key, _ZERO) + Decimal(price_two):
             yield Finding(index, Rule.TOTALS, f"{block}: doubled total is not the last one plus the doubled price")
         if exact > limit:
             yield Finding(index, Rule.OVERSPENT, f"{block}: {total} of {limit}")

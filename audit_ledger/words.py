@@ -85,6 +85,10 @@ _RULES: dict[Rule, tuple[str, str]] = {
     Rule.TOTALS: ("does not continue its hospital's running totals", "与该医院的累计消耗不衔接"),
     Rule.OVERSPENT: ("spends more than the policy allows", "消耗超过政策上限"),
     Rule.PRICE_DIFFERS: ("charges another price than the others", "收取的价格与其他医院不同"),
+    Rule.BLOCK_PRICE: (
+        "charges a block of a weighted question another price than its weight has",
+        "对加权问题中某区块收取的价格与其权重应付的不符",
+    ),
     Rule.AGREEMENT: ("has no certified agreement key", "协商密钥未经认证"),
     Rule.SEALING: ("names a sealing key that the auditor did not sign", "封装密钥未经审计方签名"),
     Rule.FORKED: ("saw another history of this log", "所见的账与本账历史不符"),

@@ -14,7 +14,7 @@ from audit_ledger.findings import Rule
 from audit_ledger.residents import of_one_key
 from audit_ledger.view import LedgerView
 from privacy.errors import PrivacyError
-from privacy.pricing import NOTHING, Price, price
+from privacy.pricing import NOTHING, Price, price, prices
 from privacy.union import hospital_tail
 from protocols.asked import Asked
 from protocols.clock import unix
@@ -61,6 +61,11 @@ def admitted_of(entry: bytes) -> Admitted:
 def price_of(asked: Asked) -> Price:
     """What every hospital charges. Raises PrivacyError where there is no price."""
     return NOTHING if asked.is_exact else price(CONTRACT.order, asked.pieces, asked.query.rounds)
+
+
+def due_of(asked: Asked, cost: Price) -> tuple[Price, ...]:
+    """What each block pays, in their order."""
+    return prices(CONTRACT.order, asked.pieces, asked.weights) if asked.weights else (cost,) * len(asked.blocks)
 
 
 def admit(entry: bytes, asker: str, view: LedgerView, now: int) -> Admitted | list[Refusal]:
@@ -174,4 +179,5 @@ def _is_willing(uri: str, query: Query, asked: Asked, cost: Price, view: LedgerV
         return False
     limit = Fraction(Decimal(policy.limits.get(query.purpose, "0")))
     spent = account.totals if account else {}
-    return all(Fraction(spent.get((query.purpose, block), Decimal(0))) + cost.one <= limit for block in asked.blocks)
+    due = zip(asked.blocks, due_of(asked, cost), strict=True)
+    return all(Fraction(spent.get((query.purpose, block), Decimal(0))) + each.one <= limit for block, each in due)

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from audit_ledger.weighted import wrongs
 from coordinator.attempt import Attempt, Turn, bind, contribution_refusals, fixed_set
 from coordinator.config import Timing
 from coordinator.ledger import CityLedger
@@ -275,10 +276,12 @@ class Gathering:
 
 
 def _fits(envelope: bytes, question: Question, is_ready: bool) -> bool:
-    """Of the frame's kind; a Ready at the price that all compute alike: an answer shows one price, and another would spoil it."""
+    """Of the frame's kind; a Ready at the price that all compute alike, block by block where the question has weights: an answer
+    shows one price, and another would spoil it."""
     statement = parse(envelope).statement
     if isinstance(statement, Ready):
-        return is_ready and statement.charge.price == encode_charge(question.admitted.price.one)
+        is_priced = statement.charge.price == encode_charge(question.admitted.price.one)
+        return is_ready and is_priced and not any(True for _ in wrongs(question.admitted.asked.query, statement.charge))
     return isinstance(statement, Refused) and not is_ready
 
 

@@ -18,7 +18,7 @@ from audit_ledger.view import Account as LedgerAccount
 from audit_ledger.view import LedgerView
 from hospital_node.journal import StoredReady
 from privacy.filter import NOTHING, Account, Spent
-from protocols.statements import Charge, Ready, parse
+from protocols.statements import Charge, ChargeByBlock, Ready, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +61,19 @@ def ledger_totals(ledger: LedgerAccount) -> Account:
     return Account({key: Spent(Fraction(ledger.totals.get(key, zero)), Fraction(ledger.totals_two.get(key, zero))) for key in keys})
 
 
-def charge_of(ready: StoredReady) -> Charge:
+def charge_of(ready: StoredReady) -> Charge | ChargeByBlock:
     statement = parse(ready.envelope).statement
     if not isinstance(statement, Ready):
         raise TypeError("the journal holds another statement where a Ready has to be")
     return statement.charge
 
 
-def _after(account: Account, charge: Charge) -> Account:
+def _after(account: Account, charge: Charge | ChargeByBlock) -> Account:
     if not Fraction(charge.price):
         return account  # of an exact question
-    return account.after(charge.purpose, charge.blocks, Fraction(charge.price), Fraction(charge.price_two))
+    for line in charge.lines():
+        account = account.after(charge.purpose, [line.block], Fraction(line.price), Fraction(line.price_two))
+    return account
 
 
 def _larger(first: Account, second: Account) -> Account:

@@ -2,7 +2,8 @@
 
 Rules, in order (each a pure function of query, ledger, policy, journal and clock; none reads a record)
  1. The gate: proof, freshness, no rollback, bytes, audience, approvals, no hold (`audit_ledger.gate`).
- 2. The question parses into a shape this node can answer; its price is recomputed here at the policy's order.
+ 2. The question parses into a shape this node can answer; its price is recomputed here at the policy's order, of a question with
+    weights that of each block.
  3. The policy file (an emergency's asker is judged by the gate).
  4. Exact mode: permitted by file and ledger, at most so often a month. Its Ready charges nothing.
  5. The account: not behind the ledger, no Ready of ours in the ledger that the journal does not know, the price within
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
+from typing import Any
 
 from audit_ledger.exact import permits, table_of
 from audit_ledger.gate import Gate, Passage
@@ -29,8 +31,8 @@ from hospital_node.policy import Policy, policy_refusals
 from hospital_node.records.errors import RecordsError
 from hospital_node.trace import Trace
 from privacy.errors import PrivacyError
-from privacy.filter import Budget, encode_charge, refusals
-from privacy.pricing import NOTHING, Price, price, reach
+from privacy.filter import Account, Budget, encode_charge, refusals
+from privacy.pricing import NOTHING, Price, price, prices, reach
 from privacy.union import hospital_tail
 from protocols.asked import Asked
 from protocols.clock import month, stamp
@@ -42,7 +44,7 @@ from protocols.query import QueryError
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.agreement import AgreementKey
 from protocols.secagg.sealing import require_sealing_key
-from protocols.statements import Charge, Ready, Reasoned, Refused, Sealing, Seen, parse
+from protocols.statements import Charge, ChargeByBlock, Ready, Reasoned, Refused, Sealing, Seen, parse
 from protocols.union.question import MAX_ENTRIES
 
 MAX_REASONS = 64
@@ -178,10 +180,17 @@ class Offering:
         if cap is not None and cost.one > Fraction(cap):
             yield Refusal(Reason.BUDGET_EXHAUSTED, encode_charge(Fraction(cap)), encode_charge(cost.one), "programme")
         limit = min(self.policy.budget.limit(asked.query.purpose), self._stated_limit(asked.query.purpose))
-        found = refusals(standing.spent, Budget({asked.query.purpose: limit}), asked.query.purpose, asked.blocks, cost.one)
-        for each in found:
-            left = max(Fraction(0), each.limit - each.spent)
-            yield Refusal(Reason.BUDGET_EXHAUSTED, encode_charge(left), encode_charge(each.charge), each.block)
+        budget = Budget({asked.query.purpose: limit})
+        for block, due in zip(asked.blocks, self._due(asked, cost), strict=True):
+            for each in refusals(standing.spent, budget, asked.query.purpose, [block], due.one):
+                left = max(Fraction(0), each.limit - each.spent)
+                yield Refusal(Reason.BUDGET_EXHAUSTED, encode_charge(left), encode_charge(each.charge), each.block)
+
+    def _due(self, asked: Asked, cost: Price) -> tuple[Price, ...]:
+        """What each block pays: by its weight where the question has weights, else all the same."""
+        if asked.weights:
+            return prices(self.policy.order, asked.pieces, asked.weights)
+        return (cost,) * len(asked.blocks)
 
     def _exact(self, asked: Asked) -> Iterator[Refusal]:
         """Like a limit, a permission counts once the ledger holds it: a Ready before that would have no effect there."""
@@ -262,18 +271,12 @@ class Offering:
         if asked is None or cost is None or sealing is None or accepted is None:
             raise AssertionError("a question without refusals has a shape, a price, a sealing key and a checkpoint")
         purpose, blocks, standing = asked.query.purpose, asked.blocks, offered.standing
-        stated, spent = standing.stated, standing.spent
+        stated, spent, due = standing.stated, standing.spent, self._due(asked, cost)
         if not asked.is_exact:  # which leaves every total as it is
-            stated = stated.after(purpose, blocks, cost.one, cost.two)
-            spent = spent.after(purpose, blocks, cost.one, cost.two)
-        charge = Charge(
-            purpose=purpose,
-            price=encode_charge(cost.one),
-            price_two=encode_charge(cost.two),
-            blocks=blocks,
-            totals=tuple(encode_charge(stated.spent(purpose, block).single) for block in blocks),
-            totals_two=tuple(encode_charge(stated.spent(purpose, block).doubled or Fraction(0)) for block in blocks),
-        )
+            for block, each in zip(blocks, due, strict=True):
+                stated = stated.after(purpose, [block], each.one, each.two)
+                spent = spent.after(purpose, [block], each.one, each.two)
+        charge = _charge(asked, cost, due, stated)
         of_month = month_of(passage)
         origin = asked.query.log
         agreement = self.agreement(of_month).certificate(origin, self.me, self.identity)
@@ -331,6 +334,22 @@ class Offering:
             self.journal.record_question(question)
         except JournalFailed:
             return  # a full disk refuses the question as well; it needs no record to do so
+
+
+def _charge(asked: Asked, cost: Price, due: tuple[Price, ...], stated: Account) -> Charge | ChargeByBlock:
+    spends = [stated.spent(asked.query.purpose, block) for block in asked.blocks]
+    told: dict[str, Any] = {
+        "purpose": asked.query.purpose,
+        "price": encode_charge(cost.one),
+        "price_two": encode_charge(cost.two),
+        "blocks": asked.blocks,
+        "totals": tuple(encode_charge(each.single) for each in spends),
+        "totals_two": tuple(encode_charge(each.doubled or Fraction(0)) for each in spends),
+    }
+    if not asked.weights:
+        return Charge(**told)
+    ones, twos = (tuple(map(encode_charge, each)) for each in zip(*((each.one, each.two) for each in due), strict=True))
+    return ChargeByBlock(**told, prices=ones, prices_two=twos)
 
 
 def month_of(passage: Passage) -> str:

@@ -4,7 +4,8 @@ A release is a list of pieces, each with its own sensitivities and its own noise
 price is the sum over the pieces, rounded up to the grid of charges. Every party computes it from the signed query.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -59,6 +60,27 @@ def price(order: int, pieces: Iterable[Noised], rounds: int = 1) -> Price:
     pieces = tuple(pieces)
     one, two = (sum((_of(order, piece, copies, rounds) for piece in pieces), Fraction(0)) for copies in (1, 2))
     return Price(charge_on_grid(one), charge_on_grid(two))
+
+
+def prices(order: int, pieces: Iterable[Noised], weights: Sequence[int]) -> tuple[Price, ...]:
+    """Of each block of a question of one round that weighs its blocks. `pieces` are as a block of the largest weight moves them.
+
+    A patient of block b moves every sum by at most w_b times what an unweighted question is moved by, so that L1 is w_b times the
+    unit's and L2^2 w_b^2 times; the noise is one and the same, and the price is Skellam's at these two. It falls with the weight:
+    both of its branches are sums of L1 and L2^2 with coefficients that are not negative. So no block pays more than `price`.
+    """
+    pieces, largest = tuple(pieces), max(weights)
+    of_weight = {
+        weight: Price(*(charge_on_grid(_weighed(order, pieces, copies * Fraction(weight, largest))) for copies in (1, 2)))
+        for weight in set(weights)
+    }
+    return tuple(of_weight[weight] for weight in weights)
+
+
+def _weighed(order: int, pieces: Iterable[Noised], times: Fraction) -> Fraction:
+    """Of one release whose pieces a patient moves so many times as far; whole numbers, since pieces hold the largest weight."""
+    moved = ((math.ceil(times * each.l1), math.ceil(times**2 * each.l2_squared), each.variance) for each in pieces)
+    return sum((skellam_rdp(order, *each) for each in moved), Fraction(0))
 
 
 def _of(order: int, piece: Noised, copies: int, rounds: int) -> Fraction:

@@ -59,6 +59,11 @@ class Asked:
     pieces: tuple[Piece, ...]
 
     @property
+    def weights(self) -> tuple[int, ...]:
+        """Of each block, in their order; none of a question that weighs all alike. `pieces` are as the largest moves them."""
+        return (self.spec.weights or ()) if isinstance(self.spec, QuerySpec) else ()
+
+    @property
     def tables(self) -> frozenset[str]:
         """With those that it looks for a patient's other rows in."""
         return tables_named(self.query.spec)
@@ -157,12 +162,14 @@ class Asked:
             return cls(query, spec, str(spec.table), blocks, (_of_residents(query, layout.segments[0], len(blocks)),))
         if is_free and any(isinstance(each, InOneRange) for each in spec.measures):
             raise MalformedBytes("exact mode has no measure that cuts values to a range: ask for sums, averages and counts in bins")
-        if is_free and (spec.cohorts or spec.bound != "block"):
-            raise MalformedBytes("exact mode reads the rows of one table: it has no cohort, no filter and no bound of its own")
+        if is_free and (spec.cohorts or spec.bound != "block" or spec.weights):
+            raise MalformedBytes("exact mode reads the rows of one table: it has no cohort, filter, weights or bound of its own")
         pieces = tuple(
             _exact_piece(segment, no_noise(text)) if is_free else _piece(segment, variance_of(text), len(blocks))
             for segment, text in zip(layout.segments, query.variances, strict=True)
         )
+        if not is_free and spec.weights and max(each.cell_max for each in pieces) > LARGEST_ENTRY:
+            raise MalformedBytes(f"a weighted entry of one hospital may pass {LARGEST_ENTRY}: ask for smaller weights or clamps")
         return cls(query, spec, str(spec.table), blocks, pieces)
 
 
@@ -190,7 +197,7 @@ def _shape(spec: bytes) -> tuple[QuerySpec, Layout, tuple[str, ...]]:
 def _piece(segment: Segment, variance: Fraction, blocks: int) -> Piece:
     counted_once = segment.is_union or segment.is_whole
     cell_max = MAX_PATIENTS * segment.largest * (1 if counted_once else blocks)
-    whole = segment.whole if segment.is_whole else None
+    whole = segment.over_all(blocks) if segment.is_whole or segment.weights else None
     return Piece(segment.length, segment.l1, segment.l2_squared, variance, cell_max, whole=whole)
 
 

@@ -70,10 +70,18 @@ def _kept(numbers: Int64s, kept: Booleans) -> Int64s:
 
 
 def add_amounts(
-    segment: Segment, tally: Tally, leaf: Int64s, leaves: Grid, shared: Booleans | None, vector: Int64s, *, is_bounded: bool = True
+    segment: Segment,
+    tally: Tally,
+    leaf: Int64s,
+    leaves: Grid,
+    shared: Booleans | None,
+    vector: Int64s,
+    weight: Int64s | int = 1,
+    *,
+    is_bounded: bool = True,
 ) -> None:
     """Adds the patients of one piece to a segment. `leaf` is the cell of each entry, `shared` says which cells a patient can reach
-    in several blocks, if any."""
+    in several blocks, if any; `weight` is that of each entry's block, of what is summed up over blocks."""
     if segment.is_union:
         _add_persons(segment, tally, leaves, shared, leaf, vector)
         return
@@ -81,7 +89,7 @@ def add_amounts(
     if (entry := _entry(segment, tally)) is not None:
         cell = cell * len(segment.grid.axes[-1].labels) + entry
     amount = _amount(segment, tally)
-    np.add.at(vector, cell, np.clip(amount, segment.lo, segment.hi) if is_bounded else amount)
+    np.add.at(vector, cell, weight * (np.clip(amount, segment.lo, segment.hi) if is_bounded else amount))
 
 
 def _add_persons(segment: Segment, tally: Tally, leaves: Grid, shared: Booleans | None, leaf: Int64s, vector: Int64s) -> None:

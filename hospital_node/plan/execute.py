@@ -9,6 +9,7 @@ Rules
 - Integers from end to end. A row's value enters in millionths, cut to +-`MAX_CLAMP`; totals are rounded half up at the
   query's scale and clamped per (patient, block, cell), after the choice of cells.
 - Exact mode has no bounds on patients; what is cut to a public domain stays cut, and a row's value to +-`MAX_CLAMP`.
+- What is clamped is then multiplied by its month's weight, where the question has weights.
 - One choice of cells serves all measures, filters and levels of a query. Persons are an OR over blocks, everything else a sum
   over blocks; where a patient is bounded over the whole query, that is one block.
 - DuckDB filters rows and cuts codes; grouping and bounding sort packed 64-bit keys in numpy (`packing`), faster than SQL.
@@ -61,8 +62,14 @@ def execute(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key
         leaves = {each: tally.packing.cell(tally.keys) for each, tally in tallies.items()}
         for segment in layout.segments:
             part, each = vector[segment.offset : segment.offset + segment.length], segment.measure.filter
-            add_amounts(segment, tallies[each], leaves[each], layout.grid, shared, part, is_bounded=is_bounded)
+            weight = _weights(spec, tallies[each])
+            add_amounts(segment, tallies[each], leaves[each], layout.grid, shared, part, weight, is_bounded=is_bounded)
     return vector
+
+
+def _weights(spec: QuerySpec, tally: Tally) -> Int64s | int:
+    """What each entry is multiplied by, once it is clamped."""
+    return 1 if spec.weights is None else np.array(spec.weights, dtype=np.int64)[tally.packing.block(tally.keys)]
 
 
 def bounded_tallies(

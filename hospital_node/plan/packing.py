@@ -45,6 +45,10 @@ class Packing:
         """A number that runs of one patient's one block share, in order of patient and block."""
         return packed >> self.cell_bits
 
+    def block(self, packed: Int64s) -> Int64s:
+        """The number of the block in the question."""
+        return (packed >> self.cell_bits) & ((1 << self.block_bits) - 1)
+
     def cell(self, packed: Int64s) -> Int64s:
         return packed & ((1 << self.cell_bits) - 1)
 

@@ -47,7 +47,7 @@ def execute_prepared(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bou
     layout = Layout.of(spec)
     shared, vector = shared_cells(spec, layout.grid), np.zeros(layout.dimension, dtype=np.int64)
     unions: dict[int, list[tuple[Int64s, Int64s]]] = defaultdict(list)
-    for month in _months(spec, spec.period):
+    for n, month in enumerate(_months(spec, spec.period)):
         leaf_of = _places_in(layout.grid, month.grid())
         tallies = prepared.tallies(month, connection, bounding_key)
         leaves = {each: leaf_of[tally.packing.cell(tally.keys)] for each, tally in tallies.items()}
@@ -57,7 +57,7 @@ def execute_prepared(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bou
             if segment.is_union:
                 unions[segment.offset].append(_add_alone(segment, tally, leaf, layout.grid, shared, part))
             else:
-                add_amounts(segment, tally, leaf, layout.grid, shared, part)
+                add_amounts(segment, tally, leaf, layout.grid, shared, part, spec.weights[n] if spec.weights else 1)
     for segment in layout.segments:
         if segment.is_union:
             _add_together(unions[segment.offset], vector[segment.offset : segment.offset + segment.length])
@@ -146,11 +146,11 @@ def _read(month: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key:
 
 
 def _months(spec: QuerySpec, period: Period) -> Iterator[QuerySpec]:
-    """The question, asked of each month of its period alone."""
+    """The question, asked of each month of its period alone and unweighted."""
     start = period.start
     while start < period.end:
         end = min(_next_month(start), period.end)
-        yield spec.model_copy(update={"period": Period.model_validate({"from": start, "to": end})})
+        yield spec.model_copy(update={"period": Period.model_validate({"from": start, "to": end}), "weights": None})
         start = end
 
 

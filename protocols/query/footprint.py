@@ -21,13 +21,15 @@ Rules (privacy choice 2)
 - There, a level above is two sums of at most k leaves, before and after, up to `together` of them in one cell. With Q the
   sum q j^2 + r^2, L2^2 <= 2 (hi^2 + lo^2) Q and L1 <= 2 k c; a level of one entry by k (hi - lo) (decision 0014).
 - A patient who is in no block at all is the step from nothing to k cells: the block-local rule, once and not per block.
+- With weights, block b of a question moves its vector by |w_b| times what the unweighted one moves it by: L1 by w_b, L2^2 by
+  w_b^2. A segment states that of its largest weight; `of_weight` the others. A patient of all blocks: the sum of the weights.
 - Measures and levels stack: L1 and L2^2 of a query are the sums over its segments.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from protocols.query.cohort import QUERY_BOUND
@@ -83,7 +85,7 @@ class Segment:
     """One grid of integers in the vector: a part of a measure at one level, an average being MEAN (scaled) over PRESENT.
 
     `cells` of a (patient, block) count, and up to `together` of them fall into one cell of this level. `is_whole`: of a patient
-    over the whole query, one block of whom may exchange one cell for another.
+    over the whole query, one block of whom may exchange one cell for another. `weights`: of the blocks; none is one for each.
     """
 
     measure: Measure
@@ -96,6 +98,7 @@ class Segment:
     cells: int
     together: int = 1
     is_whole: bool = False
+    weights: tuple[int, ...] = ()
 
     @property
     def length(self) -> int:
@@ -109,7 +112,7 @@ class Segment:
     @property
     def largest(self) -> int:
         """The most that one (patient, block), or under `is_whole` one patient, adds to one entry, in absolute value."""
-        return self.clamp * self.together
+        return self.clamp * self.together * max(self.weights, default=1)
 
     @property
     def is_union(self) -> bool:
@@ -123,15 +126,20 @@ class Segment:
 
     @property
     def l1(self) -> int:
-        return self._of_a_change(1) if self.is_whole else self.whole[0]
+        return self._of_a_change(1) if self.is_whole else self.of_weight(max(self.weights, default=1))[0]
 
     @property
     def l2_squared(self) -> int:
-        return self._of_a_change(2) if self.is_whole else self.whole[1]
+        return self._of_a_change(2) if self.is_whole else self.of_weight(max(self.weights, default=1))[1]
+
+    def of_weight(self, weight: int) -> tuple[int, int]:
+        """(L1, L2 squared) of a (patient, block) whose block has this weight."""
+        l1, l2_squared = self.whole
+        return weight * l1, weight**2 * l2_squared
 
     @property
     def whole(self) -> tuple[int, int]:
-        """(L1, L2 squared) of all that is counted of a (patient, block), or of a patient: from nothing to `cells` cells."""
+        """(L1, L2 squared) of all that is counted of a (patient, block) of weight 1, or of a patient: from no cell to `cells`."""
         return self.clamp * self.cells, self.clamp**2 * self._squares
 
     @property
@@ -143,6 +151,8 @@ class Segment:
         """(L1, L2 squared) of a patient of all blocks, where it is less than the sum over them."""
         if self.is_whole:
             return self.whole
+        if self.weights:
+            return self.of_weight(sum(self.weights))
         reached = min(self.length, self.cells * blocks)
         return (reached, reached) if self.part is Part.RESIDENTS else None
 
@@ -181,7 +191,7 @@ class Layout:
                 for part, lo, hi in _parts(measure):
                     offset = segments[-1].offset + segments[-1].length if segments else 0
                     segments.append(_segment(measure, part, (lo, hi), level, grid, cells, offset, is_whole=is_whole))
-        return cls(grid, tuple(segments))
+        return cls(grid, tuple(replace(each, weights=spec.weights or ()) for each in segments))
 
     @property
     def dimension(self) -> int:

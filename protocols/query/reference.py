@@ -24,6 +24,8 @@ class Example:
     title: str
     template: str
     note: str = ""
+    weights: tuple[int, ...] | None = None
+    """Of the months; what only a file says."""
 
     @property
     def sql(self) -> str:
@@ -31,7 +33,8 @@ class Example:
 
     @property
     def spec(self) -> QuerySpec:
-        return parse_sql(self.sql)
+        written = parse_sql(self.sql)
+        return written if self.weights is None else QuerySpec.from_fields(written.to_json() | {"weights": list(self.weights)})
 
 
 EXAMPLES: tuple[Example, ...] = (
@@ -135,6 +138,14 @@ EXAMPLES: tuple[Example, ...] = (
         "WHERE HAS(diagnoses, icd10 LIKE 'J1%', DATE '2025-01-01', DATE '2025-04-01') "
         "AND NOT HAS(visits, age >= 60, DATE '2025-01-01', DATE '2025-02-01') GROUP BY district, sex",
         "AND, OR and NOT of what a patient had in fixed windows; people as they stand in the register.",
+    ),
+    Example(
+        "Weighted months",
+        "SELECT district, COUNT(*) FROM visits WHERE {quarter} GROUP BY district",
+        "Only a file says `weights`, one integer for each whole month: the answer is the sum of the months' own, so weighted. For "
+        "counts and sums bounded per block, without a key of time and without totals. L1 and L2² are those of the largest "
+        "weight; each month pays by its own. `kapok series` asks such questions.",
+        weights=(7, 24, 64),
     ),
     Example(
         "Table one",

@@ -9,6 +9,8 @@ Rules
 - The bound is per (patient, block), or on request per patient over the whole query; a question that looks at rows of other days
   has the second only (privacy choice 2), and takes it where none is stated; so does a table one, which has each
   patient once, in one cell.
+- `weights` are public integers, one for each calendar month of the period: the answer is the sum of the months' own answers so
+  weighted. Only of what is a sum over months, and of whole months (`weights.weight_problems`).
 """
 
 from __future__ import annotations
@@ -59,6 +61,7 @@ from protocols.query.terms import (
     Term,
     covered_prefixes,
 )
+from protocols.query.weights import weight_problems
 
 MAX_KEPT_CELLS = 1_000
 
@@ -77,6 +80,7 @@ class QuerySpec(Term):
     as_of: date | None = None
     cells_per_patient: int = Field(default=4, ge=1, le=MAX_KEPT_CELLS)
     bound: str = "block"
+    weights: tuple[int, ...] | None = Field(default=None, min_length=2, max_length=MAX_MONTHS)
 
     @model_validator(mode="after")
     def _obeys_every_rule(self) -> QuerySpec:
@@ -393,5 +397,6 @@ _RULES: tuple[Callable[[QuerySpec], Iterator[Problem]], ...] = (
     _windows_are_near,
     _age_has_a_day,
     _bound_is_offered,
+    weight_problems,
     _grid_fits,
 )

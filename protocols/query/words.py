@@ -108,6 +108,7 @@ class _Words:
             self._say("条件：", "Where: ") + (self._conditions(spec.where) or self._say("全部", "all rows")),
             *([self._say("且该行满足：", "And of the row: ") + self.cohort(spec.cohort)] if spec.cohort else []),
             self._time(spec),
+            *self._weights(spec),
             self._unbounded(spec.cells_per_patient) if is_exact else self._bound(spec),
             self._say(
                 f"{'读取' if is_exact else '付费'}区块（{len(blocks)}）：",
@@ -115,6 +116,15 @@ class _Words:
             )
             + self._list(self._runs(blocks)),
             self._say(f"查询格式版本 {spec.version}", f"Query format version {spec.version}"),
+        ]
+
+    def _weights(self, spec: QuerySpec) -> list[str]:
+        if spec.weights is None:
+            return []
+        weighed = [f"{month} × {weight}" for month, weight in zip(footprint(spec), spec.weights, strict=True)]
+        return [
+            self._say("各月加权求和，权重越小付费越少：", "The months' weighted sum, a smaller weight paying less: ")
+            + self._list(weighed)
         ]
 
     def _bound(self, spec: QuerySpec) -> str:

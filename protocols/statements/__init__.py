@@ -34,6 +34,7 @@ from protocols.statements.question import (
     NO_SUM,
     Agreement,
     Charge,
+    ChargeByBlock,
     Metric,
     Model,
     ModelCard,
@@ -92,8 +93,8 @@ def parse_once(entry: bytes) -> Signed:
 
 
 __all__ = [
-    "KINDS", "NO_SUM", "Agreement", "Approval", "ApprovalRule", "Charge", "Close", "Dataset", "DeclaredColumn", "Hold",
-    "Incident", "KeyAdd", "KeyRevoke", "Licence", "Metric", "Model", "ModelCard", "Opening", "Policy", "PreviousLog",
+    "KINDS", "NO_SUM", "Agreement", "Approval", "ApprovalRule", "Charge", "ChargeByBlock", "Close", "Dataset", "DeclaredColumn",
+    "Hold", "Incident", "KeyAdd", "KeyRevoke", "Licence", "Metric", "Model", "ModelCard", "Opening", "Policy", "PreviousLog",
     "Programme", "Query", "Ready", "Reasoned", "Receipt", "Refused", "Registration", "Release", "Review", "Revocation",
     "Root", "Sealing", "Seen", "Signed", "Statement", "Table", "kind_of", "parse", "parse_once",
 ]  # fmt: skip

@@ -19,6 +19,8 @@ from protocols.dsse import Envelope
 from protocols.errors import MalformedBytes
 from protocols.identity import Identity
 
+FORM = "form "
+"""Begins the tag of each form that a part may have, which is no place in a statement."""
 MAX_ROUND = 99_999  # an opening names a range of rounds, and every follower walks it
 
 
@@ -109,7 +111,7 @@ class Statement(Strict):
         except ValidationError as error:
             decode_json(payload)  # what is not canonical is named as that
             first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(str(each) for each in first["loc"]) or "statement"
+            place = ".".join(str(each) for each in first["loc"] if not str(each).startswith(FORM)) or "statement"
             raise MalformedBytes(f"{cls.kind} statement, {place}: {first['msg']}") from None
         # A field of a type of its own takes no float and no large number; a free `spec` may hold both.
         if not (cls._is_typed and is_plainly_canonical(payload)):
@@ -160,6 +162,9 @@ def _rebuilder(kind: Any) -> Callable[[Any], Any] | None:
         return tuple if each is None else lambda values: tuple(each(value) for value in values)
     if isinstance(kind, type) and issubclass(kind, Strict):
         return _maker(kind)
+    if of and all(get_origin(each) is Annotated and issubclass(get_args(each)[0], Strict) for each in of):
+        makers = {frozenset(part.model_fields): _maker(part) for part in (get_args(each)[0] for each in of)}
+        return lambda values: makers[frozenset(values)](values)
     if type(None) in of:
         some = _rebuilder(next(each for each in of if each is not type(None)))
         return None if some is None else lambda value: None if value is None else some(value)

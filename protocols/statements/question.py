@@ -5,9 +5,12 @@ receipts, the release. The query's id is the SHA-256 of its PAE and names it eve
 """
 
 import hashlib
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+from pydantic import Discriminator, Tag
 
 from protocols.statements.base import (
+    FORM,
     Block,
     CatalogueId,
     Decimal4,
@@ -71,7 +74,17 @@ class Sealing(Strict):
     signature: SignatureText
 
 
-class Charge(Strict):
+class Line(NamedTuple):
+    """What one block pays, and its running totals after it; `_two` is for a patient who is in two hospitals."""
+
+    block: str
+    price: str
+    price_two: str
+    total: str
+    total_two: str
+
+
+class _Charged(Strict):
     """What a Ready spends on each footprint block, and the running totals after it, for the asked purpose.
 
     `price` is for a patient of this hospital, `price_two` for one who is in two; totals never fall.
@@ -83,6 +96,44 @@ class Charge(Strict):
     blocks: tuple[Block, ...]
     totals: tuple[Decimal9, ...]
     totals_two: tuple[Decimal9, ...]
+
+    @property
+    def block_prices(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What each block pays, for a patient of one hospital and of two."""
+        return (self.price,) * len(self.blocks), (self.price_two,) * len(self.blocks)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every block has its prices and totals, and there is a block."""
+        columns = (*self.block_prices, self.totals, self.totals_two)
+        return bool(self.blocks) and all(len(each) == len(self.blocks) for each in columns)
+
+    def lines(self) -> tuple[Line, ...]:
+        """One for each block. Raises ValueError where the charge is not whole."""
+        columns = zip(self.blocks, *self.block_prices, self.totals, self.totals_two, strict=True)
+        return tuple(Line(*each) for each in columns)
+
+
+class Charge(_Charged):
+    """Every footprint block pays the same."""
+
+
+class ChargeByBlock(_Charged):
+    """Of a question that weighs its blocks: each pays by its weight. `price` is that of the largest weight."""
+
+    prices: tuple[Decimal9, ...]
+    prices_two: tuple[Decimal9, ...]
+
+    @property
+    def block_prices(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return self.prices, self.prices_two
+
+
+_ALIKE, _BY_BLOCK = FORM + "alike", FORM + "by block"
+
+
+def _form_of_charge(given: Any) -> str:
+    return _BY_BLOCK if isinstance(given, ChargeByBlock) or (isinstance(given, dict) and "prices" in given) else _ALIKE
 
 
 class Seen(Strict):
@@ -104,7 +155,7 @@ class Ready(Statement):
     not_after: Time
     agreement: Agreement
     sealing: Sealing
-    charge: Charge
+    charge: Annotated[Annotated[Charge, Tag(_ALIKE)] | Annotated[ChargeByBlock, Tag(_BY_BLOCK)], Discriminator(_form_of_charge)]
     seen: Seen
 
 

@@ -10,6 +10,7 @@ import pytest
 from privacy.filter import encode_charge
 from protocols import statements as st
 from protocols.clock import stamp
+from protocols.query import QuerySpec
 from protocols.refusal import Reason
 from tests.hospital_node.support.nodes import VISITS_BY_DISTRICT, Asking, Node, Nodes, some_visits, write_records
 from tests.support.city import ORIGIN, key
@@ -22,7 +23,7 @@ def world(tmp_path: Path) -> Iterator[Nodes]:
     made.close()
 
 
-def _charge(envelope: bytes) -> st.Charge:
+def _charge(envelope: bytes) -> st.Charge | st.ChargeByBlock:
     ready = st.parse(envelope).statement
     assert isinstance(ready, st.Ready)
     return ready.charge
@@ -38,6 +39,43 @@ def test_the_charge_is_in_the_journal_when_the_ready_is_there(world: Nodes) -> N
     assert charge.blocks == ("2026-10", "2026-11")
     assert {Fraction(charge.price)} == {spent[("surveillance", block)].single for block in charge.blocks}
     assert spent[("surveillance", "2026-10")].doubled == Fraction(charge.price_two) > Fraction(charge.price)
+
+
+WEIGHTED = VISITS_BY_DISTRICT | {"measures": [{"kind": "count", "hi": 2}], "cells_per_patient": 1, "weights": [8, 64]}
+
+
+def test_a_weighted_question_charges_each_month_by_its_weight_and_the_ledger_takes_it(world: Nodes) -> None:
+    node, fields = world.first(), {"spec": QuerySpec.from_fields(WEIGHTED).to_json(), "variances": ("9000000.0000",)}
+    askings = [world.ask(entry_fields=fields) for _ in range(2)]
+    charges = [_charge(asking.offer(node).envelope) for asking in askings]
+    assert all(isinstance(each, st.ChargeByBlock) for each in charges)
+    first, second = (each.lines() for each in charges)
+    paid = [Fraction(line.price) for line in first]
+    assert paid[1] / paid[0] == pytest.approx(64, rel=1e-3)
+    assert first[1].price == charges[0].price
+    spent = node.answering.journal.spent()
+    for line, price in zip(second, paid, strict=True):
+        assert spent["surveillance", line.block].single == Fraction(line.total) == 2 * price
+        assert spent["surveillance", line.block].doubled == Fraction(line.total_two) == 2 * Fraction(line.price_two)
+    for asking in askings:
+        asking.log_ready(node.uri, asking.offer(node).envelope)
+    assert world.city.findings() == []
+    node.restart()
+    assert world.ask(entry_fields=fields).offer(node).is_ready, "and goes on from there"
+    assert node.answering.journal.spent()["surveillance", "2026-10"].single == 3 * paid[0]
+
+
+def test_a_weighted_question_is_refused_for_the_months_alone_that_have_too_little_left(world: Nodes) -> None:
+    node, fields = world.first(), {"spec": QuerySpec.from_fields(WEIGHTED).to_json(), "variances": ("500000.0000",)}
+    for _ in range(30):
+        asking = world.ask(entry_fields=fields)
+        reply = asking.offer(node)
+        if not reply.is_ready:
+            break
+        asking.log_ready(node.uri, reply.envelope)
+    assert [each.subject for each in reply.refusals] == ["2026-11"], "October weighs less"
+    turned = QuerySpec.from_fields(WEIGHTED | {"weights": [64, 8]}).to_json()
+    assert world.ask(entry_fields=fields | {"spec": turned, "variances": ("3000000.0000",)}).offer(node).is_ready
 
 
 def test_an_offer_made_again_gets_the_same_bytes_and_costs_nothing(world: Nodes) -> None:

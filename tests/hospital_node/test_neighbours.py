@@ -113,7 +113,7 @@ def test_one_patient_s_one_block_moves_the_contribution_by_no_more_than_is_charg
     shown: Questions, shape: str, rows: list[Visit], person: int, month: int
 ) -> None:
     question = shown(shape)
-    check(question.asked, question.vector(rows), question.vector(_without(rows, person, month)))
+    check(question.asked, question.vector(rows), question.vector(_without(rows, person, month)), f"2026-{month:02}")
 
 
 BUSY: list[Visit] = [
@@ -152,6 +152,17 @@ class Unbounded(TablePlan):
     ) -> Integers:
         assert isinstance(asked.spec, QuerySpec)
         return execute(QuerySpec.from_json({**asked.spec.to_json(), "cells_per_patient": 50}), records, bounding_key)
+
+
+class Turned(TablePlan):
+    """Weighs each month as another one."""
+
+    def run(
+        self, asked: Asked, records: duckdb.DuckDBPyConnection, bounding_key: bytes, round_input: bytes, number: int
+    ) -> Integers:
+        assert isinstance(asked.spec, QuerySpec)
+        turned = {**asked.spec.to_json(), "weights": list(reversed(asked.weights))}
+        return execute(QuerySpec.from_json(turned), records, bounding_key)
 
 
 class UnboundedResidents(TablePlan):
@@ -194,6 +205,18 @@ def test_a_plan_that_forgets_the_bound_of_residents_is_caught_on_the_same_way(sh
     question, broken = shown("residents"), {QuerySpec: UnboundedResidents()}
     with pytest.raises(SensitivityExceededError):
         check(question.asked, question.vector(BUSY, broken), question.vector(_without(BUSY, 0, 10), broken))
+
+
+@pytest.mark.parametrize(("shape", "month"), [("weighted", 10), ("weighted, one number", 11)])
+def test_a_plan_that_weighs_a_month_as_another_is_caught_on_the_same_way(shown: Questions, shape: str, month: int) -> None:
+    """It moves no more than the largest weight, and yet more than its own block has paid for."""
+    question, broken = shown(shape), {QuerySpec: Turned()}
+    rows = [(person, day.replace(month=month), *rest) for person, day, *rest in BUSY]
+    before, after = (question.vector(each, broken) for each in (rows, _without(rows, 0, month)))  # type: ignore[arg-type]
+    with pytest.raises(SensitivityExceededError):
+        check(question.asked, before, after, f"2026-{month}")
+    check(question.asked, before, after, "2026-11" if month == 10 else "2026-10")
+    check(question.asked, question.vector(rows), question.vector(_without(rows, 0, month)), f"2026-{month}")  # type: ignore[arg-type]
 
 
 def _as_one(folder: Path, rows: Sequence[Visit]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from privacy.filter import CHARGE_GRID, charge_on_grid
-from privacy.pricing import price, reach
+from privacy.pricing import price, prices, reach
 from privacy.rdp import share_variance, skellam_rdp
 from privacy.subsampling import rate_of, sampled_skellam_rdp
 from privacy.tables import skellam_table
@@ -88,3 +88,18 @@ def test_local_steps_are_so_many_releases_and_a_patient_of_one_round_pays_for_th
 def test_who_is_held_out_is_not_sampled_and_pays_so():
     sampled = Stretch(5000, 10**6, Fraction(9 * 10**6), 10**9, Fraction(1, 100), once=(1000, 10**6))
     assert price(8, [sampled], 2).one == charge_on_grid(skellam_rdp(8, 1000, 10**6, sampled.variance))
+
+
+@given(st.lists(st.integers(1, 1024), min_size=1, max_size=12), st.integers(1, 9), st.integers(1, 9), st.integers(2, 64))
+def test_a_block_pays_the_published_price_of_how_far_its_weight_moves_the_sum(weights, l1, clamp, order):
+    """Each by itself, rounded up; the largest pays the price of the whole release, a smaller weight never more than a larger."""
+    top, variance = max(weights), Fraction(40_000)
+    piece = Stretch(top * l1 * clamp, top**2 * l1 * clamp**2, variance, 10**6)
+    paid = prices(order, [piece, piece], weights)
+    for weight, each in zip(weights, paid, strict=True):
+        for copies, charged in ((1, each.one), (2, each.two)):
+            moved = copies * weight
+            assert charged == charge_on_grid(2 * skellam_rdp(order, moved * l1 * clamp, moved**2 * l1 * clamp**2, variance))
+    assert max(paid, key=lambda each: each.one) == price(order, [piece, piece])
+    by_weight = [each.one for _, each in sorted(zip(weights, paid, strict=True), key=lambda pair: pair[0])]
+    assert by_weight == sorted(by_weight)

@@ -103,6 +103,32 @@ def exact_ready(uri: str = HOSPITALS[0]) -> st.Ready:
     return ready(uri, charge=st.Charge(purpose="research", **free, totals_two=("0.040000000",)))
 
 
+WEIGHTED = {
+    "version": 1, "table": "visits", "measures": [{"kind": "count", "hi": 2}], "keys": [{"key": "district"}], "where": [],
+    "period": {"from": "2026-09-01", "to": "2026-12-01"}, "cells_per_patient": 1, "bound": "block", "weights": [7, 24, 64],
+}  # fmt: skip
+
+
+def weighted_query() -> st.Query:
+    return query(spec=WEIGHTED, variances=("6553600.0000",))
+
+
+def weighted_ready(uri: str = HOSPITALS[0]) -> st.Ready:
+    """Charges every month by its weight. A second implementation checks the prices (tests/protocols/test_vectors.py)."""
+    prices, twice = ("0.000119629", "0.001406251", "0.010000002"), ("0.000478516", "0.005625001", "0.040000006")
+    charge = st.ChargeByBlock(
+        purpose="surveillance",
+        price=prices[2],
+        price_two=twice[2],
+        blocks=("2026-09", "2026-10", "2026-11"),
+        totals=prices,
+        totals_two=twice,
+        prices=prices,
+        prices_two=twice,
+    )
+    return ready(uri, query=weighted_query().envelope().statement_id().hex(), sequence=1, charge=charge)
+
+
 def ready(uri: str = HOSPITALS[0], **changes: Any) -> st.Ready:
     charge = st.Charge(
         purpose="surveillance",

@@ -35,6 +35,8 @@ from tests.protocols.examples import (
     sealing_key,
     seed,
     signing,
+    weighted_query,
+    weighted_ready,
 )
 from tests.protocols.union.numbers import number
 
@@ -63,6 +65,12 @@ def exact() -> dict[str, Any]:
     whole = binding(query=asked.envelope().statement_id(), ring=64, variances=(0,), n=5, c=colluders(5), counting=HOSPITALS)
     stated = [statement_json(asked, (BUREAU,)), statement_json(exact_ready(uri), (uri,))]
     return {"statements": stated, "bindings": [binding_json(whole)]}
+
+
+def weighted() -> dict[str, Any]:
+    """A question that weighs its months, and a Ready that charges each by its weight."""
+    uri = HOSPITALS[0]
+    return {"statements": [statement_json(weighted_query(), (BUREAU,)), statement_json(weighted_ready(uri), (uri,))]}
 
 
 def binding_json(bound: Binding) -> dict[str, Any]:
@@ -248,6 +256,7 @@ def vectors() -> dict[str, Any]:
         "identity": identities(),
         "union": union(),
         "exact": exact(),
+        "weighted": weighted(),
     }
 
 

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import json
+import math
+from fractions import Fraction
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,6 +25,7 @@ def load(name):
 
 STATEMENTS, BINDINGS, AGREEMENT, SEALING = load("statements"), load("binding"), load("agreement"), load("sealing")
 STREAMS, ROUNDS, IDENTITY, EXACT = load("streams"), load("masks")["rounds"], load("identity"), load("exact")
+WEIGHTED = load("weighted")["statements"]
 PREIMAGES = [*BINDINGS["bindings"], *EXACT["bindings"], *(each["binding"] for each in ROUNDS)]
 
 
@@ -56,7 +59,23 @@ def test_there_is_a_vector_of_every_kind():
     assert {each["kind"] for each in STATEMENTS["statements"]} == set(STATEMENTS["kinds"])
 
 
-@pytest.mark.parametrize("vector", [*STATEMENTS["statements"], *EXACT["statements"]], ids=lambda each: each["kind"])
+def test_a_charge_by_block_is_what_the_weights_and_the_published_bound_make_it():
+    """Agarwal, Kairouz, Liu 2021, Corollary 3.6, written out once more: of one patient in one cell of at most two visits."""
+    asked, charged = (json.loads(each["payload"]) for each in WEIGHTED)
+    assert charged["query"] == WEIGHTED[0]["id"]
+    variance, order = Fraction(asked["variances"][0]), 8
+    for copies, told in ((1, "prices"), (2, "prices_two")):
+        for weight, price in zip(asked["spec"]["weights"], charged["charge"][told], strict=True):
+            l1, l2 = 2 * copies * weight, (2 * copies * weight) ** 2
+            more = min(((2 * order - 1) * l2 + 6 * l1) / (4 * variance**2), 3 * l1 / (2 * variance))
+            assert math.ceil((order * l2 / (2 * variance) + more) * 10**9) == Fraction(price) * 10**9
+    assert (charged["charge"]["price"], charged["charge"]["price_two"]) == (
+        charged["charge"]["prices"][2],
+        charged["charge"]["prices_two"][2],
+    )
+
+
+@pytest.mark.parametrize("vector", [*STATEMENTS["statements"], *EXACT["statements"], *WEIGHTED], ids=lambda each: each["kind"])
 def test_statements_and_envelopes(vector):
     payload, kind = vector["payload"].encode(), vector["payload_type"].encode()
     pae = b" ".join([b"DSSEv1", text(len(kind)), kind, text(len(payload)), payload])

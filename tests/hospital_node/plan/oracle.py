@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from protocols.query import Grid, Layout, QuerySpec
+from protocols.query import Grid, Layout, QuerySpec, footprint
 from protocols.query.terms import (
     AgeBandKey,
     AgeBetween,
@@ -179,13 +179,17 @@ def _at_level(
         return [sum(cell == n for _, cell in seen) for n in range(shown.size)]
     rows_of = [(merged(cell), cells[owner][cell]) for owner, chosen in kept.items() for cell in chosen]
     rows_of = rows_of if is_once else [(cell, [row]) for cell, rows in rows_of for row in rows]
-    amounts = [(cell, _amounts(spec, measure, rows, records, is_clamped=is_clamped)) for cell, rows in rows_of]
+    amounts = [(cell, _weight(spec, rows), _amounts(spec, measure, rows, records, is_clamped=is_clamped)) for cell, rows in rows_of]
     return [
-        sum(added[part][n] for cell, added in amounts if cell == at)
+        sum(weight * added[part][n] for cell, weight, added in amounts if cell == at)
         for part, entries in enumerate(_entries(measure))
         for at in range(shown.size)
         for n in range(entries)
     ]
+
+
+def _weight(spec: QuerySpec, rows: list[Row]) -> int:
+    return spec.weights[footprint(spec).index(rows[0].block)] if spec.weights else 1
 
 
 def _entries(measure: Measure) -> list[int]:

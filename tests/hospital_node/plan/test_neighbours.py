@@ -18,7 +18,7 @@ from hospital_node.plan import execute
 from protocols.query import Layout, QuerySpec, Table, footprint
 from tests.hospital_node.plan import oracle
 from tests.hospital_node.plan.records import Hospital, Records, Row, records
-from tests.protocols.query.specs import specs
+from tests.protocols.query.specs import specs, weighted_specs
 
 KEY = b"the key of one period of a node!"
 Plan = Callable[[QuerySpec, Records], Iterable[int]]
@@ -29,11 +29,18 @@ class SensitivityExceededError(AssertionError):
 
 
 def check_neighbours(
-    plan: Plan, spec: QuerySpec, everyone: Records, fewer: Records, blocks: int | None = 1, stated: Layout | None = None
+    plan: Plan,
+    spec: QuerySpec,
+    everyone: Records,
+    fewer: Records,
+    blocks: int | None = 1,
+    stated: Layout | None = None,
+    weight: int | None = None,
 ) -> None:
     """A patient of several blocks moves the vector by the sum over blocks: the triangle inequality, squared for L2.
 
-    `blocks` None is a patient of all of them, which a bound over the whole query states by itself.
+    `blocks` None is a patient of all of them, which a bound over the whole query states by itself. `weight` is that of the one
+    block, or the sum over several, where the question has weights.
     """
     layout = stated or Layout.of(spec)
     distance = [abs(a - b) for a, b in zip(map(int, plan(spec, everyone)), map(int, plan(spec, fewer)), strict=True)]
@@ -41,10 +48,13 @@ def check_neighbours(
         raise SensitivityExceededError(f"{len(distance)} entries, the layout has {layout.dimension}")
     for segment, of_a_block in zip(layout.segments, layout.sensitivities(), strict=True):
         l1, l2_squared = of_a_block if blocks else segment.whole
+        if weight is not None:
+            l1, l2_squared = segment.of_weight(weight)
         moved = distance[segment.offset : segment.offset + segment.length]
         if sum(moved) > (blocks or 1) * l1 or sum(move**2 for move in moved) > (blocks or 1) ** 2 * l2_squared:
             raise SensitivityExceededError(f"{segment.part}: moved by {moved}, stated {l1} and {l2_squared}")
         most = (segment.hi - segment.lo) * segment.together if segment.is_whole else segment.largest
+        most = segment.clamp * weight if weight is not None else most
         if max(moved) > (blocks or 1) * most:
             raise SensitivityExceededError(f"{segment.part}: one entry moved by {max(moved)}")
 
@@ -66,6 +76,34 @@ def test_one_patient_block_moves_the_vector_by_no_more_than_stated(data: st.Data
     paying = [owner for owner in owners if owner[1] in footprint(spec)]
     person, block = data.draw(st.sampled_from([*owners, *paying, *paying]))
     check_neighbours(by_the_plan, spec, everyone, everyone.without(person, block))
+
+
+def weight_of(spec: QuerySpec, blocks: Iterable[str]) -> int:
+    assert spec.weights is not None
+    return sum(weight for block, weight in zip(footprint(spec), spec.weights, strict=True) if block in set(blocks))
+
+
+@SLOW_DATABASE
+@given(st.data())
+def test_one_patient_block_moves_a_weighted_vector_by_no_more_than_its_own_weight(data: st.DataObject) -> None:
+    spec = data.draw(weighted_specs())
+    everyone = data.draw(records(spec))
+    owners = sorted({(row.person_id or 0, row.block) for row in everyone.rows if row.block in footprint(spec)})
+    person, block = data.draw(st.sampled_from(owners or [(1, "2026-01")]))
+    check_neighbours(by_the_plan, spec, everyone, everyone.without(person, block), weight=weight_of(spec, [block]))
+    check_neighbours(by_the_plan, spec, everyone, everyone.without(person), weight=weight_of(spec, everyone.blocks_of(person)))
+    assert list(by_the_plan(spec, everyone)) == oracle.answer(spec, everyone, KEY)
+
+
+def test_the_checker_catches_a_weight_that_is_forgotten_or_another_month_s() -> None:
+    fields = weekly({"kind": "count", "hi": 3}, end="2026-03-01").to_json() | {"keys": [], "weights": [2, 5]}
+    spec = QuerySpec.from_fields(fields)
+    everyone = Records(Table.VISITS, visits(1, [0], times=3))
+    fewer = everyone.without(1, "2026-01")
+    check_neighbours(by_the_plan, spec, everyone, fewer, weight=2)
+    turned = QuerySpec.from_fields(fields | {"weights": [5, 2]})
+    with pytest.raises(SensitivityExceededError, match="rows: moved by"):
+        check_neighbours(lambda _, held: by_the_plan(turned, held), spec, everyone, fewer, weight=2)
 
 
 def test_what_is_drawn_is_not_empty() -> None:

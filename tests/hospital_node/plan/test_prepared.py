@@ -20,7 +20,7 @@ from protocols.query.terms import Period
 from tests.hospital_node.plan.records import Hospital, Records, records
 from tests.hospital_node.plan.test_neighbours import weekly
 from tests.hospital_node.plan.test_reference import held, rows_of
-from tests.protocols.query.specs import specs
+from tests.protocols.query.specs import specs, weighted_specs
 
 KEY, NEXT_KEY = b"the key of one period of a node!", b"and that of the period after it!"
 HOSPITAL = Hospital()
@@ -46,6 +46,16 @@ def test_prepared_months_give_the_integers_of_the_plan(data: st.DataObject) -> N
     for asked in (spec, *(of_other_days(spec, *move) for move in moves), spec):
         key = data.draw(st.sampled_from([KEY, KEY, NEXT_KEY]))
         assert execute_prepared(asked, connection, key, prepared).tolist() == execute(asked, connection, key).tolist()
+
+
+@SLOW_DATABASE
+@given(st.data())
+def test_prepared_months_are_weighed_and_kept_unweighted(data: st.DataObject) -> None:
+    spec = data.draw(weighted_specs())
+    connection, prepared = HOSPITAL.hold(data.draw(records(spec))), Prepared()
+    other = QuerySpec.from_fields(spec.to_json() | {"weights": [3, *(spec.weights or ())[1:]]})
+    for asked in (spec, other, spec.model_copy(update={"weights": None})):
+        assert execute_prepared(asked, connection, KEY, prepared).tolist() == execute(asked, connection, KEY).tolist()
 
 
 CUT = "date >= DATE '2025-01-10' AND date < DATE '2025-03-20'"

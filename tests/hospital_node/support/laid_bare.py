@@ -6,6 +6,7 @@ What is left of two neighbouring hospitals has to differ by no more than is char
 import os
 import random
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +38,18 @@ class SensitivityExceededError(AssertionError):
     """Two neighbouring contributions are further apart than is charged."""
 
 
-def check(asked: Asked, before: Integers, after: Integers) -> None:
-    start = 0
+def check(asked: Asked, before: Integers, after: Integers, block: str | None = None) -> None:
+    """`block`: whose rows they differ in, where the question has weights and that block is charged by its own."""
+    start, share = 0, Fraction(1)
+    if asked.weights:
+        weight = dict(zip(asked.blocks, asked.weights, strict=True)).get(block or "", 0)
+        share = Fraction(weight, max(asked.weights))
     for number, piece in enumerate(asked.pieces):
+        l1, l2_squared = share * piece.l1, share**2 * piece.l2_squared
         moved = [abs(int(each)) for each in (before - after)[start : start + piece.length * asked.buckets]]
         start += piece.length * asked.buckets
-        if sum(moved) > piece.l1 or sum(each**2 for each in moved) > piece.l2_squared:
-            raise SensitivityExceededError(
-                f"piece {number}: {sum(moved)} of {piece.l1}, {sum(e**2 for e in moved)} of {piece.l2_squared}"
-            )
+        if sum(moved) > l1 or sum(each**2 for each in moved) > l2_squared:
+            raise SensitivityExceededError(f"piece {number}: {sum(moved)} of {l1}, {sum(e**2 for e in moved)} of {l2_squared}")
 
 
 class Recorded:

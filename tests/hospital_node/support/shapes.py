@@ -6,6 +6,7 @@ from typing import Any
 from protocols.query import QuerySpec
 from tests.hospital_node.support.nodes import PERIOD
 
+COUNT = {"kind": "count", "hi": 2}
 AGE_SUM = {"kind": "sum", "column": "age", "lo": "0", "hi": "90", "scale": 1}
 AGE_MEAN = {"kind": "avg", "column": "age", "lo": "0", "hi": "80", "scale": 10}
 AGE_SPREAD = {"kind": "stddev", "column": "age", "lo": "0", "hi": "80", "steps": 8}
@@ -73,6 +74,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "residents": _table({"kind": "count_distinct_resident", "buckets": 1024}),
     "residents, whole query": _table({"kind": "count_distinct_resident", "buckets": 1024}, bound="query"),
     "residents, one number": _table({"kind": "count_distinct_resident", "buckets": 1024, "filter": WOMEN}, keys=()),
+    "weighted": _table(COUNT, AGE_SUM, weights=[2, 5]),
+    "weighted, one number": _table(AGE_SUM, keys=(), cells=1, weights=[4, 1]),
     "one number": _table({"kind": "count", "hi": 2}, keys=(), cells=1),
     "fit": FIT,
 }

@@ -52,6 +52,34 @@ def specs(draw: st.DrawFn) -> QuerySpec:
     return QuerySpec.from_fields(fields)
 
 
+@st.composite
+def weighted_specs(draw: st.DrawFn) -> QuerySpec:
+    """Counts and sums over whole months, each with its weight."""
+    table = draw(st.sampled_from(["visits", "diagnoses", "measurements"]))
+    keys = [key for key in draw(_keys(table)) if key["key"] not in {"iso_week", "month"}]
+    column, (lo, hi, scale) = "value" if table == "measurements" else "age", draw(st.sampled_from(CLAMPS))
+    known = [
+        {"kind": "count", "hi": draw(st.integers(1, 4))},
+        {"kind": "sum", "column": column, "lo": lo, "hi": hi, "scale": scale},
+    ]
+    measures = draw(st.lists(st.sampled_from(known), min_size=1, max_size=2, unique_by=lambda each: each["kind"]))
+    if draw(st.booleans()):
+        measures[0]["filter"] = draw(_is(table))
+    months = draw(st.integers(2, 4))
+    period = {"from": "2025-12-01", "to": str(date(2026, months, 1))}
+    return QuerySpec.from_fields(
+        {
+            "table": table,
+            "measures": measures,
+            "keys": keys,
+            "where": draw(_conditions(table, prefix_key=any(key["key"] == "icd10_prefix" for key in keys))),
+            "cells_per_patient": draw(st.integers(1, 4)),
+            "period": period,
+            "weights": draw(st.lists(st.integers(1, 64), min_size=months, max_size=months)),
+        }
+    )
+
+
 def looks_further(fields: dict[str, Any]) -> bool:
     """Whether a window of other days stands in it."""
     return "has" in str(fields)

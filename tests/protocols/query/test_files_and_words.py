@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.query import Language, Problem, QueryError, QuerySpec, in_words, parse_json, parse_toml
-from tests.protocols.query.specs import specs
+from tests.protocols.query.specs import specs, weighted_specs
 
 
 def problems(text: str, *, is_json: bool = False) -> tuple[Problem, ...]:
@@ -18,7 +18,7 @@ def problems(text: str, *, is_json: bool = False) -> tuple[Problem, ...]:
     return caught.value.problems
 
 
-@given(specs())
+@given(st.one_of(specs(), weighted_specs()))
 def test_the_canonical_encoding_is_a_valid_file(spec: QuerySpec) -> None:
     assert parse_json(json.dumps(spec.to_json())) == spec
 
@@ -85,7 +85,7 @@ def test_any_text_is_a_query_error_and_nothing_else(text: str) -> None:
 
 @pytest.mark.parametrize("language", list(Language))
 @settings(max_examples=200)
-@given(one=specs(), other=specs())
+@given(one=st.one_of(specs(), weighted_specs()), other=st.one_of(specs(), weighted_specs()))
 def test_two_different_queries_never_read_the_same(language: Language, one: QuerySpec, other: QuerySpec) -> None:
     assert (in_words(one, language) == in_words(other, language)) == (one == other)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import protocols.query
-from protocols.query import parse_toml
+from protocols.query import QuerySpec, parse_toml
 from protocols.query.domains import MAX_CELLS, MAX_MONTHS
 from protocols.query.sql import parse_sql
 from protocols.query.sql_measures import MOST_STEPS, SCALES
@@ -39,7 +39,13 @@ def test_the_file_examples_are_the_same_questions_as_their_sql() -> None:
         "KAPLAN_MEIER(HAS(visits, visit_class = 'IMP', 1, 90), [30, 90], DATE '2025-07-01') FROM diagnoses "
         "WHERE icd10 LIKE 'E11%' AND date >= '2025-01-01' AND date < '2025-04-01'"
     )
-    assert [parse_toml(text) for text in TOML] == [parse_sql(same), parse_sql(cohort), parse_sql(lines)]
+    weighed = "SELECT district, COUNT(*) FROM visits WHERE date >= '2025-01-01' AND date < '2025-04-01' GROUP BY district"
+    assert [parse_toml(text) for text in TOML] == [
+        parse_sql(same),
+        parse_sql(cohort),
+        parse_sql(lines),
+        QuerySpec.from_fields(parse_sql(weighed).to_json() | {"weights": [7, 24, 64]}),
+    ]
 
 
 def test_the_numbers_of_the_page_are_those_of_the_code() -> None:

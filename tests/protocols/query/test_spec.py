@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.query import ProblemCode, QueryError, QuerySpec
-from tests.protocols.query.specs import specs
+from tests.protocols.query.specs import specs, weighted_specs
 
 WEEKLY: dict[str, Any] = {
     "version": 1,
@@ -31,14 +31,14 @@ def codes(data: object) -> list[str]:
     return [problem.code.value for problem in caught.value.problems]
 
 
-@given(specs())
+@given(st.one_of(specs(), weighted_specs()))
 def test_every_spec_decodes_to_itself_and_has_one_spelling(spec: QuerySpec) -> None:
     encoded = spec.to_json()
     assert QuerySpec.from_json(encoded) == spec
     assert QuerySpec.from_json(json.loads(json.dumps(encoded))).to_json() == encoded
 
 
-@given(specs())
+@given(st.one_of(specs(), weighted_specs()))
 def test_an_encoding_holds_strings_integers_lists_and_objects_alone(spec: QuerySpec) -> None:
     def check(part: object) -> None:
         if isinstance(part, dict):
@@ -54,7 +54,7 @@ def test_an_encoding_holds_strings_integers_lists_and_objects_alone(spec: QueryS
 
 
 @settings(max_examples=300)
-@given(specs(), st.data())
+@given(st.one_of(specs(), weighted_specs()), st.data())
 def test_a_changed_encoding_is_another_spec_or_an_error(spec: QuerySpec, data: st.DataObject) -> None:
     encoded = spec.to_json()
     field = data.draw(st.sampled_from(sorted(encoded)))

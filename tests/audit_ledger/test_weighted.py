@@ -1,0 +1,192 @@
+"""A charge by block: the right one breaks no rule, and one that lies about any block has no effect and is told by its reason."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from audit_ledger import cost
+from audit_ledger.bundle import verify_answer
+from audit_ledger.findings import Finding, Rule
+from audit_ledger.weighted import wrongs
+from audit_ledger.words import Words
+from privacy.filter import encode_charge
+from privacy.pricing import prices
+from protocols import statements as st
+from protocols.answer import Proven
+from protocols.asked import Asked
+from protocols.contract import CONTRACT
+from protocols.query import QuerySpec
+from tests.support.city import City, Question
+
+H1, H2 = "kapok://hospital/h01", "kapok://hospital/h02"
+BLOCKS = ("2026-09", "2026-10", "2026-11")
+SPEC = QuerySpec.from_fields(
+    {
+        "table": "visits",
+        "measures": [{"kind": "count", "hi": 2}, {"kind": "sum", "column": "age", "lo": "0", "hi": "9"}],
+        "keys": [{"key": "district"}],
+        "period": {"from": "2026-09-01", "to": "2026-12-01"},
+        "cells_per_patient": 1,
+        "weights": [7, 24, 64],
+    }
+).to_json()
+STATED = {"spec": SPEC, "variances": ("9000000.0000", "190000000.0000")}
+
+
+@pytest.fixture
+def city(tmp_path: Path) -> Iterator[City]:
+    made = City(tmp_path)
+    yield made
+    made.close()
+
+
+def asked(city: City, **changes: Any) -> Question:
+    return Question(city, city.opener(), blocks=BLOCKS, stated=STATED | changes)
+
+
+def honest(question: Question, **changes: Any) -> st.ChargeByBlock:
+    """Of a hospital that has spent nothing yet, as a node states it."""
+    due = prices(CONTRACT.order, Asked.of(question.query).pieces, SPEC["weights"])
+    ones, twos = tuple(encode_charge(each.one) for each in due), tuple(encode_charge(each.two) for each in due)
+    made = st.ChargeByBlock(
+        purpose="surveillance", price=ones[-1], price_two=twos[-1], blocks=BLOCKS, totals=ones, totals_two=twos,
+        prices=ones, prices_two=twos,
+    )  # fmt: skip
+    return made.model_copy(update=changes)
+
+
+def less(text: str) -> str:
+    return f"{Decimal(text) - Decimal('0.000000001'):.9f}"
+
+
+def of_first(numbers: tuple[str, ...], one: str) -> tuple[str, ...]:
+    return (one, *numbers[1:])
+
+
+def applied(city: City, question: Question, charge: st.Charge | st.ChargeByBlock) -> list[Finding]:
+    city.log_entry, logged = lambda entry: 0, city.log_entry  # type: ignore[method-assign]
+    try:
+        entry = question.ready(H1, charge=charge)
+    finally:
+        city.log_entry = logged  # type: ignore[method-assign]
+    view = city.view()
+    found = list(view.apply(entry))
+    facts = view.questions[question.id.hex()]
+    assert (H1 in facts.readys) == (not found), "what breaks a rule has no effect: the opener opens nothing for it"
+    return found
+
+
+def test_two_arithmetics_come_to_the_same_digits_for_each_block(city: City) -> None:
+    question = Asked.of(asked(city).query)
+    due = prices(CONTRACT.order, question.pieces, question.weights)
+    assert cost.block_prices(question) == (
+        tuple(encode_charge(each.one) for each in due),
+        tuple(encode_charge(each.two) for each in due),
+    )
+    assert cost.block_prices(question)[0][-1] == cost.price(question)
+    assert Decimal(cost.price(question)) / Decimal(cost.block_prices(question)[0][0]) == pytest.approx(
+        Decimal(64**2 / 7**2), rel=Decimal("1e-3")
+    )
+
+
+def test_an_honest_charge_by_block_counts_and_its_totals_are_carried_on(city: City) -> None:
+    question = asked(city)
+    charge = honest(question)
+    assert applied(city, question, charge) == []
+    view = city.view()
+    view.apply(question.readys[H1])
+    assert [str(view.accounts[H1].totals["surveillance", block]) for block in BLOCKS] == list(charge.prices)
+    assert [str(view.accounts[H1].totals_two["surveillance", block]) for block in BLOCKS] == list(charge.prices_two)
+
+
+LIES = {
+    "too little in one block": lambda c: {
+        "prices": of_first(c.prices, less(c.prices[0])), "totals": of_first(c.totals, less(c.totals[0])),
+    },
+    "too little in one block for two hospitals": lambda c: {
+        "prices_two": of_first(c.prices_two, less(c.prices_two[0])), "totals_two": of_first(c.totals_two, less(c.totals_two[0])),
+    },
+    "another month's weight": lambda c: {
+        "prices": (c.prices[0], c.prices[0], c.prices[2]), "totals": (c.prices[0], c.prices[0], c.prices[2]),
+    },
+    "a month left out": lambda c: {
+        name: getattr(c, name)[1:] for name in ("blocks", "prices", "prices_two", "totals", "totals_two")
+    },
+    "another month": lambda c: {"blocks": ("2026-08", *BLOCKS[1:])},
+    "a smaller headline": lambda c: {"price": less(c.price)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_charge_that_lies_about_a_block_has_no_effect_and_is_told_in_both_languages(city: City, lie: str) -> None:
+    question = asked(city)
+    charge = honest(question)
+    found = applied(city, question, charge.model_copy(update=LIES[lie](charge)))
+    assert {each.rule for each in found} == {Rule.BLOCK_PRICE}
+    assert "another price than its weight has" in Words(is_chinese=False).finding(found[0])
+    assert "与其权重应付的不符" in Words(is_chinese=True).finding(found[0])
+
+
+def test_a_block_without_a_price_or_total_has_no_effect(city: City) -> None:
+    question = asked(city)
+    charge = honest(question)
+    assert {each.rule for each in applied(city, question, charge.model_copy(update={"prices": charge.prices[:2]}))} == {
+        Rule.BLOCK_PRICE,
+        Rule.TOTALS,
+    }
+
+
+def test_a_total_that_is_not_the_last_plus_the_block_s_own_price_is_found(city: City) -> None:
+    question = asked(city)
+    charge = honest(question)
+    dearer = charge.model_copy(update={"totals": (charge.totals[2],) * 3})
+    assert {each.rule for each in applied(city, question, dearer)} == {Rule.TOTALS}
+
+
+def test_one_price_for_all_blocks_is_no_charge_of_a_weighted_question_nor_the_reverse(city: City) -> None:
+    question = asked(city)
+    by_block = honest(question)
+    alike = st.Charge(
+        **by_block.model_dump(exclude={"prices", "prices_two"})
+        | {"totals": (by_block.price,) * 3, "totals_two": (by_block.price_two,) * 3}
+    )
+    assert {each.rule for each in applied(city, question, alike)} == {Rule.BLOCK_PRICE}
+    plain = asked(city, spec={name: value for name, value in SPEC.items() if name != "weights"})
+    assert Rule.BLOCK_PRICE in {each.rule for each in applied(city, plain, by_block)}
+
+
+def test_a_spec_that_nobody_can_read_has_no_charge_by_block(city: City) -> None:
+    question = asked(city, spec=SPEC | {"weights": [1, 2]})
+    assert list(wrongs(question.query, honest(asked(city)))) == ["its question is none of this version"]
+
+
+class Answered(Question):
+    """Every hospital charges by block."""
+
+    def ready(self, uri: str, first: int = 0, last: int = 0, **changes: Any) -> bytes:
+        charge = honest(self)
+        self.price_text = charge.price
+        return super().ready(uri, first, last, charge=charge, **changes)
+
+
+@pytest.mark.parametrize("lie", [None, "too little in one block", "another month's weight"])
+def test_a_bundle_of_a_weighted_answer_is_verified_and_not_where_a_ready_charged_a_block_too_little(
+    city: City, lie: str | None
+) -> None:
+    spec = SPEC | {"measures": SPEC["measures"][:1]}
+    question = Answered(city, city.opener(), blocks=BLOCKS, stated={"spec": spec, "variances": ("9000000.0000",)})
+    answer = question.answer(question.live())
+    if lie is not None:
+        told = st.parse(answer.readys[0].entry.encode()).statement
+        assert isinstance(told, st.Ready)
+        false = told.model_copy(update={"charge": told.charge.model_copy(update=LIES[lie](told.charge))})
+        entry = city.sign(false, city.hospitals[H1].identity)
+        city.log_entry(entry)
+        proven = Proven(entry=entry.decode(), proof=city.prove(entry).decode())
+        answer = answer.model_copy(update={"readys": (proven, *answer.readys[1:])})
+    report = verify_answer(answer.model_dump_json().encode(), city.trust, city.now)
+    told_of_price = [each.what for each in report.problems if each.place == "price"]
+    assert report.problems == [] if lie is None else "price expected" in told_of_price[0]
