@@ -8,9 +8,7 @@ Rules
 - `totals` are proper subsets of the keys, in their order, each once: further levels of the same answer, which stack.
 - The bound is per (patient, block), or on request per patient over the whole query; a question that looks at rows of other days
   has the second only (privacy choice 2), and takes it where none is stated; so does a table one, which has each
-  patient once, in one cell.
-- `weights` are public integers, one for each calendar month of the period: the answer is the sum of the months' own answers so
-  weighted. Only of what is a sum over months, and of whole months (`weights.weight_problems`).
+  patient once, in one cell. `weights` are rules of their own.
 """
 
 from __future__ import annotations
