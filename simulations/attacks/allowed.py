@@ -25,8 +25,8 @@ def best_by_noise(variance: Fraction, moved: int = 1) -> float:
     """The same against Skellam noise of this variance and a secret that moves the sum by `moved`, guessed present above half of it.
 
     Exactly, ties included: with S the noise, who is away is guessed right where S <= m/2 and who is there where S + m > m/2, which
-    is (1 + P(-m/2 < S <= m/2)) / 2; at m = 1 it is (1 + P(S = 0)) / 2. Skellam noise adds up: `variance` is the sum over all answers
-    that are added or subtracted, each with the shares of all its hospitals: n/(n - c) times what was asked for.
+    is (1 + P(-m/2 < S <= m/2)) / 2; at m = 1 it is (1 + P(S = 0)) / 2. Skellam noise adds up: `variance` is the sum over the
+    answers that are added or subtracted, each with the shares of all its hospitals: n/(n - c) times what was asked for.
     """
     table = skellam_table(variance)
     return (1 + float(table.cumulative(moved // 2) - table.cumulative(-moved // 2))) / 2

@@ -53,10 +53,11 @@ def table(outcomes: Sequence[Outcome], words: Words) -> Table:
     shown = Table("", title=say("share of secrets guessed right; a coin gets 50 %", "猜中秘密的比例；随机猜测为 50%"))
     shown.caption = say(
         f"ε at δ = {float(CONTRACT.delta):g}; asked: about each secret; bare: the same attack on records without noise; recovered: "
-        "± 95 %, which one attack of twenty misses by chance; by noise: what the stated noise predicts, ≠ if not both can be right; "
-        "allowed: the most that (ε, δ) leaves; × : then refused by the budget",
+        "± 95 %, which one attack of twenty misses by chance; by noise: what the stated noise predicts, ≠ if not both can be "
+        "right; allowed: the most that (ε, δ) leaves; × : then refused by the budget",
         f"ε 对应 δ = {float(CONTRACT.delta):g}；提问：针对每个秘密；无噪声：同一攻击作用于无噪声数据；实测：± 95%，"
-        "每二十次攻击约有一次因偶然而落在其外；按噪声：所述噪声的预期，≠ 表示两者不可能都对；允许：(ε, δ) 的上限；× ：其后被预算拒绝",
+        "每二十次攻击约有一次因偶然而落在其外；按噪声：所述噪声的预期，≠ 表示两者不可能都对；"
+        "允许：(ε, δ) 的上限；× ：其后被预算拒绝",
     )
     columns = [
         say("attack", "攻击"),
