@@ -151,6 +151,7 @@ def series(
     ctx: typer.Context,
     question: Question,
     ask: Annotated[bool, typer.Option("--ask", help="opt.ask")] = False,
+    months_alone: Annotated[bool, typer.Option("--months-alone", help="opt.months_alone")] = False,
     sd: Sd = None,
     epsilon: Epsilon = None,
     price: Price = None,
@@ -170,8 +171,8 @@ def series(
     request = Request(spec, noise_of(sd, epsilon, price), programme, purpose, names_of(hospitals))
     with session.connect(home) as city:
         if ask:
-            ask_what_is_due(session, city, spec, request, as_json=as_json)
-        show_series(session, city, spec, out, chart_file, as_json=as_json)
+            ask_what_is_due(session, city, spec, request, months_alone=months_alone, as_json=as_json)
+        show_series(session, city, request, out, chart_file, months_alone=months_alone, as_json=as_json)
 
 
 @app.command("train", help="help.train")

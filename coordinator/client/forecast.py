@@ -153,6 +153,13 @@ def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order)
     )
 
 
+def total_variances(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order) -> tuple[Fraction, ...]:
+    """Those of a forecast, without its tables. Raises BadUsage for noise that no table is built for."""
+    layout, blocks = Layout.of(spec), len(footprint(spec))
+    asked = zip(layout.segments, _variances(layout, noise, order), strict=True)
+    return tuple(released_variance(_piece(segment, variance, blocks), n, n, colluders(n)) for segment, variance in asked)
+
+
 def exact_forecast(spec: QuerySpec, n: int, order: int = CONTRACT.order) -> Forecast:
     """Exact mode: no noise, no price, and no epsilon to state. Raises BadUsage for a measure that would cut values."""
     layout = Layout.of(spec)

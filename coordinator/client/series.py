@@ -1,15 +1,19 @@
-"""A year of one monthly question, with totals of quarters and of the year asked as such: what is due, and one table of all answers.
+"""A year of one monthly question, with weighted sums of its months asked as such: what is due, and one table of all answers.
 
 Rules
 - The question counts or sums the rows of one calendar month, bounded per (patient, block), without a key of time. Asked of several
   months it is then the sum of what it is of each, entry by entry: a patient's months are bounded each for itself.
-- Every question is an ordinary one, priced, approved and answered as such; a month pays the same for all that read it as for one
+- The mechanism is chosen by what is read. Single months alone: each once, at the whole price, with independent noise. Windows and
+  totals too: each month a question of its own and, from the second on, a weighted sum of all months so far
+  (`privacy.factorisation`); where weights would need wider noise than there is, quarters and the year with weight one.
+- Every question is an ordinary one, priced, approved and answered as such; a month pays no more for all that read it than for one
   question at the whole price. What is made of the answers costs nothing.
+- The plan goes by who answered so far: after a sum that others answered than the month it began with, sums begin anew.
 - Answers are found on this machine by their spec, and verified again. What was asked and not answered yet is waited for, not asked
   again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
@@ -17,27 +21,42 @@ from fractions import Fraction
 from coordinator.client.checked import Verified
 from coordinator.client.city import City
 from coordinator.client.errors import BadUsage
-from coordinator.client.forecast import ByPrice, Forecast, forecast
+from coordinator.client.forecast import DEFAULT_SHARE, ByPrice, Forecast, total_variances
 from coordinator.client.shelf import Shelf
 from coordinator.client.year import moved
-from privacy.series import Errors, Released, Series, Strategy, combined, errors, strategy_for
+from privacy.factorisation import Part, factorised
+from privacy.rdp import LARGEST_RELEASE_VARIANCE, skellam_rdp
+from privacy.series import SCALES, Errors, Released, Series, begins_after, combined, errors, independent, spans, weighted
 from protocols.canonical import encode_json
-from protocols.query import QuerySpec
+from protocols.contract import CONTRACT
+from protocols.query import Layout, QuerySpec
 from protocols.query.terms import Count, Sum
 from protocols.statements import Query, parse
 
 MONTHS = 12
-ALONE = Strategy((1,), (1.0,))
+SCARCE = Fraction(1, 4)
+"""Weights are as fine as noise allows at this part of what is taken when nobody says."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One question of the year. Months are numbered from the first; `share` of the price is its own."""
+    """One question of the year. Months are numbered from the first."""
 
     spec: QuerySpec
-    start: int
-    stop: int
-    share: Fraction
+    part: Part
+
+    @property
+    def start(self) -> int:
+        return self.part.start
+
+    @property
+    def stop(self) -> int:
+        return self.part.stop
+
+    @property
+    def share(self) -> Fraction:
+        """What the month of the largest weight pays of the whole price."""
+        return self.part.share
 
     @property
     def last_day(self) -> date:
@@ -51,10 +70,11 @@ Answers = list[tuple[Due, Verified]]
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Mean noise variances as a series, and of one question a month at the same price, in the vector's integers."""
+    """Mean noise variances as a series of so many questions, and of one a month at the same price, in the vector's integers."""
 
     series: Errors
     alone: Errors
+    questions: int
 
 
 def is_series(spec: QuerySpec) -> bool:
@@ -67,43 +87,66 @@ def is_series(spec: QuerySpec) -> bool:
         and spec.bound == "block"
         and spec.is_block_local
         and not spec.totals
+        and spec.weights is None
         and not any(key.key in {"iso_week", "month"} for key in spec.keys)
         and all(isinstance(measure, Count | Sum) for measure in spec.measures)
     )
 
 
-def schedule(spec: QuerySpec) -> tuple[Due, ...]:
-    """In the order in which their months end. Raises BadUsage for a question that has no series."""
+def schedule(spec: QuerySpec, begins: Sequence[int] = (0,), *, months_alone: bool = False) -> tuple[Due, ...]:
+    """In the order in which their months end. Weighted sums begin anew at `begins`.
+
+    `months_alone`: nobody reads windows or totals. Raises BadUsage for a question that has no series.
+    """
     if not is_series(spec):
         raise BadUsage("error.series")
-    strategy = strategy_for(MONTHS)
-    share_of = dict(zip(strategy.lengths, strategy.shares, strict=True))
-    return tuple(
-        Due(_of_months(spec, start, stop), start, stop, Fraction(str(share_of[length])))
-        for length, start, stop in strategy.spans(MONTHS)
-    )
+    return tuple(Due(_of_months(spec, part), part) for part in _parts(spec, begins, months_alone=months_alone))
 
 
-def _of_months(spec: QuerySpec, start: int, stop: int) -> QuerySpec:
+def _parts(spec: QuerySpec, begins: Sequence[int], *, months_alone: bool) -> tuple[Part, ...]:
+    scale = scale_for(spec)
+    if months_alone:
+        return independent(MONTHS)
+    return spans(MONTHS) if scale is None else weighted(MONTHS, scale, begins)
+
+
+def scale_for(spec: QuerySpec) -> int | None:
+    """The finest weights that there is wide enough noise for, whatever price is asked at; None where none are."""
+    segments = Layout.of(spec).segments
+    least = min(part.share for part in factorised(MONTHS, SCALES[0]))
+    each = CONTRACT.limit("surveillance") * DEFAULT_SHARE * SCARCE * least / len(segments)
+    widest = Fraction(LARGEST_RELEASE_VARIANCE)
+
+    def is_payable(scale: int) -> bool:
+        moved_by = ((scale * segment.l1, scale**2 * segment.l2_squared) for segment in segments)
+        return all(skellam_rdp(CONTRACT.order, *each_, widest) <= each for each_ in moved_by)
+
+    return next((scale for scale in SCALES if is_payable(scale)), None)
+
+
+def _of_months(spec: QuerySpec, part: Part) -> QuerySpec:
     if spec.period is None:
         raise AssertionError("a series without a period was accepted")
-    first, end = (moved(spec.period.start, "month", month) for month in (start, stop))
-    return QuerySpec.from_fields(spec.to_json() | {"period": {"from": str(first), "to": str(end)}})
+    first, end = (moved(spec.period.start, "month", month) for month in (part.start, part.stop))
+    weights = {"weights": list(part.weights)} if part.weights else {}
+    return QuerySpec.from_fields(spec.to_json() | {"period": {"from": str(first), "to": str(end)}} | weights)
 
 
 def promise(spec: QuerySpec, cast: Forecast) -> Promise | None:
     """What a series would have at a forecast's price; None of a question that has none, or whose shares buy no noise."""
     if not is_series(spec) or not any(cast.variances):
         return None
-    strategy = strategy_for(MONTHS)
+    due, alone = schedule(spec), [float(cast.total_variances[0])] * MONTHS
     try:
-        variances = [
-            float(forecast(_of_months(spec, 0, length), ByPrice(cast.price.one * Fraction(str(share))), cast.n).total_variances[0])
-            for length, share in zip(strategy.lengths, strategy.shares, strict=True)
-        ]
+        variances = [float(each[0]) for each in variances_of(due, cast.price.one, cast.n)]
     except BadUsage:
         return None
-    return Promise(errors(strategy, MONTHS, variances), errors(ALONE, MONTHS, [float(cast.total_variances[0])]))
+    return Promise(errors([each.part for each in due], MONTHS, variances), errors(independent(MONTHS), MONTHS, alone), len(due))
+
+
+def variances_of(due: Sequence[Due], price: Fraction, n: int) -> list[tuple[Fraction, ...]]:
+    """The noise of each question's segments where a month pays this price for all of them. Raises BadUsage for too wide a noise."""
+    return [total_variances(each.spec, ByPrice(price * each.share), n) for each in due]
 
 
 def questions_like(shelf: Shelf, ids: list[str], due: tuple[Due, ...]) -> dict[Due, list[str]]:
@@ -118,10 +161,28 @@ def questions_like(shelf: Shelf, ids: list[str], due: tuple[Due, ...]) -> dict[D
     return found
 
 
-def told(city: City, due: tuple[Due, ...]) -> Answers:
-    """Every answer on this machine, verified again, in the order of what is due."""
+def standing(city: City, spec: QuerySpec, *, months_alone: bool = False) -> tuple[tuple[Due, ...], Answers]:
+    """What is due by who has answered so far, and every answer on this machine, verified again, in the order of what is due."""
+    begins: tuple[int, ...] = (0,)
+    verified: dict[str, Verified] = {}
+    while True:
+        due = schedule(spec, begins, months_alone=months_alone)
+        answers = _told(city, due, verified)
+        later = begins_after([each.part for each in due], _who_answered(answers), begins, MONTHS)
+        if later == begins:
+            return due, answers
+        begins = later
+
+
+def _told(city: City, due: tuple[Due, ...], verified: dict[str, Verified]) -> Answers:
     found = questions_like(city.shelf, city.shelf.answers(), due)
-    return [(each, city.answer(id_).verified) for each in due for id_ in found.get(each, [])]
+    for id_ in (id_ for ids in found.values() for id_ in ids if id_ not in verified):
+        verified[id_] = city.answer(id_).verified
+    return [(each, verified[id_]) for each in due for id_ in found.get(each, [])]
+
+
+def _who_answered(answers: Answers) -> dict[Part, frozenset[str]]:
+    return {due.part: frozenset(given.bundle.coverage.answered) for due, given in answers}
 
 
 def series_of(answers: Answers, measure: int) -> Series | None:
@@ -134,7 +195,8 @@ def series_of(answers: Answers, measure: int) -> Series | None:
 def _released(due: Due, given: Verified, measure: int) -> Released:
     stretch = given.cells.measured[measure].parts[0].over(given.cells.kept)
     members = frozenset(given.bundle.coverage.answered)
-    return Released(due.start, due.stop, members, float(stretch.variance), stretch.values.reshape(-1).astype(float))
+    values = stretch.values.reshape(-1).astype(float)
+    return Released(due.start, due.stop, members, float(stretch.variance), values, due.part.weights)
 
 
 def to_ask(due: tuple[Due, ...], answered: Answers, today: date) -> Iterator[Due]:

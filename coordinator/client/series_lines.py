@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.client.column import reach
-from privacy.series import WINDOW, Series
+from privacy.factorisation import WINDOW
+from privacy.series import Series
 
 Floats = NDArray[np.float64]
 MONTH, THREE_MONTHS, TO_DATE = "month", "three_months", "to_date"

@@ -2,6 +2,7 @@
 
 import math
 from datetime import date
+from fractions import Fraction
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -13,7 +14,7 @@ from coordinator.client.fits.tails import chi_square
 from coordinator.client.series import Answers, Due, Promise, series_of
 from coordinator.client.table import column_names
 from coordinator.client.texts import Say
-from coordinator.client.wording import number
+from coordinator.client.wording import decimal, number
 from privacy.series import Series
 from protocols.query import QuerySpec
 from protocols.query.terms import Sum
@@ -26,11 +27,16 @@ def promise_lines(found: Promise | None, scale: int, say: Say) -> list[Text]:
     """Nothing where there is nothing to say."""
     if found is None:
         return []
-    told = [Text(say("series.promise"))]
-    for name, field in (("to_date", "to_date"), ("year", "whole"), ("month", "single")):
+    told = [Text(say("series.promise", questions=found.questions))]
+    for name, field in (("to_date", "to_date"), ("year", "whole"), ("window", "window"), ("month", "single")):
         halves = (number(round(reach(getattr(each, field)) / scale, 1)) for each in (found.series, found.alone))
         told.append(Text(say(f"series.promise_{name}", **dict(zip(("series", "alone"), halves, strict=True)))))
     return told
+
+
+def promise_page(found: Promise, price: Fraction, scale: int, say: Say) -> RenderableType:
+    """What each month pays, and what that buys."""
+    return Group(Text(say("series.cost", price=decimal(price))), *promise_lines(found, scale, say))
 
 
 def promise_json(found: Promise | None, scale: int) -> dict[str, Any] | None:
@@ -49,7 +55,7 @@ def scale_of(spec: QuerySpec, measure: int = 0) -> int:
 
 
 def series_page(spec: QuerySpec, due: tuple[Due, ...], answers: Answers, today: date, say: Say) -> RenderableType:
-    parts: list[RenderableType] = [_schedule(due, answers, today, say)]
+    parts: list[RenderableType] = [_schedule(due, answers, today, say), *_begun(due, say)]
     for n, name in enumerate(column_names(spec.measures)):
         found = series_of(answers, n)
         if found is not None:
@@ -60,8 +66,15 @@ def series_page(spec: QuerySpec, due: tuple[Due, ...], answers: Answers, today: 
 def _schedule(due: tuple[Due, ...], answers: Answers, today: date, say: Say) -> Table:
     table = Table(say("series.months"), say("series.share"), say("column.state"), title=say("series.title"), title_justify="left")
     for each in due:
-        table.add_row(_span(each), f"{float(each.share):.0%}", say(f"series.{_state(each, answers, today)}"))
+        name = say("series.weighted", months=_span(each)) if each.part.weights else _span(each)
+        table.add_row(name, f"{float(each.share):.0%}", say(f"series.{_state(each, answers, today)}"))
     return table
+
+
+def _begun(due: tuple[Due, ...], say: Say) -> list[Text]:
+    begins = sorted({each.start for each in due if each.part.weights and each.start})
+    names = {each.start: _span(each) for each in due if each.stop == each.start + 1}
+    return [Text(say("series.begun", months=say("list.comma").join(names[each] for each in begins)))] if begins else []
 
 
 def _span(due: Due) -> str:
@@ -135,6 +148,7 @@ def series_json(spec: QuerySpec, due: tuple[Due, ...], answers: Answers, today: 
             {
                 "period": each.spec.to_json()["period"],
                 "share": float(each.share),
+                "weights": list(each.part.weights) or None,
                 "state": _state(each, answers, today),
                 "query": ids.get(each),
             }

@@ -17,9 +17,9 @@ from coordinator.client.errors import Unreachable, told_reasons
 from coordinator.client.forecast import ByPrice
 from coordinator.client.further import Further
 from coordinator.client.residents import errors_json
-from coordinator.client.series import promise, questions_like, schedule, to_ask, told
+from coordinator.client.series import Due, promise, questions_like, standing, to_ask, variances_of
 from coordinator.client.series_file import write_series
-from coordinator.client.series_view import promise_json, series_json, series_page
+from coordinator.client.series_view import promise_json, promise_page, scale_of, series_json, series_page
 from coordinator.client.session import Session, Waiting
 from coordinator.client.wording import decimal
 from protocols.exact import EXACT
@@ -178,16 +178,23 @@ def present(
         session.note("answer.written", path=chart_file)
 
 
-def ask_what_is_due(session: Session, city: City, spec: QuerySpec, request: Request, *, as_json: bool) -> None:
-    """One after the other; what was asked before and is not answered is waited for."""
-    questions = schedule(spec)
-    waiting_for = questions_like(city.shelf, city.shelf.open_questions(), questions)
-    for each in to_ask(questions, told(city, questions), _today(city)):
-        noise = ByPrice(city.plan(request).forecast.price.one * each.share)
-        if open_ids := waiting_for.get(each):
+def ask_what_is_due(session: Session, city: City, spec: QuerySpec, request: Request, *, months_alone: bool, as_json: bool) -> None:
+    """One after the other, each planned by who answered before; what was asked before and is not answered is waited for."""
+    questions, _ = standing(city, spec, months_alone=months_alone)
+    cast = city.plan(request).forecast
+    variances_of(questions, cast.price.one, cast.n)  # what has no noise wide enough is refused before anything is paid
+    tried: set[Due] = set()
+    while True:
+        questions, answers = standing(city, spec, months_alone=months_alone)
+        each = next((each for each in to_ask(questions, answers, _today(city)) if each not in tried), None)
+        if each is None:
+            return
+        tried.add(each)
+        if open_ids := questions_like(city.shelf, city.shelf.open_questions(), questions).get(each):
             with watching(session, open_ids[-1], is_quiet=as_json) as waiting:
                 city.resume(open_ids[-1], waiting.watch)
             continue
+        noise = ByPrice(cast.price.one * each.share)
         id_, envelope = city.sign(city.plan(replace(request, spec=each.spec, noise=noise)))
         with watching(session, id_, is_quiet=as_json) as waiting:
             city.send(id_, envelope, waiting.watch)
@@ -198,15 +205,27 @@ def _today(city: City) -> date:
 
 
 def show_series(
-    session: Session, city: City, spec: QuerySpec, out: Path | None = None, chart_file: Path | None = None, *, as_json: bool
+    session: Session,
+    city: City,
+    request: Request,
+    out: Path | None = None,
+    chart_file: Path | None = None,
+    *,
+    months_alone: bool,
+    as_json: bool,
 ) -> None:
-    questions, today = schedule(spec), _today(city)
-    answers = told(city, questions)
-    for_machines = series_json(spec, questions, answers, today)
+    """With what it costs and promises, where a price was stated."""
+    spec, today = request.spec, _today(city)
+    questions, answers = standing(city, spec, months_alone=months_alone)
+    cast = None if request.noise is None or months_alone else city.plan(request).forecast
+    expected, scale = (None if cast is None else promise(spec, cast)), scale_of(spec)
+    for_machines = series_json(spec, questions, answers, today) | {"promise": promise_json(expected, scale)}
     if as_json:
         session.show_json(for_machines)
     else:
         session.show(series_page(spec, questions, answers, today, session.say))
+        if cast is not None and expected is not None:
+            session.show(promise_page(expected, cast.price.one, scale, session.say))
     if out:
         write_series(spec, answers, for_machines, out, session.say)
         session.note("answer.written", path=out)

@@ -40,11 +40,18 @@ TABLES: dict[str, tuple[str, str]] = {
         "the answers do not fit together (p = {p}): records changed between two of them; trust the later totals",
     ),
     "series.promise": (
-        "12 个月的常设序列（kapok series）代价不变，噪声更小：",
-        "as a standing series of 12 months (kapok series), at the same cost:",
+        "12 个月的常设序列（kapok series，共 {questions} 个问题）代价不变，噪声更小：",
+        "as a standing series of 12 months (kapok series, {questions} questions), at the same cost:",
     ),
     "series.promise_to_date": ("  至今合计 ± {series}（逐月相加为 ± {alone}）", "  totals to date ± {series} instead of ± {alone}"),
     "series.promise_year": ("  全年合计 ± {series}（逐月相加为 ± {alone}）", "  the year ± {series} instead of ± {alone}"),
+    "series.promise_window": ("  连续三月 ± {series}（逐月相加为 ± {alone}）", "  three months ± {series} instead of ± {alone}"),
+    "series.weighted": ("{months} 加权和", "{months}, weighted sum"),
+    "series.begun": (
+        "参与医院有变：加权和自 {months} 起重新开始，此前各月的答案不变",
+        "other hospitals answered: weighted sums begin anew with {months}; what was answered before stands",
+    ),
+    "series.cost": ("每个月在全部问题中合计至多支付 {price}", "each month pays at most {price} for all questions together"),
     "series.promise_month": ("  单月 ± {series}（单独提问为 ± {alone}）", "  a month ± {series} instead of ± {alone}"),
     "error.series": (
         "序列的问题须为：一个自然月，计数或求和，不按周或月分组，无合计层级，按区块限界",
@@ -57,6 +64,10 @@ TABLES: dict[str, tuple[str, str]] = {
     "help.series": (
         "一年的每月常设问题：到期的提问（--ask），全部答案合并为一张表。",
         "A year of a monthly question: ask what is due (--ask), and make one table of all its answers.",
+    ),
+    "opt.months_alone": (
+        "只看单月，不看合计：每月按全价提问一次，使用独立噪声",
+        "only single months are read, no totals: each is asked once at the whole price, with independent noise",
     ),
     "opt.ask": ("提出已到期的问题", "ask what is due"),
 }

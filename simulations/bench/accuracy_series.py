@@ -1,7 +1,7 @@
 """How much of the noise of a year's totals a standing series saves, and whether it has the error that it promises.
 
-One city of constant records, asked for a year: seventeen answers at the shares of `privacy.series`, of eight hospitals and, in
-another year, of six that become eight. The errors are those of what `combined` says.
+One city of constant records, asked for a year: the questions that `kapok series` asks, of eight hospitals and, in another year, of
+six that become eight, after which weighted sums begin anew. The errors are those of what `combined` says.
 """
 
 import math
@@ -11,12 +11,13 @@ from typing import Final
 import numpy as np
 
 from coordinator.client.forecast import ByPrice, forecast
-from coordinator.client.series import schedule
+from coordinator.client.series import Due, schedule
 from privacy.rdp import share_variance
 from privacy.sampler import draw
-from privacy.series import Released, combined
+from privacy.series import Released, begins_after, combined
 from privacy.tables import skellam_table
 from protocols.contract import CONTRACT
+from protocols.query import QuerySpec
 from protocols.query.sql import parse_sql
 from simulations.bench.rows import Row
 
@@ -47,19 +48,34 @@ def year(present: tuple[int, ...], years: int) -> tuple[float, float, float]:
     """
     spec = parse_sql(SQL)
     releases = []
-    for due in schedule(spec):
+    for due in _asked(spec, present):
         n = present[due.stop - 1]
-        share = _share(ByPrice(PRICE * due.share), n)
-        noise = sum(draw(skellam_table(share), years) for _ in range(n))
-        members = frozenset(f"h{number}" for number in range(n))
-        releases.append(Released(due.start, due.stop, members, float(n * share), np.asarray(noise, np.float64)))
+        share = _share(due.spec, ByPrice(PRICE * due.share), n)
+        noise = np.asarray(sum(draw(skellam_table(share), years) for _ in range(n)), np.float64)
+        releases.append(Released(due.start, due.stop, _members(n), float(n * share), noise, due.part.weights))
     whole = combined(releases).total(0, 12)
     assert whole is not None
-    alone = sum(float(n * _share(ByPrice(PRICE), n)) for n in present)
+    alone = sum(float(n * _share(spec, ByPrice(PRICE), n)) for n in present)
     # The records are constant, so that what is told beside them is error alone.
     return float(np.sqrt(np.mean(whole[0] ** 2))), math.sqrt(whole[1]), math.sqrt(alone)
 
 
-def _share(noise: ByPrice, n: int) -> Fraction:
-    cast = forecast(parse_sql(SQL), noise, n, CONTRACT.order)
+def _asked(spec: QuerySpec, present: tuple[int, ...]) -> tuple[Due, ...]:
+    """As a year goes: planned anew after others have answered."""
+    begins: tuple[int, ...] = (0,)
+    while True:
+        due = schedule(spec, begins)
+        answered = {each.part: _members(present[each.stop - 1]) for each in due}
+        later = begins_after([each.part for each in due], answered, begins, len(present))
+        if later == begins:
+            return due
+        begins = later
+
+
+def _members(n: int) -> frozenset[str]:
+    return frozenset(f"h{number}" for number in range(n))
+
+
+def _share(spec: QuerySpec, noise: ByPrice, n: int) -> Fraction:
+    cast = forecast(spec, noise, n, CONTRACT.order)
     return share_variance(cast.variances[0], n, cast.colluders)

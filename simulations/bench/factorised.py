@@ -1,8 +1,7 @@
-"""What a causal factorisation would save beside what is built: months as spans (decision 0017), weeks with independent noise.
+"""The built series of months beside spans, independent noise and the best causal factorisation there is; weeks beside the last.
 
-A lower-triangular strategy C releases, at each step, a weighted sum of the steps so far with fresh noise; that has the errors of
-correlated noise, and nobody keeps any. X = C^T C is the optimum of the workload under unit columns (Denisov, Rush, Smith, Thakurta
-2022, arXiv 2202.08312, the fixed point of theorem 3.2), made lower-triangular by a Cholesky factor taken from the end.
+As built: each month a question of its own and a weighted sum of the months so far (`privacy.factorisation`, decision 0022). The
+best factorisation has no questions of single months and so no answer where hospitals come and go: the difference is their price.
 
 All mechanisms cost every month the same, in the product's own price of Skellam noise for its integer weights. A patient is in one
 step of a month where steps are months, and in all four of it where they are weeks. Errors are measured on noise of the product's
@@ -19,9 +18,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from privacy.factorisation import Part, causal, optimum, workload
 from privacy.rdp import GRID, LARGEST_RELEASE_VARIANCE, skellam_rdp, skellam_variance_for
 from privacy.sampler import draw
-from privacy.series import strategy_for
+from privacy.series import spans, weighted
 from privacy.tables import skellam_table
 from protocols.contract import CONTRACT
 from simulations.bench.rows import Row
@@ -33,7 +33,6 @@ CELLS: Final = 4_000
 SCALE: Final = 64
 """A weight of one, in integers."""
 WEEKS_OF_A_MONTH: Final = 4
-ROUNDS: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +77,11 @@ def independent(steps: int, participation: int) -> Mechanism:
     return Mechanism(np.eye(steps, dtype=np.int64), (variance,) * steps)
 
 
-def spans(steps: int) -> Mechanism:
-    """What `kapok series` asks."""
-    strategy = strategy_for(steps)
-    share_of = dict(zip(strategy.lengths, strategy.shares, strict=True))
-    asked = list(strategy.spans(steps))
-    weights = np.array([[int(start <= step < stop) for step in range(steps)] for _, start, stop in asked])
-    priced = (PRICE * Fraction(str(share_of[length])) for length, _, _ in asked)
-    return Mechanism(weights, tuple(skellam_variance_for(CONTRACT.order, each, 1, 1) for each in priced))
+def asked(parts: Sequence[Part], steps: int) -> Mechanism:
+    """What these questions release: `kapok series` asks `weighted` ones, and spans where weights cannot be had."""
+    weights = np.array([[part.of(step) for step in range(steps)] for part in parts])
+    priced = ((PRICE * part.share, max(part.weights, default=1)) for part in parts)
+    return Mechanism(weights, tuple(skellam_variance_for(CONTRACT.order, price, most, most**2) for price, most in priced))
 
 
 def factorised(steps: int, windows: Sequence[int], months: Sequence[Sequence[int]]) -> Mechanism:
@@ -101,52 +97,23 @@ def factorised(steps: int, windows: Sequence[int], months: Sequence[Sequence[int
     return Mechanism(weights, (variance,) * steps)
 
 
-def workload(steps: int, windows: Sequence[int]) -> Floats:
-    """Rows whose summed squares are the sum of mean variances, each relative to that of independent noise."""
-    place = np.arange(steps)
-    kinds = [
-        np.eye(steps),
-        *(np.array([(place <= end) & (place > end - window) for end in range(window - 1, steps)]) for window in windows),
-        np.tril(np.ones((steps, steps))),
-        np.ones((1, steps)),
-    ]
-    return np.vstack([kind / math.sqrt(float((kind.astype(np.float64) ** 2).sum())) for kind in kinds])
-
-
-def optimum(wanted: Floats) -> Floats:
-    """The Gram matrix with a diagonal of ones under which the workload has the least summed variance."""
-    gram, scale = wanted.T @ wanted, np.ones(wanted.shape[1])
-    for _ in range(ROUNDS):
-        before, scale = scale, np.diag(_root(np.sqrt(scale)[:, None] * gram * np.sqrt(scale)))
-        if np.allclose(before, scale, rtol=1e-9, atol=0):
-            break
-    outer: Floats = np.sqrt(scale)[:, None] * np.sqrt(scale)
-    return np.asarray(_root(outer * gram) / outer, np.float64)
-
-
-def causal(gram: Floats) -> Floats:
-    """The lower-triangular C with C^T C the given matrix."""
-    return np.asarray(np.linalg.cholesky(gram[::-1, ::-1]).T[::-1, ::-1], np.float64)
-
-
-def _root(matrix: Floats) -> Floats:
-    values, vectors = np.linalg.eigh(matrix)
-    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T, np.float64)
-
-
 def rows(is_quick: bool = False) -> list[Row]:
     cells = CELLS // 20 if is_quick else CELLS
     months, weeks = [[step] for step in range(12)], [list(range(at, at + WEEKS_OF_A_MONTH)) for at in range(0, 52, 4)]
-    of_months = (spans(12), factorised(12, (3,), months), (3,))
+    built, best = asked(weighted(12, SCALE), 12), factorised(12, (3,), months)
     of_weeks = (independent(52, WEEKS_OF_A_MONTH), factorised(52, (4,), weeks), (4,))
-    sides = {"months, asked as spans": of_months, "weeks, with independent noise": of_weeks}
-    return [row for name, side in sides.items() for row in _beside(name, *side, cells)]
+    return [
+        *_beside("months as built, beside independent noise", built, independent(12, 1), (3,), cells),
+        *_beside("months as built, beside spans", built, asked(spans(12), 12), (3,), cells),
+        *_beside("months as built, beside the best factorisation", built, best, (3,), cells),
+        *_beside("weeks as built (independent), beside the best factorisation", *of_weeks, cells),
+    ]
 
 
 def _beside(name: str, built: Mechanism, other: Mechanism, windows: Sequence[int], cells: int) -> list[Row]:
     how = f"sd at {float(PRICE):g} a month; {cells:,} cells; standard error at most {100 / math.sqrt(2 * cells):.1f} %"
     ours, theirs = built.errors(windows, cells), other.errors(windows, cells)
-    return [_row(f"{name}, beside a causal factorisation: {kind}", ours, theirs, kind, how) for kind in ours]
+    return [_row(f"{name}: {kind}", ours, theirs, kind, how) for kind in ours]
 
 
 def _row(name: str, ours: Mapping[str, float], theirs: Mapping[str, float], kind: str, how: str) -> Row:

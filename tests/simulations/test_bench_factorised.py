@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from privacy.factorisation import causal, optimum
+from privacy.series import spans, weighted
 from protocols.contract import CONTRACT
-from simulations.bench.factorised import PRICE, causal, factorised, independent, optimum, spans
+from simulations.bench.factorised import PRICE, asked, factorised, independent
 
 MONTHS = [[month] for month in range(12)]
 
@@ -21,7 +23,9 @@ def test_the_optimum_for_totals_to_date_has_the_errors_of_the_literature() -> No
 
 
 @pytest.mark.parametrize(
-    "made", [spans(12), factorised(12, (3,), MONTHS), independent(12, 1)], ids=["spans", "factorised", "alone"]
+    "made",
+    [asked(weighted(12, 64), 12), asked(spans(12), 12), factorised(12, (3,), MONTHS), independent(12, 1)],
+    ids=["as built", "spans", "the best", "alone"],
 )
 def test_every_month_costs_no_more_than_is_said_and_some_month_all_of_it(made) -> None:
     dearest = max(made.price(month) for month in MONTHS)

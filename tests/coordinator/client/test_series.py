@@ -2,6 +2,8 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +12,18 @@ import pytest
 from pyarrow import csv, parquet
 
 from coordinator.client.chart_series import figure_of_series
-from coordinator.client.forecast import ByPrice, forecast
+from coordinator.client.forecast import ByPrice, _piece, forecast
 from coordinator.client.series import promise, schedule
 from coordinator.client.series_lines import spans
 from coordinator.client.texts import ENGLISH
+from privacy.pricing import prices
 from privacy.series import Released, combined
 from protocols import statements as st
 from protocols.query import QuerySpec
 from protocols.query.sql import parse_sql
+from protocols.v1 import link_pb2
 from tests.coordinator.client.support.bureau import Bureau
+from tests.coordinator.client.support.played import Played
 
 JUNE = "SELECT district, COUNT(*) FROM visits WHERE date >= DATE '2026-06-01' AND date < DATE '2026-07-01' GROUP BY district"
 ASK = ("series", JUNE, "--sd", "60", "--programme", "ILI")
@@ -33,14 +38,17 @@ def test_a_promise_is_of_the_same_price_to_every_month() -> None:
     cast = forecast(spec, ByPrice(forecast(spec, ByPrice(schedule(spec)[0].share / 100), 6).price.one), 6)
     found = promise(spec, cast)
     assert found is not None
-    assert found.series.whole < 0.6 * found.alone.whole
+    assert found.series.whole < 0.4 * found.alone.whole
+    assert found.series.window < 0.9 * found.alone.window
+    assert found.questions == len(schedule(spec)) == 23
     assert found.alone.whole == pytest.approx(12 * float(cast.total_variances[0]))
-    paid = [forecast(each.spec, ByPrice(cast.price.one * each.share), 6).price.one for each in schedule(spec)]
-    for month in range(12):
-        assert (
-            sum(price for price, each in zip(paid, schedule(spec), strict=True) if each.start <= month < each.stop)
-            <= cast.price.one
-        )
+    paid = [Fraction(0)] * 12
+    for each in schedule(spec):
+        asked = forecast(each.spec, ByPrice(cast.price.one * each.share), 6)
+        pieces = [_piece(*one, len(asked.blocks)) for one in zip(asked.layout.segments, asked.variances, strict=True)]
+        for month, price in enumerate(prices(8, pieces, each.part.weights or (1,)), each.start):
+            paid[month] += price.one
+    assert 0.97 * cast.price.one < min(paid) <= max(paid) <= cast.price.one
 
 
 @pytest.mark.wire
@@ -48,32 +56,86 @@ def test_what_is_due_is_asked_once_and_told_as_one_table(bureau: Bureau, capsys:
     bureau.answers_in_life()
     assert bureau(*ASK, "--ask", "--json") == 0
     told = _told(capsys)
-    # On 23 November: five months have ended, and one quarter.
+    # On 23 November five months have ended, and four sums of them.
     states = {each["period"]["from"] + each["period"]["to"]: each["state"] for each in told["questions"]}
-    assert list(states.values()).count("answered") == 6
-    assert states["2026-06-012026-09-01"] == "answered"
+    assert list(states.values()).count("answered") == 9
+    assert states["2026-06-012026-11-01"] == "answered"
     assert states["2026-11-012026-12-01"] == "later"
+    assert told["promise"]["series"]["whole"] < 0.65 * told["promise"]["alone"]["whole"]
     asked = [st.parse(each).statement for each in bureau.desk.envelopes]
     periods = [QuerySpec.from_json(each.spec).period for each in asked if isinstance(each, st.Query)]
     assert [(str(each.start)[:7], str(each.end)[:7]) for each in periods if each] == [
         ("2026-06", "2026-07"),
         ("2026-07", "2026-08"),
+        ("2026-06", "2026-08"),
         ("2026-08", "2026-09"),
         ("2026-06", "2026-09"),
         ("2026-09", "2026-10"),
+        ("2026-06", "2026-10"),
         ("2026-10", "2026-11"),
+        ("2026-06", "2026-11"),
     ]
+    weights = [QuerySpec.from_json(each.spec).weights for each in asked if isinstance(each, st.Query)]
+    assert weights[:3] == [None, None, (13, 32)]
     measure = told["measures"][0]
     assert [each["month"] for each in measure["months"]] == ["2026-06", "2026-07", "2026-08", "2026-09", "2026-10"]
     assert len(measure["to_date"]) == 11
-    assert measure["to_date"][0]["noise_sd"] < 5**0.5 * measure["months"][4]["cells"][0]["noise_sd"], "the quarter helps"
+    assert measure["to_date"][0]["noise_sd"] < 0.8 * 5**0.5 * measure["months"][4]["cells"][0]["noise_sd"], "the sums help"
     assert bureau(*ASK, "--ask") == 0
-    assert len(bureau.desk.envelopes) == 6, "nothing is asked or paid twice"
+    assert len(bureau.desk.envelopes) == 9, "nothing is asked or paid twice"
     page = capsys.readouterr().out
-    assert "2026-06 – 2026-08" in page
+    assert "2026-06 – 2026-08, weighted sum" in page
     assert "to date" in page
+    assert "each month pays at most" in page
+    assert "three months ±" in page
     assert bureau(*ASK, lang="zh") == 0
     assert "截至目前" in capsys.readouterr().out
+
+
+@pytest.mark.wire
+def test_single_months_alone_are_asked_once_each_at_the_whole_price(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
+    bureau.answers_in_life()
+    assert bureau(*ASK, "--ask", "--months-alone", "--json") == 0
+    told = _told(capsys)
+    assert [each["share"] for each in told["questions"]] == [1.0] * 12
+    assert len(bureau.desk.envelopes) == 5
+    assert told["promise"] is None
+
+
+@pytest.mark.wire
+def test_after_others_have_answered_weighted_sums_begin_anew_and_what_was_answered_stands(
+    bureau: Bureau, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four of five hospitals are asked for the sum to August: with it the old sums end, and with September new ones begin."""
+    fewer = sorted(bureau.city.hospitals)[:4]
+
+    def life(envelope: bytes) -> Any:
+        made = Played(bureau.city, bureau.opener, entry=envelope)
+        spec = QuerySpec.from_json(made.query.spec)
+        if spec.weights is not None and str(spec.period.end) == "2026-09-01":  # type: ignore[union-attr]
+            made.asked = replace(made.asked, query=made.asked.query.model_copy(update={"audience": tuple(fewer)}))
+        raw = made.bundle().model_dump_json().encode()
+        return [link_pb2.Progress(query=st.parse(envelope).id, state="released", answer=raw, is_last=True)]
+
+    bureau.desk.asked = life
+    assert bureau(*ASK, "--ask", "--json") == 0
+    asked = [QuerySpec.from_json(each["spec"] | {"period": each["period"]}) for each in _asked_for(_told(capsys))]
+    sums = [(str(each.period.start)[:7], str(each.period.end)[:7]) for each in asked if each.weights and each.period]
+    assert sums[:3] == [("2026-06", "2026-08"), ("2026-06", "2026-09"), ("2026-09", "2026-11")]
+    sent = len(bureau.desk.envelopes)
+    assert bureau(*ASK, "--ask") == 0
+    assert len(bureau.desk.envelopes) == sent, "the new plan is found again"
+    assert "begin anew with 2026-09" in capsys.readouterr().out
+    assert bureau(*ASK, lang="zh") == 0
+    assert "自 2026-09 起重新开始" in capsys.readouterr().out
+
+
+def _asked_for(told: Any) -> list[dict[str, Any]]:
+    questions = [each for each in told["questions"] if each["state"] == "answered"]
+    plain = {name: value for name, value in told["spec"].items() if name != "period"}
+    return [
+        {"spec": plain | ({"weights": each["weights"]} if each["weights"] else {}), "period": each["period"]} for each in questions
+    ]
 
 
 @pytest.mark.wire
@@ -133,10 +195,12 @@ def test_a_chart_holds_the_city_by_month_and_to_date_and_a_panel_a_label() -> No
 @pytest.mark.wire
 def test_a_preview_says_what_a_series_would_have(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
     assert bureau("preview", JUNE, "--sd", "60") == 0
-    assert "the year ±" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "23 questions" in told
+    assert "the year ±" in told
     assert bureau("preview", JUNE, "--sd", "60", "--json") == 0
     told = _told(capsys)["as_series"]
-    assert told["series"]["whole"] < 0.8 * told["alone"]["whole"]
+    assert told["series"]["whole"] < 0.65 * told["alone"]["whole"]
     assert bureau.desk.envelopes == []
 
 

@@ -13,7 +13,7 @@ from audit_ledger.opener_core import OpenerCore
 from coordinator.client.forecast import stated
 from privacy.filter import encode_charge
 from privacy.intervals import half_width
-from privacy.pricing import NOTHING, price
+from privacy.pricing import NOTHING, price, prices
 from privacy.rdp import share_variance
 from protocols import statements as st
 from protocols.answer import Answer, Coverage, Proven, Spending
@@ -40,13 +40,19 @@ class Played(Question):
     def ready(self, uri: str, first: int = 0, last: int = 0, **changes: Any) -> bytes:
         totals, charged = self.city.hospitals[uri].totals, {}
         texts = {"price": encode_charge(self.price.one), "price_two": encode_charge(self.price.two)}
-        for name, price_text in texts.items():
+        by_block = {name: (text,) * len(self.blocks) for name, text in texts.items()}
+        if self.asked.weights:
+            due = prices(CONTRACT.order, self.asked.pieces, self.asked.weights)
+            by_block = {"price": tuple(encode_charge(e.one) for e in due), "price_two": tuple(encode_charge(e.two) for e in due)}
+        for name, price_texts in by_block.items():
             purpose = self.purpose if name == "price" else f"{self.purpose}, two hospitals"
-            for block in self.blocks:
+            for block, price_text in zip(self.blocks, price_texts, strict=True):
                 charged[purpose, block] = totals.get((purpose, block), Decimal(0)) + Decimal(price_text)
         told = [f"{total:.9f}" for total in charged.values()]
         ones, twos = tuple(told[: len(self.blocks)]), tuple(told[len(self.blocks) :])
-        charge = st.Charge(purpose=self.purpose, **texts, blocks=self.blocks, totals=ones, totals_two=twos)
+        said: dict[str, Any] = {"purpose": self.purpose, **texts, "blocks": self.blocks, "totals": ones, "totals_two": twos}
+        weighed = {"prices": by_block["price"], "prices_two": by_block["price_two"]}
+        charge = st.ChargeByBlock(**said, **weighed) if self.asked.weights else st.Charge(**said)
         made = super().ready(uri, first, last, charge=charge, **changes)
         totals.update(charged)  # in the place of what the base class counts
         return made
@@ -88,7 +94,13 @@ class Played(Question):
                 )
                 for each in cost
             ),
-            coverage=Coverage(answered=tuple(sorted(self.readys)), refused=(), away=(), left_out=(), incomplete=()),
+            coverage=Coverage(
+                answered=tuple(sorted(self.readys)),
+                refused=(),
+                away=tuple(sorted(set(self.query.audience) - set(self.readys))),
+                left_out=(),
+                incomplete=(),
+            ),
         )
 
     def _approvals(self) -> Iterable[Proven]:
