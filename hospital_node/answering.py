@@ -13,6 +13,7 @@ from audit_ledger.follower import Follower
 from audit_ledger.gate import Gate
 from audit_ledger.party.home import Home
 from hospital_node.account import still_coming
+from hospital_node.asked_before import AskedBefore
 from hospital_node.config import Config
 from hospital_node.contributing import Attempt, Contributing
 from hospital_node.counting import Counts, Plans
@@ -20,6 +21,7 @@ from hospital_node.dataset import DatasetFile
 from hospital_node.journal import Journal, StoredContribution
 from hospital_node.offering import Offering, Reply
 from hospital_node.policy import Policy
+from hospital_node.preparing import Preparing
 from hospital_node.slots import leaves_at_ms, slot_ms
 from hospital_node.tables.schema import TableSchema
 from hospital_node.trace import Trace
@@ -72,6 +74,13 @@ class Answering:
         self.counts = Counts(given.plans, given.trace)
         self.offering = Offering(*shared, given.policy, given.has_room, given.clock, given.random, given.trace)
         self.contributing = Contributing(*shared, self.counts, given.policy, given.clock, given.random, given.trace)
+        self.preparing = Preparing(
+            config,
+            lambda: self.follower.view,
+            given.plans,
+            lambda year: journal.bounding_key(year, given.random(32)),
+            AskedBefore(config.uri, config.size_class),
+        )
         self._stated: dict[str, Statement] = {}
         self._in_step: tuple[object, ...] | None = None
 
@@ -135,7 +144,8 @@ class Answering:
         )
 
     def slot_ms(self, attempt: Attempt) -> int:
-        return slot_ms(self.config, attempt.asked, attempt.binding.round)
+        has_months_ready = self.preparing.is_ready(attempt.asked, attempt.ready)
+        return slot_ms(self.config, attempt.asked, attempt.binding.round, has_months_ready)
 
     def leaves_at_ms(self, attempt: Attempt, arrived_ms: int) -> int:
         return leaves_at_ms(arrived_ms, self.slot_ms(attempt), self.config.grid_ms)
@@ -150,13 +160,15 @@ class Answering:
         return self.journal.note("paused") is not None
 
     def sweep(self) -> None:
-        """What no open window needs any more goes: old agreement keys, pair keys, counts and stored vectors. Every second."""
+        """What no open window needs any more goes: old agreement keys, pair keys, counts and stored vectors; and months that were
+        asked before are made ready. Every second."""
         self.journal.flush()
         now = self.given.clock()
         closed_before = now - CONTRACT.clock_tolerance_s
         self.contributing.forget_months(self.journal.destroy_agreements(closed_before, month(now - CONTRACT.window_s)))
         self.journal.forget_closed(closed_before)
         self.counts.keep(self.journal.open_queries(closed_before))
+        self.preparing.look(now)
 
     # -- what the ledger should hear from us
 

@@ -2,8 +2,9 @@
 
 `slot_ms` is the time between the member set's arrival and the contribution's departure for a table of `size_class` 20 (below 2^20
 rows) or smaller; it doubles with every class above. It must be longer than any honest count takes: an overrun sends zeros and
-pauses the node. `training_slot_ms`, where it is there, holds in place of it for a training's steps (`slots`). `grid_ms` is the
-public grid on which departures lie (25 in a demo, 250 in production).
+pauses the node. `training_slot_ms`, where it is there, holds in place of it for a training's steps (`slots`), `prepared_slot_ms`
+for a question whose months this node has ready (`asked_before`). `grid_ms` is the public grid on which departures lie (25 in a
+demo, 250 in production).
 """
 
 import json
@@ -36,6 +37,7 @@ class Config(Settings):
     zone: Label = "Asia/Shanghai"
     slot_ms: int = Field(default=1000, ge=1, le=600_000)
     training_slot_ms: int | None = Field(default=None, ge=1, le=600_000)
+    prepared_slot_ms: int | None = Field(default=None, ge=1, le=600_000)
     grid_ms: int = Field(default=250, ge=1, le=60_000)
     size_class: int = Field(default=SMALL_CLASS, ge=10, le=34)
     min_free_mb: int = Field(default=200, ge=1)
@@ -50,6 +52,11 @@ class Config(Settings):
     def slot_of_steps_ms(self) -> int:
         """Of one step of a training; as long as a table's where IT has stated none."""
         return self._doubled(self.slot_ms if self.training_slot_ms is None else self.training_slot_ms)
+
+    @property
+    def slot_of_prepared_ms(self) -> int:
+        """Of a question that finds its months ready; never longer than of one that does not."""
+        return self._doubled(min(self.slot_ms, self.slot_ms if self.prepared_slot_ms is None else self.prepared_slot_ms))
 
     def _doubled(self, slot_ms: int) -> int:
         return slot_ms << max(0, self.size_class - SMALL_CLASS)

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import duckdb
 
-from hospital_node.plan.prepared import Prepared
+from hospital_node.plan.prepared import Prepared, execute_prepared
 from hospital_node.plans import Plan, PreparedTablePlan, TablePlan
 from hospital_node.plans import installed as installed_for
 from hospital_node.records.errors import RecordsError
@@ -27,6 +27,7 @@ from hospital_node.trace import Trace
 from protocols.asked import Asked
 from protocols.fits import Fit, Training
 from protocols.fits.matching import table_differences
+from protocols.query import QuerySpec
 from protocols.refusal import Refusal
 from protocols.secagg.ring import Integers
 
@@ -61,6 +62,10 @@ class Plans(Protocol):
         """What a training's rounds have in common, read ahead of the first."""
         ...
 
+    def prepare_table(self, spec: QuerySpec, generation: str, bounding_key: bytes) -> bool:
+        """Has the months of a question's period ready for others; False where they were, or cannot be kept here."""
+        ...
+
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         """The exact vector of the round of this number, 0 where there is one only."""
         ...
@@ -69,7 +74,7 @@ class Plans(Protocol):
 class InstalledPlans:
     """The installed plans over the records folder. Connections are read-only and closed to the outside; one a generation.
 
-    What questions prepared belongs to the newest generation alone: with the next import all of it goes.
+    What questions prepared belongs to one generation. The newest has it, and the one before for the questions that stand on it.
     """
 
     def __init__(self, folder: Path, installed: Mapping[type, Plan] | None = None) -> None:
@@ -97,7 +102,9 @@ class InstalledPlans:
             self._open.pop(other).close()
 
     def _keep(self, name: str, opened: duckdb.DuckDBPyConnection) -> None:
-        self._open[name], self._prepared = opened, {name: Prepared()}
+        self._open[name] = opened
+        before = list(self._prepared.items())[-1:]
+        self._prepared = {**dict(before), name: Prepared()}
         while len(self._open) > KEPT_OPEN:
             self._open.popitem(last=False)  # a count that still runs on it holds a cursor of its own
 
@@ -134,6 +141,17 @@ class InstalledPlans:
                 cursor = self._open[generation].cursor()
             with cursor:
                 plan.prepare(asked, cursor)
+
+    def prepare_table(self, spec: QuerySpec, generation: str, bounding_key: bytes) -> bool:
+        with self._lock:
+            prepared = self._prepared.get(generation)
+            if prepared is None or generation not in self._open or not isinstance(self._installed[QuerySpec], PreparedTablePlan):
+                return False
+            cursor = self._open[generation].cursor()
+        with cursor:
+            before = prepared.size
+            execute_prepared(spec, cursor, bounding_key, prepared)
+        return prepared.size != before
 
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         with self._lock:

@@ -117,6 +117,7 @@ def run(home: Path, trace: Path | None) -> None:
         try:
             has_next = asyncio.run(_serve(home, answering))
         finally:
+            answering.preparing.close()
             answering.counts.close()
             answering.journal.close()
 

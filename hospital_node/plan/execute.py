@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import atexit
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import lru_cache
@@ -42,6 +42,7 @@ from protocols.query.cohort import QUERY_BOUND
 from protocols.query.domains import MAX_AGE
 from protocols.query.terms import MAX_CLAMP, UNITS, AgeBandKey, BinKey, Cohort
 
+DAY = "day"
 _OUTSIDE = -1
 _LARGEST_ROW = MAX_CLAMP * UNITS
 _MOST_MICRO = 2.0**62
@@ -76,17 +77,32 @@ def bounded_tallies(
     spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes
 ) -> Iterator[dict[Cohort | None, Tally]]:
     """What each (patient, block, cell) that counts holds, by the filter of a measure; whole patients at a time."""
-    key, layout = BoundingKey(bounding_key), Layout.of(spec)
-    plan, filters = compile_plan(spec), filters_of(spec)
-    rows = _packed(spec, layout.grid, counted(spec, plan, columns_of(connection, plan), connection))
-    for piece in rows.pieces():
-        yield _tallies(rows.packing, piece, filters, layout, key)
+    rows = _rows(spec, connection)
+    yield from tallies_of(spec, rows.packing, rows.pieces(), bounding_key)
+
+
+def tallies_of(
+    spec: QuerySpec, packing: Packing, pieces: Iterable[Rows], bounding_key: bytes
+) -> Iterator[dict[Cohort | None, Tally]]:
+    """The same of rows that were read before: in order, a run of whole patients at a time."""
+    key, layout, filters = BoundingKey(bounding_key), Layout.of(spec), filters_of(spec)
+    for piece in pieces:
+        yield _tallies(packing, piece, filters, layout, key)
+
+
+def rows_with_days(spec: QuerySpec, connection: duckdb.DuckDBPyConnection) -> PackedRows:
+    """The rows of a question with a period, each with its day, counted from the first, as `DAY`."""
+    return _rows(spec, connection, (DAY,))
+
+
+def _rows(spec: QuerySpec, connection: duckdb.DuckDBPyConnection, kept: tuple[str, ...] = ()) -> PackedRows:
+    plan = compile_plan(spec)
+    return _packed(spec, spec.grid(), counted(spec, plan, columns_of(connection, plan), connection), kept)
 
 
 def _whole_tallies(spec: QuerySpec, connection: duckdb.DuckDBPyConnection) -> Iterator[dict[Cohort | None, Tally]]:
     """The same with every cell of every patient."""
-    plan = compile_plan(spec)
-    rows = _packed(spec, Layout.of(spec).grid, counted(spec, plan, columns_of(connection, plan), connection))
+    rows = _rows(spec, connection)
     for piece in rows.pieces():
         if piece.micro is not None:
             _require_room(piece.micro)
@@ -116,11 +132,11 @@ def _empty_tables() -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _packed(spec: QuerySpec, grid: Grid, rows: Counted) -> PackedRows:
+def _packed(spec: QuerySpec, grid: Grid, rows: Counted, kept: tuple[str, ...]) -> PackedRows:
     person, blocks = np.asarray(rows.columns["person"], dtype=np.int64), int(_block_of_days(spec)[-1]) + 1
     places, more = (
         _places(spec, grid, rows.columns),
-        {name: of for name, of in rows.columns.items() if name.startswith((CATEGORY, END))},
+        {name: of for name, of in rows.columns.items() if name.startswith((CATEGORY, END)) or name in kept},
     )
     return PackedRows.of(person, places, rows.columns.get("micro"), blocks, grid.size, rows.marks, more)
 

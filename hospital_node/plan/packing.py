@@ -166,6 +166,13 @@ def distinct(numbers: Int64s) -> Int64s:
     return in_order[runs(in_order)]
 
 
+def repeated(numbers: Int64s) -> Int64s:
+    """Those that stand there before already: of each number one less than there are."""
+    in_order = _sorted(numbers)
+    again: Int64s = in_order[1:][in_order[1:] == in_order[:-1]]
+    return again
+
+
 def _sorted(numbers: Int64s) -> Int64s:
     """By size; numbers that differ in 32 bits only are sorted as such, in half the time."""
     if not len(numbers):

@@ -106,6 +106,10 @@ class DatabasePlans:
     def prepare(self, asked: Asked, generation: str) -> None:
         """A database is asked no training."""
 
+    def prepare_table(self, spec: QuerySpec, generation: str, bounding_key: bytes) -> bool:
+        """A live database changes: nothing of one question serves the next."""
+        return False
+
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         readings, engine = self._readings(asked), self.source.database.engine
         with closing(self._open()) as server:

@@ -89,7 +89,7 @@ def _own(folder: Path, segments: int, length: int, tell: Callable[[str], None]) 
     with city(folder, {"grid_ms": GRID_MS, "slot_ms": FIRST_SLOT_MS}, tell) as town:
         slots = slots_for(trained(town, 1, WARM_UP, tell))
         while True:
-            set_slot(town, slots.first_ms, tell, slots.step_ms)
+            set_slot(town, slots.first_ms, tell, training_slot_ms=slots.step_ms)
             before = processor_seconds(town)
             try:
                 found = trained(town, segments, length, tell)

@@ -32,16 +32,16 @@ def months(measure: str, end: str = "2025-04-01") -> QuerySpec:
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The months that were read from the records so far."""
+    """The stretches of months that were read from the records to be kept."""
     found: list[str] = []
-    bounded = prepared.bounded_tallies
+    rows_with_days = prepared.rows_with_days
 
-    def noted(month: QuerySpec, *rest: object) -> object:
-        assert month.period is not None
-        found.append(f"{month.period.start:%Y-%m}")
-        return bounded(month, *rest)  # type: ignore[arg-type]
+    def noted(asked: QuerySpec, *rest: object) -> object:
+        assert asked.period is not None
+        found.append(f"{asked.period.start:%Y-%m} {asked.period.end:%Y-%m}")
+        return rows_with_days(asked, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(prepared, "bounded_tallies", noted)
+    monkeypatch.setattr(prepared, "rows_with_days", noted)
     return found
 
 
@@ -50,9 +50,21 @@ def test_a_second_question_reads_only_the_months_that_are_new(tmp_path: Path, re
     plans = InstalledPlans(tmp_path)
     generation = plans.generation()
     assert plans.count(asked(months("count_distinct_person")), generation, KEY, b"", 1).tolist() == [1, 0, 1]
-    assert read == ["2025-01", "2025-02", "2025-03"]
-    assert plans.count(asked(months("count", "2025-05-01")), generation, KEY, b"", 1).tolist() == [2, 0, 1, 1]
-    assert read == ["2025-01", "2025-02", "2025-03", "2025-04"]
+    assert read == ["2025-01 2025-04"]
+    assert plans.count(asked(months("count_distinct_person", "2025-05-01")), generation, KEY, b"", 1).tolist() == [1, 0, 1, 1]
+    assert read == ["2025-01 2025-04", "2025-04 2025-05"]
+
+
+def test_months_that_were_had_ready_are_not_read_again_and_count_alike(tmp_path: Path, read: list[str]) -> None:
+    import_visits(tmp_path, (1, "2025-01-05"), (1, "2025-01-07"), (2, "2025-03-01"))
+    plans, spec = InstalledPlans(tmp_path), months("count_distinct_person")
+    generation = plans.generation()
+    assert plans.prepare_table(spec, generation, KEY)
+    assert not plans.prepare_table(spec, generation, KEY)
+    read.clear()
+    assert plans.count(asked(spec), generation, KEY, b"", 1).tolist() == [1, 0, 1]
+    assert read == []
+    assert not plans.prepare_table(spec, "g00000099-0-0", KEY)
 
 
 def test_an_import_leaves_nothing_that_was_prepared(tmp_path: Path, read: list[str]) -> None:
@@ -65,7 +77,7 @@ def test_an_import_leaves_nothing_that_was_prepared(tmp_path: Path, read: list[s
     assert after != before
     assert plans.count(question, after, KEY, b"", 1).tolist() == [2, 1, 0]
     read.clear()
-    # A question that still stands on the older generation gets its integers, and spoils none of the newer.
+    # A question that still stands on the older generation gets its integers, as fast as before, and spoils none of the newer.
     assert plans.count(question, before, KEY, b"", 1).tolist() == [1, 0, 0]
     assert plans.count(question, after, KEY, b"", 1).tolist() == [2, 1, 0]
     assert read == []
@@ -85,20 +97,20 @@ def test_records_that_come_again_under_an_older_number_are_read_anew(tmp_path: P
     assert plans.holds(after)
 
 
-def test_a_count_that_broke_off_between_two_months_leaves_the_integers_as_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("step", ["rows_with_days", "_by_month", "_month"])
+def test_a_count_that_broke_off_leaves_the_integers_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     import_visits(tmp_path, (1, "2025-01-05"), (1, "2025-02-07"), (2, "2025-03-01"))
-    plans, question, bounded = InstalledPlans(tmp_path), asked(months("count_distinct_person")), prepared.bounded_tallies
-    generation = plans.generation()
+    plans, question, whole = InstalledPlans(tmp_path), asked(months("count_distinct_person")), getattr(prepared, step)
+    generation, calls = plans.generation(), []
 
-    def broken(month: QuerySpec, *rest: object) -> object:
-        if month.period is not None and month.period.start.month == 2:
+    def broken(*given: object) -> object:
+        calls.append(given)
+        if len(calls) == (2 if step == "_month" else 1):  # of the months, the first is kept already
             raise MemoryError
-        return bounded(month, *rest)  # type: ignore[arg-type]
+        return whole(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(prepared, "bounded_tallies", broken)
+        patched.setattr(prepared, step, broken)
         with pytest.raises(MemoryError):
             plans.count(question, generation, KEY, b"", 1)
     assert plans.count(question, generation, KEY, b"", 1).tolist() == [1, 1, 1]
@@ -122,5 +134,5 @@ def test_two_questions_at_once_prepare_a_month_once_and_count_alike(tmp_path: Pa
         found = list(pool.map(lambda _: plans.count(question, generation, KEY, b"", 1).tolist(), range(8)))
     assert found == [[20, 20, 20]] * 8
     kept = plans._prepared[generation]
-    assert kept._bytes == sum(map(prepared._size, kept._kept.values()))
-    assert len(kept._kept) == 3
+    assert kept._bytes == sum(month.nbytes for month in kept._kept.values())
+    assert kept.size == 3

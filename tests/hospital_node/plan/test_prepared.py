@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hospital_node.plan import execute
 from hospital_node.plan import prepared as module
+from hospital_node.plan.months import narrowed
 from hospital_node.plan.prepared import Prepared, execute_prepared
 from protocols.query import QuerySpec, Table
 from protocols.query.reference import EXAMPLES, Example
@@ -117,33 +118,46 @@ def test_every_example_is_answered_alike_once_and_again(example: Example) -> Non
     assert [execute_prepared(example.spec, connection, KEY, prepared).tolist() for _ in range(2)] == [expected, expected]
 
 
-def test_whole_months_are_read_once_and_those_that_a_period_cuts_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    months: list[str] = []
-    read = module.bounded_tallies
+def test_months_are_read_once_whole_and_in_one_pass_however_a_period_cuts_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    stretches: list[str] = []
+    read = module.rows_with_days
 
-    def noted(month: QuerySpec, *rest: object) -> object:
-        assert month.period is not None
-        months.append(f"{month.period.start} {month.period.end}")
-        return read(month, *rest)  # type: ignore[arg-type]
+    def noted(asked: QuerySpec, *rest: object) -> object:
+        assert asked.period is not None
+        stretches.append(f"{asked.period.start} {asked.period.end}")
+        return read(asked, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "bounded_tallies", noted)
+    def read_by(asked: QuerySpec, key: bytes = KEY) -> list[str]:
+        stretches.clear()
+        execute_prepared(asked, connection, key, prepared)
+        return list(stretches)
+
+    monkeypatch.setattr(module, "rows_with_days", noted)
     spec = weekly(end="2026-03-15")
     connection, prepared = Hospital().hold(held(spec)), Prepared()
-    execute_prepared(spec, connection, KEY, prepared)
-    assert months == ["2026-01-01 2026-02-01", "2026-02-01 2026-03-01", "2026-03-01 2026-03-15"]
-    months.clear()
-    execute_prepared(spec, connection, KEY, prepared)
-    assert months == ["2026-03-01 2026-03-15"]
-    months.clear()
-    # Another measure of the same rows, and a longer period: what is kept serves both.
-    execute_prepared(weekly({"kind": "count"}, end="2026-04-01"), connection, KEY, prepared)
-    assert months == ["2026-03-01 2026-04-01"]
-    months.clear()
-    execute_prepared(spec, connection, NEXT_KEY, prepared)
-    assert len(months) == 3
-    months.clear()
-    execute_prepared(weekly(k=3, end="2026-03-15"), connection, KEY, prepared)
-    assert len(months) == 3
+    assert read_by(spec) == ["2026-01-01 2026-04-01"]
+    assert read_by(spec) == []
+    assert read_by(of_other_days(spec, 40, 9)) == []
+    assert read_by(of_other_days(spec, -20, 40)) == ["2025-12-01 2026-01-01", "2026-04-01 2026-05-01"]
+    assert read_by(spec, NEXT_KEY) == ["2026-01-01 2026-04-01"]
+    assert read_by(weekly({"kind": "count"}, end="2026-03-15")) == ["2026-01-01 2026-04-01"]
+    assert read_by(weekly(k=3, end="2026-03-15")) == ["2026-01-01 2026-04-01"]
+
+
+OTHER_ROWS_DECIDE = [
+    f"SELECT week, COUNT(DISTINCT person_id) FROM diagnoses WHERE {CUT} AND HAS(visits, visit_class = 'IMP', -30, 0) GROUP BY week",
+    f"SELECT sex, COUNT(*) FILTER (WHERE HAS(visits, visit_class = 'IMP', -30, 0)) FROM diagnoses WHERE {CUT} GROUP BY sex",
+]
+
+
+@pytest.mark.parametrize("sql", OTHER_ROWS_DECIDE)
+def test_where_a_patient_s_other_rows_decide_nothing_is_kept(sql: str) -> None:
+    """A whole month would look for them in days that a part of it has not paid for."""
+    spec = parse_sql(sql)
+    assert not module.is_preparable(spec)
+    prepared = Prepared()
+    execute_prepared(spec, Hospital().hold(held(spec)), KEY, prepared)
+    assert prepared.size == 0
 
 
 def test_no_more_is_kept_than_was_allowed() -> None:
@@ -152,7 +166,7 @@ def test_no_more_is_kept_than_was_allowed() -> None:
     connection = Hospital().hold(held(asked))
     one = Prepared()
     execute_prepared(asked, connection, KEY, one)
-    sizes = [module._size(kept) for kept in one._kept.values()]
+    sizes = [kept.nbytes for kept in one._kept.values()]
     assert one._bytes == sum(sizes) > 0
     tight = Prepared(sum(sizes[1:]))
     execute_prepared(asked, connection, KEY, tight)
@@ -160,7 +174,7 @@ def test_no_more_is_kept_than_was_allowed() -> None:
     assert tight._bytes == sum(sizes[1:])
 
 
-def test_a_narrow_tally_comes_back_as_it_was() -> None:
+def test_numbers_in_fewer_bytes_are_the_same_numbers() -> None:
     numbers = np.array([-(2**40), 3, 2**62], dtype=np.int64)
     for each in (numbers, numbers[1:2], np.zeros(3, dtype=np.int64), np.array([], dtype=np.int64), np.array([255, -1])):
-        assert np.broadcast_to(module._narrow(each), each.shape).tolist() == each.tolist()
+        assert narrowed(each).tolist() == each.tolist()

@@ -94,6 +94,7 @@ class Node:
     random: Callable[[int], bytes] = os.urandom
     has_room: bool = True
     trace: Path | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
     answering: Answering = field(init=False)
 
     def __post_init__(self) -> None:
@@ -115,7 +116,7 @@ class Node:
             grid_ms=25,
             legal_name="legal",
             licence="1",
-        )
+        ).model_copy(update=self.settings)
         given = Surroundings(
             identity=self.city.hospitals[self.uri].identity,
             plans=self.plans or InstalledPlans(self.home / "records"),
@@ -131,6 +132,7 @@ class Node:
         return read_policy(self.home)
 
     def stop(self) -> None:
+        self.answering.preparing.close()
         self.answering.counts.close()
         self.answering.journal.close()
 

@@ -1,0 +1,284 @@
+"""Which slot a question has is known from what was asked before, from starts and from imports; months are had ready meanwhile."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as drawn
+
+from hospital_node.asked_before import SPARE_S, AskedBefore
+from hospital_node.counting import InstalledPlans
+from hospital_node.records.generations import file_in_force
+from protocols.query import QuerySpec
+from tests.hospital_node.support.nodes import VISITS_BY_DISTRICT, Asking, Node, Nodes, some_visits, write_records
+from tests.hospital_node.test_counting import import_visits, months
+
+LONG_MS, SHORT_MS = 200, 50
+SETTLES_S = AskedBefore.settle_s_of(1, LONG_MS)
+BY_SEX = VISITS_BY_DISTRICT | {"keys": [{"key": "sex"}]}
+YEAR = {"from": "2026-10-01", "to": "2026-12-01"}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[Nodes]:
+    made = Nodes(tmp_path, 4)
+    for node in made.nodes.values():
+        node.settings = {"slot_ms": LONG_MS, "prepared_slot_ms": SHORT_MS}
+        restart(node)
+    yield made
+    made.close()
+
+
+def restart(node: Node) -> None:
+    node.restart()
+    node.bring()
+    node.answering.sweep()
+
+
+def slot_of(world: Nodes, spec: dict[str, Any] | None = None, node: Node | None = None) -> int:
+    """The slot in which a node's contribution to this question leaves, which all nodes get to see before."""
+    return _slot(asked(world, spec), node or world.first())
+
+
+def asked(world: Nodes, spec: dict[str, Any] | None = None) -> Asking:
+    asking = world.ask(spec)
+    asking.all_ready()
+    return asking
+
+
+def _slot(asking: Asking, node: Node) -> int:
+    attempt = node.answering.accept(asking.binding().encode())
+    assert not isinstance(attempt, list), attempt
+    node.answering.contribute(attempt, 30.0)
+    return node.answering.slot_ms(attempt)
+
+
+def let_pass(world: Nodes, seconds: int = SETTLES_S) -> None:
+    world.city.now += seconds
+    for node in world.nodes.values():
+        node.bring()
+        node.answering.sweep()
+
+
+def test_a_question_leaves_in_the_short_slot_when_its_months_were_asked_long_enough_before(world: Nodes) -> None:
+    assert slot_of(world) == LONG_MS
+    let_pass(world, SETTLES_S - 1)
+    assert slot_of(world) == LONG_MS
+    let_pass(world, 1)
+    assert slot_of(world) == SHORT_MS
+    assert slot_of(world, BY_SEX) == LONG_MS
+    part = VISITS_BY_DISTRICT | {"period": {"from": "2026-10-07", "to": "2026-10-20"}}
+    let_pass(world, 60)
+    assert slot_of(world, part) == SHORT_MS
+    later = VISITS_BY_DISTRICT | {"period": {"from": "2026-09-07", "to": "2026-10-20"}}
+    assert slot_of(world, later) == LONG_MS
+
+
+def test_a_node_whose_it_states_no_short_slot_has_one_slot_and_prepares_nothing(world: Nodes) -> None:
+    node = world.first()
+    node.settings = {"slot_ms": LONG_MS}
+    restart(node)
+    for _ in range(2):
+        assert slot_of(world, node=node) == LONG_MS
+        let_pass(world, 60)
+    assert node.answering.preparing._wanted is None
+
+
+def test_a_short_slot_that_is_longer_than_the_long_one_is_not_taken(world: Nodes) -> None:
+    node = world.first()
+    node.settings = {"slot_ms": LONG_MS, "prepared_slot_ms": 9 * LONG_MS}
+    restart(node)
+    slot_of(world, node=node)
+    let_pass(world)
+    assert slot_of(world, node=node) == LONG_MS
+
+
+def test_another_attempt_is_told_the_same_slot(world: Nodes) -> None:
+    asking, node = asked(world), world.first()
+    first = node.answering.accept(asking.binding().encode())
+    assert not isinstance(first, list)
+    assert node.answering.slot_ms(first) == LONG_MS
+    let_pass(world, 60)
+    second = node.answering.accept(asking.binding(attempt=2).encode())
+    assert not isinstance(second, list)
+    assert node.answering.slot_ms(second) == LONG_MS
+
+
+def test_after_a_start_and_after_an_import_months_are_had_ready_before_the_short_slot_comes_back(world: Nodes) -> None:
+    node = world.first()
+    slot_of(world)
+    let_pass(world)
+    assert slot_of(world) == SHORT_MS
+    restart(node)
+    assert slot_of(world) == LONG_MS
+    let_pass(world)
+    assert slot_of(world) == SHORT_MS
+
+    write_records(node.home / "records", some_visits(7), "g00000002")
+    node.answering.sweep()
+    assert slot_of(world) == LONG_MS
+    let_pass(world)
+    assert slot_of(world) == SHORT_MS
+
+
+def _has_ready(node: Node, within_s: float = 20.0) -> int:
+    """How many months a node holds of the records in force, as soon as it holds any."""
+    plans = node.answering.given.plans
+    assert isinstance(plans, InstalledPlans)
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        prepared = plans._prepared[plans.generation()]
+        if prepared.size:
+            return prepared.size
+        time.sleep(0.01)
+    return 0
+
+
+def test_nobody_has_to_ask_for_months_to_be_had_ready(world: Nodes) -> None:
+    node = world.first()
+    slot_of(world)
+    let_pass(world)
+    restart(node)
+    assert _has_ready(node) == 2
+    write_records(node.home / "records", some_visits(7), "g00000002")
+    node.answering.sweep()
+    assert _has_ready(node) == 2
+
+
+def test_records_that_were_put_back_are_new_records(world: Nodes) -> None:
+    node = world.first()
+    slot_of(world)
+    let_pass(world)
+    kept = file_in_force(node.home / "records").read_bytes()
+    write_records(node.home / "records", some_visits(7), "g00000002")
+    node.answering.sweep()
+    let_pass(world)
+    assert slot_of(world) == SHORT_MS
+    time.sleep(0.01)
+    (node.home / "records" / "g00000001.duckdb").write_bytes(kept)
+    (node.home / "records" / "CURRENT").write_text("g00000001\n")
+    assert slot_of(world) == LONG_MS
+
+
+def test_a_shape_that_others_drove_out_is_asked_for_the_first_time_again(world: Nodes) -> None:
+    node = world.first()
+    node.settings = {"slot_ms": LONG_MS, "prepared_slot_ms": SHORT_MS, "size_class": 24}  # room for one shape; slots of 16 times
+    restart(node)
+    for spec in (VISITS_BY_DISTRICT, BY_SEX):
+        assert slot_of(world, spec, node) == LONG_MS << 4
+        let_pass(world, 60)
+    assert slot_of(world, BY_SEX, node) == SHORT_MS << 4
+    assert slot_of(world, VISITS_BY_DISTRICT, node) == LONG_MS << 4
+
+
+def test_months_of_another_year_s_key_were_not_asked(world: Nodes) -> None:
+    asking, node = asked(world), world.first()
+    let_pass(world, 60)
+    question = node.answering.contributing._asked_of(node.answering.follower.view.questions[asking.id.hex()])
+    before, now = node.answering.preparing.before, world.city.now
+    assert before.has_ready(question, "2026", now, 0, LONG_MS)
+    assert not before.has_ready(question, "2027", now, 0, LONG_MS)
+    assert not before.has_ready(question, "2026", now, now - SPARE_S, LONG_MS)
+
+
+@pytest.mark.parametrize("changes", [{"bound": "query"}, {"measures": [{"kind": "count_distinct_person"}], "bound": "query"}])
+def test_a_question_whose_months_cannot_be_kept_has_the_long_slot_however_often_it_is_asked(
+    world: Nodes, changes: dict[str, Any]
+) -> None:
+    for _ in range(2):
+        assert slot_of(world, VISITS_BY_DISTRICT | changes) == LONG_MS
+        let_pass(world, 60)
+
+
+class Failing(InstalledPlans):
+    """No month can be had ready, and whatever is there is forgotten."""
+
+    def prepare_table(self, spec: QuerySpec, generation: str, bounding_key: bytes) -> bool:
+        raise MemoryError
+
+    def _keep(self, name: str, opened: Any) -> None:
+        super()._keep(name, opened)
+        self._prepared = {}
+
+
+OPS = drawn.lists(drawn.sampled_from(["ask", "other", "wait", "restart", "import"]), min_size=2, max_size=6)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(OPS, drawn.integers(0, 9))
+def test_the_slot_says_nothing_of_records_or_of_what_is_in_memory(
+    tmp_path_factory: pytest.TempPathFactory, ops: list[str], seed: int
+) -> None:
+    """Three hospitals go through the same: one without a patient, one with many, and one that has nothing ready, ever."""
+    world = Nodes(tmp_path_factory.mktemp("slots"), 4)
+    nodes = list(world.nodes.values())[:3]
+    rows: list[list[tuple[int, date, str]]] = [[], some_visits(40 + seed), some_visits(seed)]
+    for node, visits in zip(nodes, rows, strict=True):
+        node.settings = {"slot_ms": LONG_MS, "prepared_slot_ms": SHORT_MS}
+        write_records(node.home / "records", visits, "g00000002")
+    nodes[2].plans = Failing(nodes[2].home / "records")
+    for node in nodes:
+        restart(node)
+    for n, op in enumerate(ops):
+        for node, visits in zip(nodes, rows, strict=True):
+            if op == "restart":
+                restart(node)
+            if op == "import":
+                write_records(node.home / "records", visits, f"g{n + 3:08d}")
+                node.answering.sweep()
+        if op == "wait":
+            let_pass(world)
+        if op in {"ask", "other"}:
+            asking = asked(world, BY_SEX if op == "other" else None)
+            assert len({_slot(asking, node) for node in nodes}) == 1
+    world.close()
+
+
+PREPARES = """
+import sys
+from pathlib import Path
+from resource import RLIMIT_FSIZE, setrlimit
+from hospital_node.counting import InstalledPlans
+from hospital_node.plan import prepared
+from tests.hospital_node.test_counting import KEY, months
+plans = InstalledPlans(Path(sys.argv[1]))
+setrlimit(RLIMIT_FSIZE, (0, 0))  # a full disk: no file can grow
+whole = prepared._month
+def slow(*given):
+    print("a month", flush=True)
+    if sys.argv[2] == "wait":
+        sys.stdin.read()
+    return whole(*given)
+prepared._month = slow
+print(plans.prepare_table(months("count_distinct_person"), plans.generation(), KEY), flush=True)
+"""
+
+
+def _prints(folder: Path) -> dict[str, str]:
+    return {each.name: sha256(each.read_bytes()).hexdigest() for each in folder.iterdir()}
+
+
+@pytest.mark.parametrize("way", ["wait", "go on"])
+def test_preparing_leaves_nothing_on_the_disk_where_it_is_full_or_the_process_is_killed(tmp_path: Path, way: str) -> None:
+    records = tmp_path / "records"
+    import_visits(records, (1, "2025-01-05"), (2, "2025-03-01"))
+    before, command = _prints(records), [sys.executable, "-c", PREPARES, str(records), way]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "a month\n"
+        if way == "wait":
+            os.kill(process.pid, signal.SIGKILL)
+        else:
+            assert process.stdout.read().endswith("True\n")
+    assert _prints(records) == before
+    plans = InstalledPlans(records)
+    assert plans.prepare_table(months("count_distinct_person"), plans.generation(), bytes(32))
