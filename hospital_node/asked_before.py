@@ -4,13 +4,13 @@ Whether a contribution leaves in the shorter slot (`slots`) hangs on this and on
 and no byte of memory decides it.
 
 Rules
-- A shape is a question without its period and its months' weights. Readys of this node for shapes whose months can be kept are gone through as the ledger
-  has them; a month counts as asked from the first such Ready on.
+- A shape is a question without its period and its months' weights. Readys of this node for shapes whose months can be kept are gone
+  through as the ledger has them; a month counts as asked from the first such Ready on.
 - The shapes asked last are remembered, so many that they fit into memory whatever the records say: by the size class that IT
-  declares, and by how many levels join patients. What is forgotten is asked for the first time when it comes again.
+  declares, and by how many lists of patients each needs. What is forgotten is asked for the first time when it comes again.
 - Another year has another bounding key: all shapes of the year before are forgotten.
-- A question finds its months ready when each was asked, under these records, so long before its own Ready that every
-  remembered shape has had a slot of its own since, and one more.
+- A question finds its months ready when all that it touches were asked so long before its own Ready, and this process has held its
+  records for so long, that every remembered shape has had a slot of its own since, and one more.
 """
 
 import math
@@ -38,7 +38,7 @@ class Shape:
     """A question of some period, and its months with the moment from which each counts as asked."""
 
     spec: QuerySpec
-    weight: int
+    lists: int
     months: dict[date, int] = field(default_factory=dict)
 
 
@@ -73,11 +73,11 @@ class AskedBefore:
             return
         if (spec := _preparable(asked)) is None:
             return
-        shape = self.shapes.setdefault(_name(spec), Shape(spec, _weight(spec)))
+        shape = self.shapes.setdefault(_name(spec), Shape(spec, _lists(spec)))
         self.shapes.move_to_end(_name(spec))
         for each in _months(spec):
             shape.months.setdefault(each, unix(ready.at))
-        while sum(each.weight for each in self.shapes.values()) > MOST_SHAPES >> max(0, self.size_class - LARGEST_FOR_ALL):
+        while sum(each.lists for each in self.shapes.values()) > MOST_SHAPES >> max(0, self.size_class - LARGEST_FOR_ALL):
             self.shapes.popitem(last=False)
 
     def settle_s(self, slot_ms: int) -> int:
@@ -113,7 +113,7 @@ def _name(spec: QuerySpec) -> str:
     return sha256(spec.model_dump_json(exclude={"period", "weights"}).encode()).hexdigest()
 
 
-def _weight(spec: QuerySpec) -> int:
+def _lists(spec: QuerySpec) -> int:
     """How many lists of patients are kept of it, and at least one."""
     return max(1, sum(segment.is_union for segment in Layout.of(spec).segments))
 

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from audit_ledger.errors import LedgerError, StaleCheckpoint, Unavailable
 from audit_ledger.party.home import Home
-from hospital_node.calibrating import slot_ms_for, slowest_count_s
+from hospital_node.calibrating import calibrated, slot_ms_for
 from hospital_node.commands import DEFAULT_HOME, OURS, HomeOption, JsonOption, LangOption, failures, say, show
 from hospital_node.config import Config
 from hospital_node.dataset import read_dataset
@@ -296,15 +296,26 @@ def _last(stated: Iterable[Registration]) -> list[Registration]:
 def _slot(place: Path, config: Config) -> Finding:
     if (place / SOURCE_FILE).exists():
         return _FROM_DATABASE
-    slowest_s = slowest_count_s(place / "records")
-    wanted, slot = slot_ms_for(slowest_s, config.grid_ms), config.slot_of_tables_ms
-    english = f"the slowest of some whole-year counts took {slowest_s * 1000:.0f} ms; the slot is {slot} ms"
-    chinese = f"若干全年统计中最慢的用时 {slowest_s * 1000:.0f} 毫秒；时隙为 {slot} 毫秒"
-    if slot >= wanted:
-        return True, f"{english}; {wanted} would do", f"{chinese}；{wanted} 毫秒即可"
-    # `slot_ms` doubles with every size class: what the file holds is the slot of the smallest.
-    in_file = math.ceil(config.slot_ms * wanted / slot)
-    return False, f"{english}: set slot_ms = {in_file} in config.toml", f"{chinese}：请在 config.toml 中设 slot_ms = {in_file}"
+    found = calibrated(place / "records")
+    wanted, slot = slot_ms_for(found.first_s, config.grid_ms), config.slot_of_tables_ms
+    english = f"the slowest of some whole-year counts took {found.first_s * 1000:.0f} ms; the slot is {slot} ms"
+    chinese = f"若干全年统计中最慢的用时 {found.first_s * 1000:.0f} 毫秒；时隙为 {slot} 毫秒"
+    if slot < wanted:
+        # `slot_ms` doubles with every size class: what the file holds is the slot of the smallest.
+        in_file = math.ceil(config.slot_ms * wanted / slot)
+        return False, f"{english}: set slot_ms = {in_file} in config.toml", f"{chinese}：请在 config.toml 中设 slot_ms = {in_file}"
+    is_well, *told = _prepared_slot(found.prepared_s, config)
+    return is_well, f"{english}; {wanted} would do; {told[0]}", f"{chinese}；{wanted} 毫秒即可；{told[1]}"
+
+
+def _prepared_slot(prepared_s: float, config: Config) -> Finding:
+    wanted, slot = slot_ms_for(prepared_s, config.grid_ms), config.slot_of_prepared_ms
+    in_file = math.ceil(config.slot_ms * wanted / config.slot_of_tables_ms)
+    english, chinese = f"of months asked before {prepared_s * 1000:.0f} ms", f"此前问过的月份用时 {prepared_s * 1000:.0f} 毫秒"
+    if slot < wanted:
+        told = f"set prepared_slot_ms = {in_file} in config.toml", f"请在 config.toml 中设 prepared_slot_ms = {in_file}"
+        return False, f"{english}: {told[0]}", f"{chinese}：{told[1]}"
+    return True, f"{english}; prepared_slot_ms = {in_file} would do", f"{chinese}；prepared_slot_ms = {in_file} 即可"
 
 
 def _training_slot(place: Path, config: Config) -> Finding:

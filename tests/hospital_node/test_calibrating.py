@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from audit_ledger.party.enrol import Invitation
-from hospital_node.calibrating import slot_ms_for, slowest_count_s
+from hospital_node.calibrating import Calibrated, calibrated, slot_ms_for
 from hospital_node.config import Config
 from hospital_node.records.errors import NoRecords
 from tests.hospital_node.support.nodes import write_records
@@ -38,11 +38,13 @@ def test_the_slot_holds_three_of_the_slowest_count_in_whole_steps_of_the_grid(sl
 
 def test_every_table_with_dates_is_timed_and_none_without(tmp_path: Path) -> None:
     with pytest.raises(NoRecords):
-        slowest_count_s(tmp_path)
+        calibrated(tmp_path)
     write_records(tmp_path, [], "g00000001")
-    assert slowest_count_s(tmp_path) == 0.0
+    assert calibrated(tmp_path) == Calibrated(0.0, 0.0)
     write_records(tmp_path, [(1, date(2026, 10, 1), "440103")], "g00000002")
-    assert slowest_count_s(tmp_path) > 0.0
+    found = calibrated(tmp_path)
+    assert found.first_s > 0.0
+    assert found.prepared_s > 0.0
 
 
 @pytest.fixture
@@ -79,6 +81,15 @@ def test_a_large_table_s_slot_is_proposed_as_the_file_states_it(home: Path) -> N
     proposed = re.search(r"set slot_ms = (\d+)", row["detail"])
     assert row["is_well"] is (proposed is None)
     assert proposed is None or int(proposed[1]) > 10
+
+
+def test_the_slot_of_months_asked_before_is_proposed_and_found_too_short(home: Path) -> None:
+    assert "prepared_slot_ms = " in _slot(home, slot_ms=600_000)["detail"]
+    short = _slot(home, slot_ms=600_000, prepared_slot_ms=1)
+    assert short["is_well"] is False
+    proposed = int(re.search(r"set prepared_slot_ms = (\d+) in config\.toml", short["detail"])[1])  # type: ignore[index]
+    assert 100 <= proposed < 600_000
+    assert _slot(home, slot_ms=600_000, prepared_slot_ms=300_000)["is_well"] is True
 
 
 def test_doctor_speaks_chinese_in_every_line(home: Path) -> None:
