@@ -12,9 +12,11 @@ Why it holds, for a (patient, block) of one row
 - The sum, and not the row, is rounded to the ring's units, once. Two sums that differ by d round to integers that differ by less
   than |d| + 1 an entry, and not at all where d is zero: at most |d| + sqrt(width) in L2.
 
-A (patient, block) of several rows has its gradient written out, in a call of its own, and takes the other way. So has everybody
-where integers are so coarse that sqrt(width) would be a good part of the reach. Which way somebody goes depends on the question and
-on that patient's rows of that block, never on others.
+Where integers are so coarse that sqrt(width) would be a good part of the reach, a row's part has all of the clip, each of its
+entries is rounded, and the sum is of whole rows: element by element, without a matrix product, and nothing is rounded afterwards.
+
+A (patient, block) of several rows has its gradient written out, in a call of its own, and takes the way of `bounded`. Which way
+somebody goes depends on the question and on that patient's rows of that block, never on others.
 
 Source: Goodfellow 2015 (arXiv:1510.01799) for norms by layer; Li et al. 2022 (arXiv:2110.05679) for the sum in one product.
 """
@@ -41,6 +43,8 @@ MOST_ROWS = 1 << (62 - PART_BITS)
 """What an int64 holds for certain: sixty-seven million (patient, block)s at one hospital."""
 _NOTHING = -4000
 _SHORTEST = 1e-200
+LONGEST = 2.0 ** (PART_BITS - 2)
+"""Of a clip in the ring's units. Longer ones are written out: some thousand rows of them would no longer add up exactly."""
 COARSEST = 16
 """Rounding the sum may cost a sixteenth of the clip."""
 
@@ -48,7 +52,7 @@ COARSEST = 16
 def room(bound: Bound) -> float:
     """How long a row's part may be, in the ring's units: what rounding the sum may add is taken off. 0: too coarse for that."""
     clip, rounding = bound.clip * bound.scale, math.sqrt(bound.width) / 2
-    return clip - rounding if COARSEST * rounding <= clip <= 2.0 ** (PART_BITS - 2) else 0.0
+    return clip - rounding if COARSEST * rounding <= clip <= LONGEST else 0.0
 
 
 @dataclass(slots=True)
@@ -68,7 +72,7 @@ class ClippedSum:
             self._whole += summed(part, self.bound)
             return
         _require_sound(part, self.bound.width)
-        is_alone = (np.diff(part.ends) == 1) & (room(self.bound) > 0)
+        is_alone = (np.diff(part.ends) == 1) & (self.bound.clip * self.bound.scale <= LONGEST)
         self._add_several(part, ~is_alone)
         if is_alone.any():
             self._add_alone([each.rows(part.ends[:-1][is_alone]) for each in part.layers] if not is_alone.all() else part.layers)
@@ -84,8 +88,13 @@ class ClippedSum:
         self._rows += many
         if self._rows > MOST_ROWS:
             raise GradientError(f"gradients: expected at most {MOST_ROWS} rows of a hospital in a round")
-        for first in range(0, many, MOST_ROWS_AT_ONCE):
-            self._fine += _exact([each.rows(slice(first, first + MOST_ROWS_AT_ONCE)) for each in layers], self.bound)
+        at_once = MOST_ROWS_AT_ONCE if room(self.bound) else max(1, AT_ONCE // self.bound.width)
+        for first in range(0, many, at_once):
+            some = [each.rows(slice(first, first + at_once)) for each in layers]
+            if room(self.bound):
+                self._fine += _exact(some, self.bound)
+            else:
+                self._whole += _row_by_row(some, self.bound)
 
     def _add_several(self, part: Factors, which: "npt.NDArray[np.bool_]") -> None:
         spans = [span for span, is_meant in zip(pairwise(part.ends.tolist()), which, strict=True) if is_meant]
@@ -121,15 +130,27 @@ class _Rounded:
 
 def _exact(layers: Sequence[Layer], bound: Bound) -> Integers:
     """The sum of the rows' parts, in fine units, without any rounding of it."""
+    unit, longest = math.ldexp(bound.scale, _shift(bound)), math.ldexp(room(bound), _shift(bound))
+    products = [_product(each, factor) for each, factor in _clipped(layers, unit, longest)]
+    return np.concatenate([laid for product, layer in zip(products, layers, strict=True) for laid in _laid(product, layer)])
+
+
+def _row_by_row(layers: Sequence[Layer], bound: Bound) -> Integers:
+    """The sum of the rows' parts, each entry of each rounded to the ring's units."""
+    clipped = _clipped(layers, float(bound.scale), bound.clip * bound.scale)
+    sums = [_rounded_rows(each, factor) for each, factor in clipped]
+    return np.concatenate([laid for found, layer in zip(sums, layers, strict=True) for laid in _laid(found, layer)])
+
+
+def _clipped(layers: Sequence[Layer], unit: float, longest: float) -> "list[tuple[_Rounded, Floats]]":
+    """Each layer, and what its signals are to be multiplied by: gradients in this unit, no row's longer than that."""
     rounded = [_rounded(each) for each in _finite(layers)]
     top = np.maximum.reduce([each.exponents for each in rounded])
     below = [power(np.maximum(each.exponents - top, -1000)) for each in rounded]
     length = np.sqrt(sum(each.squared * less * less for each, less in zip(rounded, below, strict=True)))
-    unit = math.ldexp(bound.scale, _shift(bound))
-    longest = math.ldexp(room(bound), _shift(bound)) * SAFE
-    factor = np.minimum(unit * power(np.clip(top, -900, 900)), longest / np.maximum(length, _SHORTEST))
-    parts = [_product(each, factor * less) for each, less in zip(rounded, below, strict=True)]
-    return np.concatenate([laid for product, layer in zip(parts, layers, strict=True) for laid in _laid(product, layer)])
+    factor = np.minimum(unit * power(np.clip(top, -900, 900)), longest * SAFE / np.maximum(length, _SHORTEST))
+    # Where no input is left, no length bounds the signals.
+    return [(each, np.where(each.squared > 0, factor * less, 0.0)) for each, less in zip(rounded, below, strict=True)]
 
 
 def _finite(layers: Sequence[Layer]) -> Sequence[Layer]:
@@ -163,9 +184,14 @@ def _squared(rows: Floats) -> Floats:
 
 
 def _product(rounded: _Rounded, factor: Floats) -> Integers:
-    # Where no input is left, no length bounds the signals.
-    signals = np.trunc(rounded.signals * np.where(rounded.squared > 0, factor, 0.0)[:, None])
+    signals = np.trunc(rounded.signals * factor[:, None])
     found: Integers = (np.ascontiguousarray(signals.T) @ rounded.inputs).astype(np.int64)
+    return found
+
+
+def _rounded_rows(rounded: _Rounded, factor: Floats) -> Integers:
+    written = (rounded.signals * factor[:, None])[:, :, None] * rounded.inputs[:, None, :]
+    found: Integers = np.rint(written, out=written).sum(axis=0).astype(np.int64)
     return found
 
 
