@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
+from functools import lru_cache
 
 from protocols.asked import Asked, Piece
 from protocols.contract import CONTRACT
@@ -60,6 +61,7 @@ def _once(order: int, piece: Piece) -> Fraction:
     return _skellam(order, replace(piece, l1=piece.once[0], l2_squared=piece.once[1])) if piece.once else Fraction(0)
 
 
+@lru_cache(1024)
 def _sampled(order: int, piece: Piece) -> Fraction:
     """Zhu and Wang 2019, Theorem 5, where a training samples; to fifteen decimals, upwards, as it is charged."""
     whole, rate = _skellam(order, piece), piece.rate
@@ -70,9 +72,16 @@ def _sampled(order: int, piece: Piece) -> Fraction:
         moment = leaving ** (order - 1) * (order * taking - taking + 1)
         for taken in range(2, order + 1):
             weight = math.comb(order, taken) * (1 if taken == 2 else 3) * leaving ** (order - taken) * taking**taken
-            moment += weight * _decimal((taken - 1) * _skellam(taken, piece)).exp()
+            moment += weight * _growth(taken, piece)
         steps = math.ceil(moment.ln() / (order - 1) * SAMPLED_GRID)
     return min(whole, Fraction(steps, SAMPLED_GRID))
+
+
+@lru_cache(4096)
+def _growth(taken: int, piece: Piece) -> Decimal:
+    """The moment without sampling, which the orders above it have in common."""
+    with localcontext(_DIGITS):
+        return _decimal((taken - 1) * _skellam(taken, piece)).exp()
 
 
 def _decimal(value: Fraction) -> Decimal:

@@ -47,7 +47,7 @@ def _misstated(facts: QuestionFacts, card: ModelCard) -> Iterator[str]:
         yield "question"
         return
     is_of_audience = set(card.answered) <= set(asked.query.audience)
-    study = (spec.study.name, spec.study.version, spec.study.sha256)
+    study, epsilon = (spec.study.name, spec.study.version, spec.study.sha256), cost.epsilon(asked)
     told = {
         "study": (study, (card.study, card.version, card.study_sha256)),
         "rounds": (asked.query.rounds, card.rounds),
@@ -56,7 +56,7 @@ def _misstated(facts: QuestionFacts, card: ModelCard) -> Iterator[str]:
         "held-out share": (held_out_of(spec), card.held_out),
         "list of hospitals": (True, is_of_audience),
         "number of missing hospitals": (len(asked.query.audience) - len(card.answered), card.missing),
-        "epsilon": (True, _is_within(card.epsilon, cost.epsilon(asked) - _LAST_PLACE, cost.epsilon(asked) + _LAST_PLACE)),
+        "epsilon": (True, _is_within(card.epsilon, epsilon - _LAST_PLACE, epsilon + _LAST_PLACE)),
         "delta": (True, _is_within(card.delta, (1 - _OF_DELTA) * float(CONTRACT.delta), (1 + _OF_DELTA) * float(CONTRACT.delta))),
     }
     yield from (what for what, (expected, got) in told.items() if expected != got)
