@@ -8,9 +8,10 @@ Rules (spec: choices 3 and 4):
  4. `distance` bounds the total variation of one draw from the ideal: the cut, plus the rounding of every entry, plus
     2**-160 for the fixed-point error (measured in the tests against twice the precision: below 2**-250).
 
-Skellam(v) here is the difference of two Poissons of mean v/2 each, so v is its VARIANCE: P(k) = exp(-v) I_k(v). The ratios
-I_k(v) / I_{k-1}(v) = 1 / (2k/v + I_{k+1}(v) / I_k(v)) come from backward recurrence (Miller; Gautschi 1967), in which the error of
-the starting value shrinks by the square of every ratio passed. Discrete Gaussian: Canonne, Kamath, Steinke 2020.
+Skellam(v) here is the difference of two Poissons of mean v/2 each, so v is its VARIANCE: P(k) = exp(-v) I_k(v). The weights come
+from backward recurrence, I_{k-1}(v) = I_{k+1}(v) + 2k/v I_k(v) (Miller; Gautschi 1967), in which the error of the starting value
+shrinks by the square of every ratio passed. All terms are positive, so that an error of one unit stays below what a weight of one
+unit would have grown to. Discrete Gaussian: Canonne, Kamath, Steinke 2020.
 """
 
 import math
@@ -36,6 +37,9 @@ MAX_VARIANCE = 2**32
 START_NATS = 280.0
 """The backward recurrence starts where a value is exp(-280) as likely as zero: the tail is cut near exp(-84), so the
 starting error has shrunk below 2**-500 when it reaches an entry that is kept."""
+
+START_BITS = 64
+"""Of the starting value. What its rounding errors leave in an entry that is kept has shrunk below 2**-300 as well."""
 
 GUIDE_BITS = 16
 
@@ -77,7 +81,7 @@ def skellam_table(variance: Fraction) -> NoiseTable:
     Raises: InvalidVariance.
     """
     _check_variance(variance)
-    return _table(variance, list(accumulate(_bessel_ratios(variance), _scaled, initial=ONE)))
+    return _table(variance, _bessel_weights(variance))
 
 
 @lru_cache(maxsize=64)
@@ -100,15 +104,15 @@ def _scaled(weight: int, ratio: int) -> int:
     return weight * ratio >> PRECISION
 
 
-def _bessel_ratios(variance: Fraction) -> list[int]:
-    """I_k / I_{k-1} at the variance, k = 1, 2, ..., in fixed point."""
-    twice, numerator = 2 * variance.denominator << PRECISION, variance.numerator
-    ratios, ratio = [], 0
+def _bessel_weights(variance: Fraction) -> list[int]:
+    """I_k at the variance, k = 0, 1, 2, ..., in a unit in which the first has PRECISION bits."""
+    twice, numerator = 2 * variance.denominator, variance.numerator
+    weights, weight, beyond = [], 1 << START_BITS, 0
     for k in range(_start(float(variance)), 0, -1):
-        ratio = (ONE << PRECISION) // (twice * k // numerator + ratio)
-        ratios.append(ratio)
-    ratios.reverse()
-    return ratios
+        weights.append(weight)
+        weight, beyond = beyond + twice * k * weight // numerator, weight
+    spare = weight.bit_length() - PRECISION
+    return [weight >> spare, *(each >> spare for each in reversed(weights))]
 
 
 def _start(variance: float) -> int:
@@ -138,13 +142,19 @@ def _table(variance: Fraction, weights: Sequence[int]) -> NoiseTable:
     tail_bound = _cut(weights)
     total = weights[0] + 2 * sum(weights[1 : tail_bound + 1])
     sums = accumulate(weights[tail_bound:0:-1])
-    lower = [-(-(upto << 128) // total) for upto in sums]  # up: a boundary of 2**128 - 0 would not fit 128 bits
-    boundaries = lower + [(1 << 128) - boundary for boundary in reversed(lower)]
-    high = _frozen(np.array([boundary >> 64 for boundary in boundaries], dtype=np.uint64))
-    low = _frozen(np.array([boundary & (2**64 - 1) for boundary in boundaries], dtype=np.uint64))
+    # Up: a boundary of 2**128 - 0 would not fit 128 bits.
+    lower = b"".join((-(-(upto << 128) // total)).to_bytes(16, "little") for upto in sums)
+    low_first = np.frombuffer(lower, dtype="<u8").reshape(-1, 2)
+    low, high = (_frozen(np.concatenate(halves)) for halves in zip(low_first.T, _complement(low_first), strict=True))
     distance = Fraction(1, 1 << TAIL_BITS) + Fraction(2 * tail_bound + 2, 1 << 128) + Fraction(1, 1 << 160)
     unsettled = -tail_bound - 1
     return NoiseTable(variance, tail_bound, distance, high, low, _guide(high, tail_bound, unsettled), unsettled)
+
+
+def _complement(low_first: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """2**128 less each, in reverse order: lower and upper 64 bits."""
+    low, high = low_first[::-1].T
+    return np.negative(low), ~high + (low == 0)
 
 
 def _cut(weights: Sequence[int]) -> int:
