@@ -33,6 +33,12 @@ def block_prices(asked: Asked, order: int = CONTRACT.order) -> tuple[tuple[str, 
     return one, two
 
 
+def by_block(asked: Asked) -> dict[str, str]:
+    """What each footprint block pays."""
+    prices = block_prices(asked)[0] if asked.weights else (price(asked),) * len(asked.blocks)
+    return dict(zip(asked.blocks, prices, strict=True))
+
+
 def _of_weight(asked: Asked, weight: int, largest: int, order: int) -> str:
     # Pieces are stated at the largest weight, of which both sensitivities are whole multiples.
     moved = (

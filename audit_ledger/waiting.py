@@ -4,7 +4,7 @@ Programmes, tables without dates and research queries wait for an approval, emer
 is read from the followed ledger and the signed query; the price is the auditor's own arithmetic (`cost`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -136,8 +136,8 @@ def _words(asked: Asked, language: Language) -> str:
 
 
 def _details(view: LedgerView, asked: Asked) -> dict[str, Any]:
-    query, price = asked.query, cost.price(asked)
-    willing = [uri for uri in query.audience if is_willing(view, uri, asked, Decimal(price))]
+    query, due = asked.query, cost.by_block(asked)
+    willing = [uri for uri in query.audience if is_willing(view, uri, asked, due)]
     return {
         "audience": list(query.audience),
         "floor": query.floor,
@@ -145,7 +145,8 @@ def _details(view: LedgerView, asked: Asked) -> dict[str, Any]:
         "blocks": list(asked.blocks),
         "cells": asked.dimension,
         "rounds": query.rounds,
-        "price": price,
+        "price": cost.price(asked),
+        **({"block_prices": due} if asked.weights else {}),
         "epsilon": f"{cost.epsilon(asked):.6g}",
         "delta": f"{float(CONTRACT.delta):.0e}",
         "noise_sd": [f"{float(piece.variance) ** 0.5:.4g}" for piece in asked.pieces],
@@ -154,15 +155,15 @@ def _details(view: LedgerView, asked: Asked) -> dict[str, Any]:
     }
 
 
-def is_willing(view: LedgerView, uri: str, asked: Asked, price: Decimal) -> bool:
-    """Whether the hospital's stated policy allows purpose and table, and its account in the ledger the price on every block."""
+def is_willing(view: LedgerView, uri: str, asked: Asked, due: Mapping[str, str]) -> bool:
+    """Whether the hospital's stated policy allows purpose and table, and its account in the ledger the price of every block."""
     policy, account, purpose = view.policies.get(uri), view.accounts.get(uri), asked.query.purpose
     if policy is None or purpose not in policy.purposes or not asked.tables <= set(policy.tables):
         return False
     if asked.is_of_residents and stated(view, uri, asked.query) is None:
         return False
     spent, limit = account.totals if account else {}, Decimal(policy.limits.get(purpose, "0"))
-    return all(spent.get((purpose, block), Decimal(0)) + price <= limit for block in asked.blocks)
+    return all(spent.get((purpose, block), Decimal(0)) + Decimal(price) <= limit for block, price in due.items())
 
 
 def lines(each: Waiting, say: Say) -> list[str]:
@@ -192,10 +193,11 @@ def _cost(more: dict[str, Any], say: Say) -> list[str]:
     noise, unwilling = ", ".join(more["noise_sd"]), ", ".join(more["unwilling"])
     asked, willing, blocks = len(more["audience"]), len(more["willing"]), len(more["blocks"])
     price, epsilon = more["price"], f"ε = {more['epsilon']}, δ = {more['delta']}"
+    each = ", ".join(f"{block} {due}" for block, due in more.get("block_prices", {}).items())
     return [
         say(
-            f"cost: {price} on each of {blocks} blocks; a patient: {epsilon}",
-            f"代价：{blocks} 个区块各付 {price}；每位患者 {epsilon}",
+            f"cost: {f'by weight, {each}' if each else f'{price} on each of {blocks} blocks'}; a patient: {epsilon}",
+            f"代价：{f'按权重，{each}' if each else f'{blocks} 个区块各付 {price}'}；每位患者 {epsilon}",
         ),
         say(f"noise: standard deviation {noise}; {more['cells']} cells", f"噪声：标准差 {noise}；{more['cells']} 个单元格"),
         say(f"asks {asked} hospitals, at least {more['floor']}: ", f"询问 {asked} 家医院，至少 {more['floor']} 家：")

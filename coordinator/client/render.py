@@ -184,21 +184,22 @@ def _names(uris: Iterable[str], say: Say) -> str:
 
 
 def _cost(given: Verified, say: Say) -> Iterable[str]:
-    yield say("answer.price", price=given.bundle.price, purpose=say.code("purpose", given.query.purpose))
+    told = "answer.price" if given.spec.weights is None else "answer.price_weighted"
+    yield say(told, price=given.bundle.price, purpose=say.code("purpose", given.query.purpose))
     for each in given.bundle.spending:
         yield say("answer.spending", who=say.code("who", each.who), epsilon=each.epsilon, delta=each.delta)
 
 
 def preview(plan: Plan, say: Say, *, with_ladder: bool) -> RenderableType:
     """The price and the error of a question that has not been asked."""
-    cast = plan.forecast
+    cast, price = plan.forecast, "preview.price" if plan.request.spec.weights is None else "preview.price_weighted"
     if plan.request.is_exact:
         return _exact_preview(plan, say)
     facts = [
         say("preview.hospitals", n=cast.n, colluders=cast.colluders),
         say("preview.cells", cells=cast.layout.grid.size, kept=cast.layout.cells_kept),
         say("preview.blocks", count=len(cast.blocks), first=cast.blocks[0], last=cast.blocks[-1]),
-        say("preview.price", price=decimal(cast.price.one), order=cast.order, share=share_of_budget(cast.price.one, plan.purpose)),
+        say(price, price=decimal(cast.price.one), order=cast.order, share=share_of_budget(cast.price.one, plan.purpose)),
         say("preview.price_two", price=decimal(cast.price.two)),
     ]
     if asks_for_residents(plan.request.spec.to_json()):

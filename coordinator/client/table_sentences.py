@@ -27,6 +27,14 @@ TABLES: dict[str, tuple[str, str]] = {
         "对数秩检验：χ² = {statistic}，自由度 {df}，p = {p}（计入噪声）",
         "log-rank test: chi-square {statistic}, df {df}, p = {p} (noise counted in)",
     ),
+    "answer.price_weighted": (
+        "价格：权重最大的月份 {price}，其余月份按权重的平方递减（{purpose}）",
+        "price: {price} on the month of the largest weight, on others by theirs squared ({purpose})",
+    ),
+    "preview.price_weighted": (
+        "价格：权重最大的月份 {price}（占其限额的 {share}；Rényi 阶 {order}），其余月份按权重的平方递减",
+        "price: {price} on the month of the largest weight ({share} of its limit; order {order}), on others by theirs squared",
+    ),
     "series.title": ("常设序列：各问题及其价格份额", "a standing series: its questions, and the share of the price of each"),
     "series.months": ("月份", "months"),
     "series.share": ("占价格", "of the price"),

@@ -10,6 +10,7 @@ import pytest
 from audit_ledger import cost
 from audit_ledger.bundle import verify_answer
 from audit_ledger.findings import Finding, Rule
+from audit_ledger.waiting import lines, of_query
 from audit_ledger.weighted import wrongs
 from audit_ledger.words import Words
 from privacy.filter import encode_charge
@@ -18,7 +19,7 @@ from protocols import statements as st
 from protocols.answer import Proven
 from protocols.asked import Asked
 from protocols.contract import CONTRACT
-from protocols.query import QuerySpec
+from protocols.query import Language, QuerySpec
 from tests.support.city import City, Question
 
 H1, H2 = "kapok://hospital/h01", "kapok://hospital/h02"
@@ -90,6 +91,18 @@ def test_two_arithmetics_come_to_the_same_digits_for_each_block(city: City) -> N
     assert Decimal(cost.price(question)) / Decimal(cost.block_prices(question)[0][0]) == pytest.approx(
         Decimal(64**2 / 7**2), rel=Decimal("1e-3")
     )
+
+
+def test_what_an_auditor_decides_from_names_the_price_of_each_month_in_both_languages(city: City) -> None:
+    question = asked(city, programme=None, purpose="research")
+    view = city.view()
+    item = of_query(view, view.questions[question.id.hex()], Language.EN, city.now)
+    due = dict(zip(BLOCKS, cost.block_prices(Asked.of(question.query))[0], strict=True))
+    assert item.details["block_prices"] == due
+    for is_chinese in (False, True):
+        told = " ".join(lines(item, Words(is_chinese).say))
+        assert all(f"{block} {price}" in told for block, price in due.items())
+        assert ("按权重" if is_chinese else "by weight") in told
 
 
 def test_an_honest_charge_by_block_counts_and_its_totals_are_carried_on(city: City) -> None:

@@ -209,3 +209,21 @@ def test_a_question_that_has_no_series_is_refused_with_what_one_is(bureau: Burea
     assert bureau("series", JUNE.replace("COUNT(*)", "COUNT(DISTINCT person_id)"), "--ask") == 2
     assert "one calendar month" in capsys.readouterr().err
     assert bureau.desk.envelopes == []
+
+
+@pytest.mark.wire
+def test_a_weighted_question_in_a_file_is_previewed_and_answered_with_what_its_months_pay(
+    bureau: Bureau, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "weighted.toml"
+    file.write_text(
+        'table = "visits"\nmeasures = ["count"]\ncells_per_patient = 1\n'
+        "period = { from = 2026-08-01, to = 2026-10-01 }\nweights = [9, 32]\n"
+    )
+    assert bureau("preview", str(file), "--sd", "900") == 0
+    assert "on the month of the largest weight" in " ".join(capsys.readouterr().out.split())
+    bureau.answers_in_life()
+    assert bureau("query", str(file), "--sd", "900", "--programme", "ILI") == 0
+    assert "on others by theirs squared" in " ".join(capsys.readouterr().out.split())
+    assert bureau("query", str(file), "--sd", "900", "--programme", "ILI", lang="zh") == 0
+    assert "权重最大的月份" in "".join(capsys.readouterr().out.split())
