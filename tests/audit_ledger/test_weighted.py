@@ -1,6 +1,7 @@
 """A charge by block: the right one breaks no rule, and one that lies about any block has no effect and is told by its reason."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from protocols.answer import Proven
 from protocols.asked import Asked
 from protocols.contract import CONTRACT
 from protocols.query import Language, QuerySpec
+from protocols.refusal import Reason
 from tests.support.city import City, Question
 
 H1, H2 = "kapok://hospital/h01", "kapok://hospital/h02"
@@ -176,13 +178,30 @@ def test_a_spec_that_nobody_can_read_has_no_charge_by_block(city: City) -> None:
     assert list(wrongs(question.query, honest(asked(city)))) == ["its question is none of this version"]
 
 
+@dataclass
 class Answered(Question):
-    """Every hospital charges by block."""
+    """Every hospital charges by block, and some lie: their Readys have no effect, as if they were not there."""
+
+    lies: dict[str, str] = field(default_factory=dict)
 
     def ready(self, uri: str, first: int = 0, last: int = 0, **changes: Any) -> bytes:
         charge = honest(self)
         self.price_text = charge.price
+        if uri in self.lies:
+            charge = charge.model_copy(update=LIES[self.lies[uri]](charge))
         return super().ready(uri, first, last, charge=charge, **changes)
+
+
+@pytest.mark.parametrize("lie", [None, "too little in one block", "another month's weight"])
+def test_the_opener_opens_no_set_with_a_ready_that_lies_about_a_block(city: City, lie: str | None) -> None:
+    question = Answered(city, city.opener(), blocks=BLOCKS, stated=STATED, lies={H1: lie} if lie else {})
+    question.all_ready()
+    binding = question.binding(variances=Asked.of(question.query).variances)
+    city.bring(question.opener)
+    reply = question.opener.open(question.request(binding), city.now)
+    assert (reply.opening is None) == (lie is not None)
+    assert [each.reason for each in reply.refusals] == ([] if lie is None else [Reason.READY_NOT_LOGGED])
+    assert {each.rule for each in city.findings()} == ({Rule.BLOCK_PRICE} if lie else set())
 
 
 @pytest.mark.parametrize("lie", [None, "too little in one block", "another month's weight"])
