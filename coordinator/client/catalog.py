@@ -5,7 +5,7 @@ are strict. Nothing here is computed from records: sizes and dates are what hosp
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -179,29 +179,35 @@ class Catalog(BaseModel):
         (key, _), *_ = Counter(filter(None, stated.values())).most_common(1) or [("", 0)]
         return tuple(each.uri for each in asked if not key or stated.get(each.uri) != key)
 
-    def budgets(self, audience: Sequence[str], purpose: str, blocks: Sequence[str]) -> tuple["Budget", ...]:
-        """What each hospital has left for this purpose in the fullest of these blocks, from logged facts alone."""
-        return tuple(self._budget(each, purpose, blocks) for each in self.hospitals if each.uri in audience)
+    def budgets(self, audience: Sequence[str], purpose: str, due: Mapping[str, Fraction]) -> tuple["Budget", ...]:
+        """What each hospital has left for this purpose in the block that would be the fullest, from logged facts alone.
 
-    def _budget(self, hospital: HospitalCard, purpose: str, blocks: Sequence[str]) -> "Budget":
+        `due` is what each block would pay.
+        """
+        return tuple(self._budget(each, purpose, due) for each in self.hospitals if each.uri in audience)
+
+    def _budget(self, hospital: HospitalCard, purpose: str, due: Mapping[str, Fraction]) -> "Budget":
         totals = self.spent.get(hospital.uri, {}).get(purpose, {})
-        spent, block = max((Fraction(totals.get(block, "0")), block) for block in blocks)
+        spends = {block: Fraction(totals.get(block, "0")) for block in due}
+        fullest = max(due, key=lambda block: (spends[block] + due[block], block))
         limit = Fraction(hospital.policy.limits.get(purpose, "0")) if hospital.policy else None
-        return Budget(hospital.name, block, spent, limit)
+        return Budget(hospital.name, fullest, spends[fullest], limit, due[fullest])
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One hospital's fullest block. `limit` is None where no policy stands in the ledger."""
+    """One hospital's fullest block, and what it would pay. `limit` is None where no policy stands in the ledger."""
 
     hospital: str
     block: str
     spent: Fraction
     limit: Fraction | None
+    price: Fraction
 
     @property
     def left(self) -> Fraction | None:
         return None if self.limit is None else self.limit - self.spent
 
-    def fits(self, price: Fraction) -> bool:
-        return self.left is not None and price <= self.left
+    @property
+    def fits(self) -> bool:
+        return self.left is not None and self.price <= self.left

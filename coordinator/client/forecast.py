@@ -17,7 +17,7 @@ from coordinator.client.errors import BadUsage
 from privacy.conversion import budget_for
 from privacy.errors import InvalidPrice
 from privacy.intervals import STATED_DELTAS, STATED_ORDERS, Case, Release, ReleasedPiece, Statement, half_width, statements
-from privacy.pricing import NOTHING, Price, price
+from privacy.pricing import NOTHING, Price, price, prices
 from privacy.rdp import LARGEST_RELEASE_VARIANCE, on_grid_up, share_variance, skellam_rdp, skellam_variance_for
 from privacy.sensitivity import Sensitivity
 from privacy.tables import skellam_table
@@ -115,6 +115,16 @@ class Forecast:
     half_widths: tuple[int, ...]
     price: Price
     statements: tuple[Statement, ...]
+    weights: tuple[int, ...] = ()
+
+    @property
+    def due(self) -> dict[str, Fraction]:
+        """What each block pays for a patient of one hospital."""
+        if not self.weights:
+            return dict.fromkeys(self.blocks, self.price.one)
+        asked = zip(self.layout.segments, self.variances, strict=True)
+        paid = prices(self.order, [_piece(*each, len(self.blocks)) for each in asked], self.weights)
+        return {block: each.one for block, each in zip(self.blocks, paid, strict=True)}
 
     @property
     def shares(self) -> tuple[float, ...]:
@@ -150,6 +160,7 @@ def forecast(spec: QuerySpec, noise: Noise, n: int, order: int = CONTRACT.order)
         half_widths=tuple(map(half_width, totals)),
         price=price(order, pieces),
         statements=stated(pieces, n, c, n, len(blocks), order),
+        weights=spec.weights or (),
     )
 
 

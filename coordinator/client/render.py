@@ -259,9 +259,9 @@ def _statement_table(cast: Forecast, say: Say) -> Table:
 def _budget_table(plan: Plan, say: Say) -> Table:
     title = say("preview.budget_title", purpose=say.code("purpose", plan.purpose))
     table = Table(say("column.hospital"), say("preview.left"), say("preview.fullest"), "", title=title, title_justify="left")
-    for each in plan.catalog.budgets(plan.audience, plan.purpose, plan.forecast.blocks):
+    for each in plan.catalog.budgets(plan.audience, plan.purpose, plan.forecast.due):
         left = say("preview.unknown") if each.left is None else f"{float(each.left):.6f}"
-        fits = each.fits(plan.forecast.price.one)
+        fits = each.fits
         table.add_row(each.hospital, left, each.block, say("preview.fits") if fits else Text(say("preview.no_fit"), style="red"))
     return table
 

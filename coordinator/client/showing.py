@@ -106,8 +106,8 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "as_series": promise_json(promise(plan.request.spec, cast), cast.layout.segments[0].scale),
         "budgets": [
             {name: value if value is None or isinstance(value, str) else float(value) for name, value in asdict(each).items()}
-            | {"fits": each.fits(cast.price.one)}
-            for each in plan.catalog.budgets(plan.audience, plan.purpose, cast.blocks)
+            | {"fits": each.fits}
+            for each in plan.catalog.budgets(plan.audience, plan.purpose, cast.due)
         ],
     }
 

@@ -22,7 +22,7 @@ from protocols import statements as st
 from protocols.query import QuerySpec
 from protocols.query.sql import parse_sql
 from protocols.v1 import link_pb2
-from tests.coordinator.client.support.bureau import Bureau
+from tests.coordinator.client.support.bureau import Bureau, catalog_of
 from tests.coordinator.client.support.played import Played
 
 JUNE = "SELECT district, COUNT(*) FROM visits WHERE date >= DATE '2026-06-01' AND date < DATE '2026-07-01' GROUP BY district"
@@ -222,6 +222,14 @@ def test_a_weighted_question_in_a_file_is_previewed_and_answered_with_what_its_m
     )
     assert bureau("preview", str(file), "--sd", "900") == 0
     assert "on the month of the largest weight" in " ".join(capsys.readouterr().out.split())
+    spent = {uri: {"surveillance": {"2026-08": "0.870000000"}} for uri in bureau.city.hospitals}
+    bureau.desk.catalog = json.dumps(catalog_of(bureau.city, spent)).encode()
+    assert bureau("preview", str(file), "--sd", "900", "--programme", "ILI", "--json") == 0
+    told = _told(capsys)
+    assert {(each["block"], each["fits"]) for each in told["budgets"]} == {("2026-08", True)}, (
+        "August pays a twelfth of what September does"
+    )
+    assert told["budgets"][0]["price"] == pytest.approx((9 / 32) ** 2 * float(told["price"]), rel=0.01)
     bureau.answers_in_life()
     assert bureau("query", str(file), "--sd", "900", "--programme", "ILI") == 0
     assert "on others by theirs squared" in " ".join(capsys.readouterr().out.split())
