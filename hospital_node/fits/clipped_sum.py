@@ -14,6 +14,8 @@ Why it holds, for a (patient, block) of one row
 
 Where integers are so coarse that sqrt(width) would be a good part of the reach, a row's part has all of the clip, each of its
 entries is rounded, and the sum is of whole rows: element by element, without a matrix product, and nothing is rounded afterwards.
+Single precision is enough for entries that are rounded to integers: inputs are exact in it, a signal and a product are off by
+2^-24 of themselves each, which `SINGLE` leaves room for, and sums of so few rows of so small integers stay below 2^24.
 
 A (patient, block) of several rows has its gradient written out, in a call of its own, and takes the way of `bounded`. Which way
 somebody goes depends on the question and on that patient's rows of that block, never on others.
@@ -43,8 +45,10 @@ MOST_ROWS = 1 << (62 - PART_BITS)
 """What an int64 holds for certain: sixty-seven million (patient, block)s at one hospital."""
 _NOTHING = -4000
 _SHORTEST = 1e-200
-LONGEST = 2.0 ** (PART_BITS - 2)
-"""Of a clip in the ring's units. Longer ones are written out: some thousand rows of them would no longer add up exactly."""
+LONGEST, COARSE_LONGEST = 2.0 ** (PART_BITS - 2), 2.0**20
+"""Of a clip in the ring's units, where the sum is rounded and where rows are. Longer ones are written out."""
+COARSE_ROWS_AT_ONCE, COARSE_AT_ONCE = 8, 1 << 17
+SINGLE = 1 - 2.0**-20
 COARSEST = 16
 """Rounding the sum may cost a sixteenth of the clip."""
 
@@ -53,6 +57,10 @@ def room(bound: Bound) -> float:
     """How long a row's part may be, in the ring's units: what rounding the sum may add is taken off. 0: too coarse for that."""
     clip, rounding = bound.clip * bound.scale, math.sqrt(bound.width) / 2
     return clip - rounding if COARSEST * rounding <= clip <= LONGEST else 0.0
+
+
+def _is_summed_by_factors(bound: Bound) -> bool:
+    return room(bound) > 0 or bound.clip * bound.scale <= COARSE_LONGEST
 
 
 @dataclass(slots=True)
@@ -72,7 +80,7 @@ class ClippedSum:
             self._whole += summed(part, self.bound)
             return
         _require_sound(part, self.bound.width)
-        is_alone = (np.diff(part.ends) == 1) & (self.bound.clip * self.bound.scale <= LONGEST)
+        is_alone = (np.diff(part.ends) == 1) & _is_summed_by_factors(self.bound)
         self._add_several(part, ~is_alone)
         if is_alone.any():
             self._add_alone([each.rows(part.ends[:-1][is_alone]) for each in part.layers] if not is_alone.all() else part.layers)
@@ -88,7 +96,7 @@ class ClippedSum:
         self._rows += many
         if self._rows > MOST_ROWS:
             raise GradientError(f"gradients: expected at most {MOST_ROWS} rows of a hospital in a round")
-        at_once = MOST_ROWS_AT_ONCE if room(self.bound) else max(1, AT_ONCE // self.bound.width)
+        at_once = MOST_ROWS_AT_ONCE if room(self.bound) else max(1, min(COARSE_ROWS_AT_ONCE, COARSE_AT_ONCE // self.bound.width))
         for first in range(0, many, at_once):
             some = [each.rows(slice(first, first + at_once)) for each in layers]
             if room(self.bound):
@@ -137,7 +145,7 @@ def _exact(layers: Sequence[Layer], bound: Bound) -> Integers:
 
 def _row_by_row(layers: Sequence[Layer], bound: Bound) -> Integers:
     """The sum of the rows' parts, each entry of each rounded to the ring's units."""
-    clipped = _clipped(layers, float(bound.scale), bound.clip * bound.scale)
+    clipped = _clipped(layers, float(bound.scale), bound.clip * bound.scale * SINGLE)
     sums = [_rounded_rows(each, factor) for each, factor in clipped]
     return np.concatenate([laid for found, layer in zip(sums, layers, strict=True) for laid in _laid(found, layer)])
 
@@ -190,7 +198,8 @@ def _product(rounded: _Rounded, factor: Floats) -> Integers:
 
 
 def _rounded_rows(rounded: _Rounded, factor: Floats) -> Integers:
-    written = (rounded.signals * factor[:, None])[:, :, None] * rounded.inputs[:, None, :]
+    signals, inputs = (rounded.signals * factor[:, None]).astype(np.float32), rounded.inputs.astype(np.float32)
+    written = signals[:, :, None] * inputs[:, None, :]
     found: Integers = np.rint(written, out=written).sum(axis=0).astype(np.int64)
     return found
 

@@ -175,6 +175,16 @@ def test_a_sum_without_its_rule_is_caught(fault: str, monkeypatch: pytest.Monkey
     assert _moves_too_far(part, bound, 0)
 
 
+def test_the_largest_rows_that_are_rounded_add_up_exactly() -> None:
+    """In single precision, where an odd sum above 2^24 would not stand."""
+    many, bound = ghost.COARSE_ROWS_AT_ONCE, Bound(1, 1.0, int(ghost.COARSE_LONGEST))
+    layer = Layer(np.full((many, 1), 1.0), np.append(np.full(many - 1, 5.0), 2 * 2.0**-20)[:, None], False)
+    alone = [int(ghost._row_by_row([layer.rows(slice(n, n + 1))], bound)[0]) for n in range(many)]
+    assert alone[-1] == 2
+    assert alone[0] > 2**19
+    assert ghost._row_by_row([layer], bound).tolist() == [sum(alone)]
+
+
 def test_a_sum_of_rounded_rows_without_its_clip_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     part = Factors([Layer(np.full((1, 40), 1.0), np.full((1, 25), 1.0), False)], np.arange(2))
     bound = Bound(1000, 1.0, 20)
