@@ -5,6 +5,7 @@ ledger holds a question that no hospital would answer.
 """
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -14,6 +15,7 @@ from audit_ledger.findings import Rule
 from audit_ledger.residents import of_one_key
 from audit_ledger.view import LedgerView
 from privacy.errors import PrivacyError
+from privacy.filter import encode_charge
 from privacy.pricing import NOTHING, Price, price, prices
 from privacy.union import hospital_tail
 from protocols.asked import Asked
@@ -84,14 +86,15 @@ def admit(entry: bytes, asker: str, view: LedgerView, now: int) -> Admitted | li
         return [Refusal(Reason.MALFORMED, "a query of the language", str(error))]
     except PrivacyError as error:
         return [Refusal(Reason.UNPRICEABLE, "a price", str(error))]
+    tables = list(_tables(query, asked, view))
     refusals = [
         *_ledger(signed, view),
         *statement_refusals(query),
         *_asker(query, asker, now),
         *_programme(query, cost, view),
         *_emergency(signed, query, view, now),
-        *_tables(query, asked, view),
-        *(_every_one(query, asked, view) if asked.is_exact else _audience(query, asked, cost, view)),
+        *tables,
+        *(_every_one(query, asked, view) if asked.is_exact else _audience(query, asked, cost, view, {no.subject for no in tables})),
         *_residents(query, asked, view),
     ]
     return refusals or Admitted(signed, asked, cost)
@@ -142,13 +145,24 @@ def _tables(query: Query, asked: Asked, view: LedgerView) -> Iterator[Refusal]:
             yield from (Refusal(no.reason, f"{no.subject}: {no.expected}", no.got, uri) for no in differing)
 
 
-def _audience(query: Query, asked: Asked, cost: Price, view: LedgerView) -> Iterator[Refusal]:
-    """Too few hospitals would say yes, by their own stated policies and accounts."""
-    willing = [uri for uri in query.audience if _is_willing(uri, query, asked, cost, view)]
-    if len(willing) < query.floor:
-        unwilling = ", ".join(sorted(set(query.audience) - set(willing)))
-        wanted = f"{query.floor} hospitals whose policy and budget allow it"
-        yield Refusal(Reason.BUDGET_EXHAUSTED, wanted, str(len(willing)), unwilling)
+def _audience(query: Query, asked: Asked, cost: Price, view: LedgerView, named: AbstractSet[str]) -> Iterator[Refusal]:
+    """Too few hospitals would say yes, by their own stated policies and accounts: each reason, with those who have it.
+
+    Whose table was `named` already is not named again for what follows from it.
+    """
+    against = {uri: _why_not(uri, query, asked, cost, view) for uri in query.audience}
+    willing = sum(why is None for why in against.values())
+    if willing >= query.floor:
+        return
+    for why in sorted({each for uri, each in against.items() if each is not None and uri not in named}):
+        unwilling = ", ".join(sorted(uri for uri, each in against.items() if each is why and uri not in named))
+        if why is Reason.BUDGET_EXHAUSTED:
+            short = [_shortest(uri, query, asked, cost, view) for uri, each in against.items() if each is why]
+            left, due, block = min(short)
+            wanted, got = f"{query.floor} hospitals whose budget allows it", f"{willing}; {left:f} left in {block}, {due:f} due"
+            yield Refusal(why, wanted, got, unwilling)
+        else:
+            yield Refusal(why, f"{query.floor} hospitals whose policy allows it", str(willing), unwilling)
 
 
 def _every_one(query: Query, asked: Asked, view: LedgerView) -> Iterator[Refusal]:
@@ -173,11 +187,23 @@ def _residents(query: Query, asked: Asked, view: LedgerView) -> Iterator[Refusal
         yield Refusal(Reason.TOO_MANY_CELLS, str(MAX_ENTRIES), str(length))
 
 
-def _is_willing(uri: str, query: Query, asked: Asked, cost: Price, view: LedgerView) -> bool:
-    policy, account = view.policies.get(uri), view.accounts.get(uri)
-    if policy is None or query.purpose not in policy.purposes or not asked.tables <= set(policy.tables):
-        return False
-    limit = Fraction(Decimal(policy.limits.get(query.purpose, "0")))
-    spent = account.totals if account else {}
-    due = zip(asked.blocks, due_of(asked, cost), strict=True)
-    return all(Fraction(spent.get((query.purpose, block), Decimal(0))) + each.one <= limit for block, each in due)
+def _why_not(uri: str, query: Query, asked: Asked, cost: Price, view: LedgerView) -> Reason | None:
+    policy = view.policies.get(uri)
+    if policy is None or query.purpose not in policy.purposes:
+        return Reason.PURPOSE_NOT_PERMITTED
+    if not asked.tables <= set(policy.tables):
+        return Reason.TABLE_NOT_PERMITTED
+    return Reason.BUDGET_EXHAUSTED if any(left < due for left, due, _ in _blocks(uri, query, asked, cost, view)) else None
+
+
+def _blocks(uri: str, query: Query, asked: Asked, cost: Price, view: LedgerView) -> Iterator[tuple[Decimal, Decimal, str]]:
+    """Of each block: what this hospital has left there, what the question has to pay, and its name."""
+    policy, account = view.policies[uri], view.accounts.get(uri)
+    limit, spent = Decimal(policy.limits.get(query.purpose, "0")), account.totals if account else {}
+    for block, due in zip(asked.blocks, due_of(asked, cost), strict=True):
+        yield limit - spent.get((query.purpose, block), Decimal(0)), Decimal(encode_charge(due.one)), block
+
+
+def _shortest(uri: str, query: Query, asked: Asked, cost: Price, view: LedgerView) -> tuple[Decimal, Decimal, str]:
+    """The block in which the least is left of those that cannot pay."""
+    return min(each for each in _blocks(uri, query, asked, cost, view) if each[0] < each[1])

@@ -23,6 +23,7 @@ from hospital_node.calibrating import calibrated, slot_ms_for
 from hospital_node.commands import DEFAULT_HOME, OURS, HomeOption, JsonOption, LangOption, failures, say, show
 from hospital_node.config import Config
 from hospital_node.dataset import read_dataset
+from hospital_node.error_words import error_in_chinese
 from hospital_node.ledger_at_hand import fetch, followed
 from hospital_node.plan.columns import RELATIONS
 from hospital_node.policy import POLICY_FILE, read_policy
@@ -61,12 +62,11 @@ def doctor(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOptio
     with failures(as_json):
         place = home.expanduser()
         config = Config.read(place)
-        found = [_guarded(name, look, place, config, lang) for name, look in CHECKS.items()]
+        found = [_guarded(name, look, place, config, lang) for name, (_, look) in CHECKS.items()]
         table = Table("", say(lang, "check", "检查"), say(lang, "finding", "结果"))
         for each in found:
-            english, _, chinese = each.name.rpartition(" ")
             mark = {True: "[green]✓", False: "[red]✗", None: "[yellow]?"}[each.is_well]
-            table.add_row(mark, say(lang, english, chinese), Text(each.detail))
+            table.add_row(mark, say(lang, each.name, CHECKS[each.name][0]), Text(each.detail))
         show([asdict(each) for each in found], as_json, table)
         if any(each.is_well is False for each in found):
             raise typer.Exit(3)
@@ -82,7 +82,7 @@ def _guarded(name: str, look: Look, place: Path, config: Config, lang: Lang) -> 
         is_well, *told = look(place, config)
         return Check(name, is_well, say(lang, *told))
     except OURS as error:
-        return Check(name, False, str(error))
+        return Check(name, False, say(lang, str(error), error_in_chinese(str(error))))
     except Exception as error:  # noqa: BLE001 (a check that breaks is a finding; its text may quote a record)
         return Check(name, None, type(error).__name__)
 
@@ -347,18 +347,19 @@ def _training_slot(place: Path, config: Config) -> Finding:
     return True, f"{english}; training_slot_ms = {in_file} would do", f"{chinese}；training_slot_ms = {in_file} 即可"
 
 
-CHECKS: dict[str, Look] = {
-    "files 配置": _files,
-    "trust 信任文件": _trust,
-    "certificate 证书": _certificate,
-    "ledger, clock 账本与时钟": _ledger_and_clock,
-    "proxy 代理": _proxies,
-    "disk 磁盘": _disk,
-    "database 数据库": _database,
-    "columns 数据列": _columns,
-    "codes 编码": _unmapped,
-    "residents 居民标签": _residents,
-    "tables 数据表": _tables,
-    "slot 时隙": _slot,
-    "training slot 训练时隙": _training_slot,
+CHECKS: dict[str, tuple[str, Look]] = {
+    "files": ("配置", _files),
+    "trust": ("信任文件", _trust),
+    "certificate": ("证书", _certificate),
+    "ledger, clock": ("账本与时钟", _ledger_and_clock),
+    "proxy": ("代理", _proxies),
+    "disk": ("磁盘", _disk),
+    "database": ("数据库", _database),
+    "columns": ("数据列", _columns),
+    "codes": ("编码", _unmapped),
+    "residents": ("居民标签", _residents),
+    "tables": ("数据表", _tables),
+    "slot": ("时隙", _slot),
+    "training slot": ("训练时隙", _training_slot),
 }
+"""By the name that stands in the JSON, whatever the language; what people read in Chinese stands beside it."""

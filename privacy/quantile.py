@@ -14,6 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_WHOLE = 4
+"""Standard deviations of its own noise that the whole has to reach: of thirty thousand groups that nobody is in, one is told. The
+interval of one that is told is right at any count; a threshold at 95 % would give a median to every fortieth group of nobody."""
 Floats = NDArray[np.float64]
 
 
@@ -30,7 +33,7 @@ def quantile(counts: Sequence[float] | Floats, variance: float, p: float, z: flo
     """None where the whole histogram cannot be told from nothing. `variance` is that of the noise in each bin."""
     bins = np.asarray(counts, dtype=np.float64)
     size, whole = len(bins), float(np.sum(bins))
-    if whole <= z * math.sqrt(size * variance):
+    if whole <= max(z, LEAST_WHOLE) * math.sqrt(size * variance):
         return None
     # T at the edges, and at each bin's lower one what its square must not pass: z^2 v (k + (u - p)^2), u being the place inside.
     off = np.concatenate(([0.0], np.cumsum(bins))) - p * whole

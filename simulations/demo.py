@@ -20,6 +20,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from audit_ledger.words import Words
 from privacy.conversion import epsilon_at
 from protocols.contract import CONTRACT
 from protocols.fit import FitSpec
@@ -38,8 +39,15 @@ INVENTED_YEAR = 2025
 
 
 LEGEND = (
-    "noise: its sd as stated; error: rms against the bounded sums that the hospitals put in; rmse and the share of cells in their "
-    "95 % interval: against all records, which bounding cuts a little"
+    (
+        "noise: its sd as stated; error: rms against the bounded sums that the hospitals put in; rmse and the share of cells in "
+        "their 95 % interval: against all records, which bounding cuts a little"
+    ),
+    "噪声：所述标准差；误差：相对于各院限次后之和的均方根；均方根误差与 95% 区间覆盖的单元比例：相对于全部病历（限次会略去少许）",
+)
+HEADS = (
+    ("question", "wall s", "count s", "ε", "cells", "noise", "error", "rmse", "95 %"),
+    ("问题", "总秒", "计数秒", "ε", "单元", "噪声", "误差", "均方根误差", "95%"),
 )
 
 
@@ -71,7 +79,7 @@ def questions(year: int) -> tuple[Asked, ...]:
             f"SELECT week, {persons} {period} AND icd10 LIKE 'A9%' GROUP BY week",
             "12",
             "patients with dengue, by week (an outbreak is hidden in the city)",
-            "每周登革热患者数(城中藏有一次暴发)",
+            "每周登革热患者数（城中藏有一次暴发）",
         ),
         Asked(
             "visits",
@@ -100,7 +108,11 @@ class Demo:
     year: int | None
     visits: int = 8_000
     slot_ms: int = SLOT_MS
-    _tell: Steps = field(init=False, default_factory=lambda: Steps(console))
+    words: Words = field(default_factory=lambda: Words(False))
+    _tell: Steps = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._tell = Steps(console, words=self.words)
 
     @property
     def asked_year(self) -> int:
@@ -115,10 +127,10 @@ class Demo:
             town = Town(self.out / "city", sources, services, tell=self._tell, count=self._tell.count, node_settings=settings)
             town.found()
             tables = ("visits", "diagnoses", "measurements", "patients")
-            self._tell("the bureau states a surveillance programme; the auditor approves it")
+            self._tell("the bureau states a surveillance programme; the auditor approves it", "疾控声明一项监测方案；审计方批准")
             town.approve_programme("Respiratory and vector-borne surveillance", tables, "0.900000000")
             rows = [self._ask(town, asked) for asked in questions(self.asked_year)]
-            trained = train(town, admission_fit(self.asked_year), self._tell, console)
+            trained = train(town, admission_fit(self.asked_year), self._tell, console, self.words)
             shutil.copy(town.bureau / "answers" / f"{trained['query']}.json", self.out / "models" / "admission.json")
             verdict = self._audit(town)
             self._write_summary(rows, trained, verdict, time.monotonic() - started)
@@ -137,17 +149,22 @@ class Demo:
         if self.fhir is not None:
             relocated = relocate(self.fhir, self.out / "fhir", self.hospitals)
             self.year = self.year or busiest_year(relocated.folders.values())
+            many, year = len(relocated.folders), self.year
             self._tell(
-                f"the patients of {self.fhir} move to {len(relocated.folders)} hospitals of Guangzhou; asked about: {self.year}"
+                f"the patients of {self.fhir} move to {many} hospitals of Guangzhou; asked about: {year}",
+                f"{self.fhir} 的患者迁入广州 {many} 家医院；所问年份：{year}",
             )
             return relocated.folders
         city = build_city(self.seed, self.hospitals, self.visits, self.asked_year)
-        visits = f"{len(city.visits.day):,} visits in {self.asked_year}"
-        self._tell(f"an invented city: {len(city.hospitals)} hospitals, {visits}, one hidden outbreak")
+        many, visits, year = len(city.hospitals), len(city.visits.day), self.asked_year
+        self._tell(
+            f"an invented city: {many} hospitals, {visits:,} visits in {year}, one hidden outbreak",
+            f"一座虚构的城市：{many} 家医院，{year} 年就诊 {visits:,} 人次，藏有一次暴发",
+        )
         return write_fhir(city, self.out / "fhir")
 
     def _ask(self, town: Town, asked: Asked) -> dict[str, Any]:
-        self._tell(f"the bureau asks: {asked.english} / {asked.chinese}")
+        self._tell(f"the bureau asks: {asked.english}", f"疾控提问：{asked.chinese}")
         started = time.monotonic()
         chart = ("--chart", self.out / "charts" / f"{asked.name}.png") if "week" in asked.sql else ()
         shown = town.query(asked.sql, "--sd", asked.sd, *chart)
@@ -184,7 +201,9 @@ class Demo:
 
     def _show(self, name: str, released: Sequence[int], truth: Sequence[int], half: Sequence[int], layout: Layout) -> None:
         """The ten largest cells: what was released beside what is true."""
-        table = Table("cell", "released", "95 % interval", "exact (simulation only)", title=name)
+        say = self.words.say
+        heads = (say("cell", "单元"), say("released", "发布值"), say("95 % interval", "95% 区间"))
+        table = Table(*heads, say("exact (simulation only)", "真值（仅模拟中可知）"), title=name)
         largest = sorted(range(len(truth)), key=lambda at: -truth[at])[:8]
         for at in sorted(largest):
             cell = " · ".join(layout.grid.labels_of(at % layout.grid.size))
@@ -192,7 +211,10 @@ class Demo:
         console.print(table)
 
     def _audit(self, town: Town) -> str:
-        self._tell("the auditor verifies the ledger and every answer with public keys and files alone")
+        self._tell(
+            "the auditor verifies the ledger and every answer with public keys and files alone",
+            "审计方仅凭公钥与文件核验账本和每一份答案",
+        )
         shutil.copytree(town.ledger, self.out / "ledger", dirs_exist_ok=True)
         shutil.copy(town.trust, self.out / "trust.policy")
         trust, verdicts = self.out / "trust.policy", []
@@ -218,14 +240,16 @@ class Demo:
         }
         (self.out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         columns = ("wall_s", "counting_s", "epsilon", "cells", "noise_sd", "rmse_bounded", "rmse", "coverage95")
-        heads = ("wall s", "count s", "ε", "cells", "noise", "error", "rmse", "95 %")
-        table = Table("question", *heads, title=f"{wall_s:.0f} s in all")
+        say = self.words.say
+        heads = HEADS[1] if self.words.is_chinese else HEADS[0]
+        table = Table(*heads, title=say(f"{wall_s:.0f} s in all", f"共 {wall_s:.0f} 秒"))
         for row in rows:
             table.add_row(row["name"], *(f"{row[column]:.3g}" for column in columns))
         console.print(table)
-        console.print(LEGEND, style="dim", highlight=False)
+        console.print(say(*LEGEND), style="dim", highlight=False)
         colour = "green" if verdict == "verified" else "red"
-        console.print(f"[bold {colour}]auditor's verdict / 审计结论: {verdict}[/]   everything is in {self.out}")
+        told = say(f"auditor's verdict: {verdict}", f"审计结论：{'核验通过' if verdict == 'verified' else '未通过'}")
+        console.print(f"[bold {colour}]{told}[/]   {say('everything is in', '全部内容在')} {self.out}")
 
     def _epsilon_total(self, trained: dict[str, Any]) -> float:
         """What one patient of one hospital and month has spent on everything: the prices add at the order, then one epsilon."""
@@ -234,18 +258,22 @@ class Demo:
         return float(epsilon_at(total, CONTRACT.order, CONTRACT.delta))
 
     def _keep(self, town: Town) -> None:
-        year, addresses = self.asked_year, f"127.0.0.1:{town.ports.link}, witness http://127.0.0.1:{town.ports.witness}"
+        year, link, witness = self.asked_year, f"127.0.0.1:{town.ports.link}", f"http://127.0.0.1:{town.ports.witness}"
         where = f"date >= DATE '{year}-01-01' AND date < DATE '{year + 1}-01-01'"
         sql = f"SELECT month, COUNT(*) FROM visits WHERE {where} GROUP BY month"
-        console.print(f"the city keeps running: coordinator {addresses}")
+        say = self.words.say
+        console.print(
+            say(f"the city keeps running: coordinator {link}, witness {witness}", f"城市继续运行：协调方 {link}，见证方 {witness}")
+        )
         kapok = program("kapok")
-        console.print(f'ask it:  {kapok} query "{sql}" --home {town.bureau} --programme {town.programme} --sd 20', soft_wrap=True)
-        console.print("Ctrl-C ends it")
+        asked = say("ask it", "可这样提问")
+        console.print(f'{asked}:  {kapok} query "{sql}" --home {town.bureau} --programme {town.programme} --sd 20', soft_wrap=True)
+        console.print(say("Ctrl-C ends it", "按 Ctrl-C 结束"))
         try:
             while True:
                 time.sleep(3600)
         except KeyboardInterrupt:
-            console.print("ending")
+            console.print(say("ending", "正在结束"))
 
 
 def busiest_year(folders: Iterable[Path]) -> int:

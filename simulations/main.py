@@ -49,6 +49,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the city running and print its addresses. / 让城市继续运行")] = False,
     seed: Annotated[int, typer.Option(help="Of the invented city (never of noise). / 虚构城市的种子(与噪声无关)")] = 20250101,
     year: Annotated[int | None, typer.Option(help="Asked about; 2025, or the busiest year of --fhir. / 所问年份")] = None,
+    lang: Annotated[str | None, typer.Option(help="en or zh; LANG decides if not given. / 语言")] = None,
 ) -> None:
     """Founds a city of real processes, asks, trains, audits. / 建城、提问、训练、审计。"""
     from simulations.city.relocate import UnreadableSource
@@ -56,7 +57,8 @@ def demo(
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        raise typer.Exit(Demo(out.resolve(), hospitals, fhir, seed, year, visits, slot_ms).run(keep))
+        spoken = words(["--lang", lang] if lang else [], os.environ)
+        raise typer.Exit(Demo(out.resolve(), hospitals, fhir, seed, year, visits, slot_ms, spoken).run(keep))
     except (UnreadableSource, OSError) as error:
         Console(stderr=True).print(f"✗ {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
@@ -82,7 +84,7 @@ def attacks(
     try:
         for name in ("city", "records", "logs"):
             shutil.rmtree(out / name, ignore_errors=True)
-        with Steps(told) as steps:
+        with Steps(told, words=spoken) as steps:
             outcomes = attack_a_city(out, hospitals, steps)
         shown.draw(outcomes, out / "attacks.png")
         (out / "attacks.json").write_text(json.dumps(shown.as_json(outcomes), indent=1) + "\n")

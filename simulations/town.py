@@ -20,7 +20,8 @@ from simulations.processes import CommandFailed, Services, run
 
 ORIGIN = "guangzhou.kapok.example/2026"
 AUDITOR, BUREAU, COORDINATOR = "guangzhou", "cdc", "city"
-Tell = Callable[[str], None]
+Tell = Callable[[str, str], None]
+"""A step, in English and in Chinese."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Town:
     hospitals: Mapping[str, Path]
     services: Services
     ports: Ports = field(default_factory=Ports.free)
-    tell: Tell = lambda _: None
+    tell: Tell = lambda _english, _chinese: None
     count: Callable[[int, int], None] = lambda _done, _of: None
     node_settings: Mapping[str, object] = field(default_factory=dict)
     programme: str = ""
@@ -77,12 +78,13 @@ class Town:
         self.found_log()
         self.start_coordinator()
         self.found_auditor()
-        self.tell(f"{len(self.hospitals)} hospitals make their keys and load their records")
+        many = len(self.hospitals)
+        self.tell(f"{many} hospitals make their keys and load their records", f"{many} 家医院生成密钥并载入病历")
         with ThreadPoolExecutor(2) as pool:
             for done, _ in enumerate(pool.map(self._found_hospital, self.hospitals), start=1):
                 self.count(done, len(self.hospitals))
         self._found_bureau()
-        self.tell("the auditor compares fingerprints and admits them by a second signature")
+        self.tell("the auditor compares fingerprints and admits them by a second signature", "审计方核对指纹，以第二个签名准入")
         run("kapok-audit", "admit", "--pending", "--yes", "--home", self.auditor)
         self.start_nodes(self.hospitals)
         self.await_hospitals(lambda each: each["connected"] and each["policy"] and each["tables"])
@@ -90,7 +92,10 @@ class Town:
 
     def found_log(self) -> None:
         """Entry 0, and the trust file that everybody pins."""
-        self.tell("the auditor makes its keys; the coordinator drafts entry 0; the auditor countersigns it")
+        self.tell(
+            "the auditor makes its keys; the coordinator drafts entry 0; the auditor countersigns it",
+            "审计方生成密钥；协调方起草账本首条；审计方会签",
+        )
         run("kapok-audit", "init", "--home", self.auditor, "--name", AUDITOR)
         ports = self.ports
         run(

@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from audit_ledger.words import Words
 from hospital_node.fits import newton_sums
 from hospital_node.records.schema import open_read_only
 from protocols.fit import FitSpec, unpacked
@@ -20,17 +21,22 @@ ROUNDS = 6
 SD = 16
 
 
-def train(town: Town, spec: FitSpec, tell: Tell, console: Console) -> dict[str, Any]:
+def train(town: Town, spec: FitSpec, tell: Tell, console: Console, spoken: Words) -> dict[str, Any]:
     """Asks for the fit, has the auditor approve it while it waits, and compares. Returns the summary row."""
-    tell("a researcher asks for a model; the auditor approves this one question; the rounds run / 联合训练")
+    tell(
+        "a researcher asks for a model; the auditor approves this one question; the rounds run",
+        "研究人员请求训练模型；审计方批准这一问题；逐轮联合训练",
+    )
     path = town.root / "fit.json"
     path.write_text(json.dumps(spec.to_json()))
     submitted = json.loads(run("kapok", "train", path, "--home", town.bureau, "--rounds", ROUNDS, "--sd", SD, "--detach", "--json"))
     run("kapok-audit", "approve", submitted["query"], "--home", town.auditor, "--until", town.until)
     fitted = json.loads(run("kapok", "resume", submitted["query"], "--home", town.bureau, "--json"))
     pooled = pooled_fit(town, spec)
-    table = Table("feature", "private, all hospitals", "± standard error", "pooled (simulation only)")
-    table.title = f"logistic regression: visit is {spec.outcome}"
+    say = spoken.say
+    heads = (say("feature", "特征"), say("private, all hospitals", "隐私保护，全部医院"), say("± standard error", "± 标准误"))
+    table = Table(*heads, say("pooled (simulation only)", "汇总数据（仅模拟中可知）"))
+    table.title = say(f"logistic regression: visit is {spec.outcome}", f"逻辑回归：就诊类别为 {spec.outcome}")
     for name, row, exact in zip(spec.columns, fitted["coefficients"], pooled, strict=True):
         table.add_row(str(name), f"{row['value']:.3f}", f"{row['standard_error']:.3f}", f"{exact:.3f}")
     console.print(table)

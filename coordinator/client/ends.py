@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coordinator.client.checked import Verified
-from coordinator.client.fits.curves import curve, is_told, log_rank
+from coordinator.client.fits.curves import curve, rank_test
 from coordinator.client.fits.result import Estimate
 from coordinator.client.table import AnswerTable, Measured
 from coordinator.client.texts import Say
@@ -25,11 +25,10 @@ def curves(cells: AnswerTable, measured: Measured) -> list[list[Estimate]]:
     return [curve(names, row, sd) for row in rows]
 
 
-def rank_test(cells: AnswerTable, measured: Measured) -> dict[str, float] | None:
+def ranked(cells: AnswerTable, measured: Measured) -> dict[str, float] | None:
     """The log-rank test between the cells of which anything is told; None where they are not two."""
-    (rows, sd), grid = _entries(cells, measured), len(_of(measured).edges)
-    rows = rows[[bool(is_told(row, grid, sd)[0]) for row in rows]]
-    return log_rank(rows.reshape(-1), len(rows), grid, sd) if len(rows) > 1 else None
+    rows, sd = _entries(cells, measured)
+    return rank_test(rows, len(_of(measured).edges), sd)
 
 
 def _of(measured: Measured) -> Survival:
@@ -60,7 +59,7 @@ def survival_parts(given: Verified, say: Say) -> list[Table | Text]:
             labels = [say.label(key, labels[n]) for key, labels in keys.items()]
             table.add_row(*labels, *(_told(one, say) for one in estimates))
         parts.append(table)
-        if found := rank_test(given.cells, each):
+        if found := ranked(given.cells, each):
             told = {"statistic": f"{found['chi_square']:.2f}", "df": int(found["df"]), "p": f"{found['p']:.3g}"}
             parts.append(Text(say("survival.log_rank", **told)))
     return parts
@@ -77,7 +76,7 @@ def survival_json(given: Verified) -> list[dict[str, Any]]:
         {
             "measure": each.name,
             "curves": [[one.to_json() for one in row] for row in curves(given.cells, each)],
-            "log_rank": rank_test(given.cells, each),
+            "log_rank": ranked(given.cells, each),
         }
         for each in survivals(given.cells)
     ]

@@ -118,7 +118,7 @@ def _half_width_of_all(variance: Fraction | float, cells: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Independence:
-    """Pearson's statistic of a cross-table, and how often a city without any association would show one as large."""
+    """How far a cross-table is from no association, and how often a city without any would show one as far."""
 
     statistic: float
     p: float
@@ -126,24 +126,27 @@ class Independence:
 
 
 def independence(counts: NDArray[np.int64], variance: float, random: np.random.Generator, trials: int = TRIALS) -> Independence:
-    """By simulation, since noise makes the statistic larger than chi-square says: tables drawn from the margins, with the noise."""
-    expected = _expected(counts.astype(np.float64))
-    seen = _pearson(counts.astype(np.float64), expected)
-    whole = max(round(float(expected.sum())), 1)
-    drawn = random.multinomial(whole, (expected / expected.sum()).reshape(-1), size=trials).reshape(trials, *counts.shape)
+    """Pearson's statistic, the noise in its denominators: sum of (O - E)^2 / (E + variance), which is Pearson's own without noise.
+
+    A cell that nobody is in varies by its noise alone; divided by its tiny E it would drown all others. The distribution is
+    simulated, since no textbook has it: tables drawn from the margins, with the noise (Gaboardi and others 2016, algorithm 1).
+    """
+    seen, expected = _distance(counts.astype(np.float64), variance)
+    whole = float(expected.sum())
+    if whole <= 0:
+        return Independence(seen, 1.0, trials)  # nobody is there, as far as anybody can tell
+    drawn = random.multinomial(max(round(whole), 1), (expected / whole).reshape(-1), size=trials).reshape(trials, *counts.shape)
     noisy = drawn + random.normal(0, math.sqrt(variance), drawn.shape).round()
-    at_least = sum(_pearson(each, _expected(each)) >= seen for each in noisy)
+    at_least = sum(_distance(each, variance)[0] >= seen for each in noisy)
     return Independence(seen, (1 + at_least) / (1 + trials), trials)
 
 
-def _expected(table: Floats) -> Floats:
-    rows, columns = (np.maximum(table.sum(axis=axis), 1.0) for axis in (1, 0))
+def _distance(table: Floats, variance: float) -> tuple[float, Floats]:
+    """The statistic, and what would be expected without an association."""
+    rows, columns = (np.maximum(table.sum(axis=axis), 0.0) for axis in (1, 0))
     expected: Floats = np.outer(rows, columns) / max(float(table.sum()), 1.0)
-    return expected
-
-
-def _pearson(table: Floats, expected: Floats) -> float:
-    return float(((table - expected) ** 2 / np.maximum(expected, 1.0)).sum())
+    varies = expected + variance
+    return float((np.square(table - expected)[varies > 0] / varies[varies > 0]).sum()), expected
 
 
 @dataclass(frozen=True, slots=True)

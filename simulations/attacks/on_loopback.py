@@ -1,7 +1,6 @@
 """The attacks against a city of real programs: founded, asked by the bureau's own client, refused by the hospitals' own budgets."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,11 +16,11 @@ from simulations.attacks.asker import ExactAsker, Refused, Told
 from simulations.attacks.attack import Outcome, attacks_of
 from simulations.attacks.bucket import Bucket
 from simulations.attacks.planted import write_records
+from simulations.attacks.shown import NAMES
 from simulations.processes import SLOT_MS, Services
-from simulations.town import Town
+from simulations.town import Tell, Town
 
 YEAR = 2025
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,10 @@ def attack_a_city(out: Path, hospitals: int, tell: Tell) -> list[Outcome]:
         outcomes = []
         with kapok.connect(town.bureau) as city:
             for attack in attacks:
-                tell(f"attack: {attack.name}")
+                tell(f"attack: {NAMES[attack.name][0]}", f"攻击：{NAMES[attack.name][1]}")
                 outcomes.append(attack.run(CityAsker(city, town.programme), ExactAsker(tuple(sources.values()))))
-    tell("attack: bucket (residents; some minutes of encryption, in a city of its own)")
+    tell(
+        "attack: one bucket (residents; some minutes of encryption, in a city of its own)",
+        "攻击：居民单桶（按居民计数；需数分钟加密，在另一座城市中进行）",
+    )
     return [*outcomes, Bucket(YEAR).run()]

@@ -15,7 +15,7 @@ mpl.use("Agg")
 
 from matplotlib.figure import Figure
 
-_NAMES = {
+NAMES = {
     "membership": ("membership", "成员推断"),
     "averaging": ("averaging", "重复平均"),
     "differencing": ("differencing", "两问相减"),
@@ -79,7 +79,7 @@ def table(outcomes: Sequence[Outcome], words: Words) -> Table:
         by_noise += "" if found.is_as_predicted else " ≠"
         recovered += f" ± {row['recovered_95']:.1%}"
         cells = (f"{row['targets']:,}", f"{row['questions']}{refused}", f"{row['epsilon']:.2f}", bare, recovered, by_noise, allowed)
-        shown.add_row(mark, say(*_NAMES[found.name]), *cells)
+        shown.add_row(mark, say(*NAMES[found.name]), *cells)
     return shown
 
 

@@ -129,7 +129,7 @@ def _town(folder: Path, size: Size, tell: Callable[[str], None]) -> Iterator[Tow
     records = write_duckdb(build_city(20250101, HOSPITALS, size.visits), folder / "records")
     settings = {"grid_ms": GRID_MS, "slot_ms": size.first_slot_ms}
     with Services(folder / "logs") as services:
-        town = Town(folder / "city", records, services, tell=tell, node_settings=settings)
+        town = Town(folder / "city", records, services, tell=lambda english, _: tell(english), node_settings=settings)
         town.found()
         town.approve_programme("Latency", ("visits",), "0.500000000")
         yield town

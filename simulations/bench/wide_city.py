@@ -28,7 +28,7 @@ def city(folder: Path, settings: Mapping[str, object], tell: Callable[[str], Non
     tell(f"{HOSPITALS} hospitals of {PATIENTS} patients and {FEATURES} columns")
     records = write_duckdb(build_city(20250101, HOSPITALS, PATIENTS), folder / "records")
     with _installed(folder / "packages"), Services(folder / "logs") as services:
-        town = Town(folder / "city", records, services, tell=tell, node_settings=settings)
+        town = Town(folder / "city", records, services, tell=lambda english, _: tell(english), node_settings=settings)
         town.found()
         for number, name in enumerate(town.hospitals):
             _register(town, name, number)

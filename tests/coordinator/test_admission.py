@@ -69,7 +69,7 @@ BROKEN: dict[str, tuple[Callable[[City], bytes], set[Reason]]] = {
     "valid for too long": (lambda c: query(c, valid_until=stamp(c.now + 86_400 * 40)), {Reason.VALID_TOO_LONG}),
     "over already": (lambda c: query(c, at=stamp(c.now - 900), valid_until=stamp(c.now - 60)), {Reason.EXPIRED}),
     "a low floor": (lambda c: query(c, floor=3), {Reason.FLOOR_TOO_LOW}),
-    "a small audience": (lambda c: query(c, audience=THREE), {Reason.TOO_FEW_MEMBERS, Reason.BUDGET_EXHAUSTED}),
+    "a small audience": (lambda c: query(c, audience=THREE), {Reason.TOO_FEW_MEMBERS}),
     "dearer than its programme": (lambda c: query(c, variances=("10.0000",)), {Reason.BUDGET_EXHAUSTED}),
 }  # fmt: skip
 
@@ -143,13 +143,38 @@ def test_a_question_no_hospital_can_pay_any_more_is_refused_before_it_is_logged(
     for uri in sorted(city.hospitals)[:2]:
         question.ready(uri, charge=charge)
     assert city.findings() == []
-    assert reasons(city, query(city)) == {Reason.BUDGET_EXHAUSTED}
+    found = admit(query(city), BUREAU, city.view(), city.now)
+    assert not isinstance(found, Admitted)
+    [no] = found
+    assert no.reason is Reason.BUDGET_EXHAUSTED
+    assert no.got.startswith("3; 0.000000000 left in 2026-10, 0.0"), "how many could pay, and what is left where it is least"
+    assert no.subject == ", ".join(sorted(city.hospitals)[:2])
 
 
-def test_hospitals_whose_policy_does_not_list_the_table_do_not_count_as_willing(city: City) -> None:
-    for hospital in list(city.hospitals.values())[:2]:
+def test_hospitals_whose_policy_does_not_list_the_table_do_not_count_as_willing_and_are_named_for_that(city: City) -> None:
+    uris = sorted(city.hospitals)
+    for uri in uris[:2]:
+        hospital = city.hospitals[uri]
         city.log_entry(city.sign(city.policy_of(hospital).model_copy(update={"tables": ("diagnoses",)}), hospital.identity))
-    assert reasons(city, query(city)) == {Reason.BUDGET_EXHAUSTED}
+    found = admit(query(city), BUREAU, city.view(), city.now)
+    assert not isinstance(found, Admitted)
+    assert [(each.reason, each.subject) for each in found] == [(Reason.TABLE_NOT_PERMITTED, ", ".join(uris[:2]))]
+
+
+def test_each_reason_names_those_who_have_it(city: City) -> None:
+    """One lists no such table, one permits no surveillance, one has no budget."""
+    changes: list[dict[str, Any]] = [{"tables": ("diagnoses",)}, {"purposes": ("research",)}, {"limits": {}}]
+    for uri, change in zip(sorted(city.hospitals), changes, strict=False):
+        hospital = city.hospitals[uri]
+        city.log_entry(city.sign(city.policy_of(hospital).model_copy(update=change), hospital.identity))
+    found = admit(query(city), BUREAU, city.view(), city.now)
+    assert not isinstance(found, Admitted)
+    first, second, third = sorted(city.hospitals)[:3]
+    assert {(each.reason, each.subject) for each in found} == {
+        (Reason.TABLE_NOT_PERMITTED, first),
+        (Reason.PURPOSE_NOT_PERMITTED, second),
+        (Reason.BUDGET_EXHAUSTED, third),
+    }
 
 
 # -- fits of a registered table
@@ -207,6 +232,13 @@ def test_in_exact_mode_one_that_differs_or_has_no_table_is_enough(city: City) ->
         (Reason.TABLE_DIFFERS, first, "age: months"),
         (Reason.TABLE_NOT_REGISTERED, last, "heart: a table registered here"),
     }
+
+
+def test_a_table_that_is_registered_nowhere_is_said_to_be_that_and_nothing_about_budgets(city: City) -> None:
+    entry = query(city, purpose="research", programme=None, spec=FIT, variances=("100000000.0000",))
+    found = admit(entry, BUREAU, city.view(), city.now)
+    assert not isinstance(found, Admitted)
+    assert {(each.reason, each.subject) for each in found} == {(Reason.TABLE_NOT_REGISTERED, uri) for uri in city.hospitals}
 
 
 def test_a_table_that_was_put_right_counts_as_it_was_stated_last(city: City) -> None:

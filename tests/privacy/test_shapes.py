@@ -62,6 +62,14 @@ def test_a_quantile_of_nothing_but_noise_is_not_told() -> None:
 
 
 @pytest.mark.statistical
+def test_of_many_groups_that_nobody_is_in_hardly_one_has_a_median() -> None:
+    # One in 31,574 is told: of 20,000 more than 8 in 10^8 runs; of a rule at 95 % there would be 500.
+    random, groups, bins = np.random.default_rng(5), 20_000, 24
+    noise = _noise(random, 144, groups * bins).reshape(groups, bins)
+    assert sum(quantile(each, 144, 0.5, Z) is not None for each in noise) <= 8
+
+
+@pytest.mark.statistical
 @pytest.mark.parametrize(("total", "p", "sd"), [(600, 0.5, 12), (5_000, 0.9, 25), (3_000, 0.25, 4), (40_000, 0.5, 60)])
 def test_a_quantiles_interval_covers_that_of_the_exact_histogram(total: int, p: float, sd: float) -> None:
     random, bins = np.random.default_rng(3), 24

@@ -59,7 +59,8 @@ def test_every_fact_has_its_chinese_with_all_that_varies() -> None:
     ("fact", "told"),
     [
         ("heart: a table registered here", "heart：本院已登记的数据表"),
-        ("4 hospitals whose policy and budget allow it", "至少 4 家医院的政策与预算允许"),
+        ("4 hospitals whose budget allows it", "至少 4 家医院的预算足够"),
+        ("3; 0.012000000 left in 2026-10, 0.040131250 due", "3；2026-10 剩余 0.012000000，此问题需 0.040131250"),
         ("surveillance, research", "surveillance, research"),
         ("0.123456789", "0.123456789"),
         ("2026-11-30T00:00:00Z", "2026-11-30T00:00:00Z"),

@@ -14,11 +14,11 @@ from protocols.fits import Floats, KaplanMeier, Roc
 
 
 def kaplan_meier(spec: KaplanMeier, values: Floats, sd: float) -> Result:
-    """Survival to each edge by group (Greenwood's variance and the noise's); with groups, the log-rank test on the grid."""
+    """Survival to each edge by group (Greenwood's variance and the noise's); the log-rank test between groups that are told."""
     grid, estimates = len(spec.edges), []
     for name, entries in zip(spec.names, values.reshape(len(spec.names), -1), strict=True):
         estimates += curve([f"{name} to {edge}" for edge in spec.edges], entries, sd)
-    figures = log_rank(values, len(spec.names), grid, sd) if spec.groups else {}
+    figures = rank_test(values.reshape(len(spec.names), -1), grid, sd) or {}
     rows = float(values.sum())
     return Result(tuple(estimates), {"rows": rows, **figures}, is_drowned=bool(sd and rows < 10 * sd * math.sqrt(len(values))))
 
@@ -56,6 +56,15 @@ def _counts(entries: Floats, grid: int) -> tuple[Floats, Floats]:
 def _survival(entries: Floats, grid: int) -> Floats:
     events, at_risk = _counts(entries, grid)
     return np.asarray(np.cumprod(1 - np.clip(events / at_risk, 0.0, 1.0)), np.float64)
+
+
+def rank_test(groups: Floats, grid: int, sd: float) -> dict[str, float] | None:
+    """The log-rank test between the groups (a row each) of which anything is told; None where they are not two.
+
+    A group lost in noise would add a degree of freedom and noise, and hide the difference of the others.
+    """
+    told = groups[[bool(is_told(row, grid, sd)[0]) for row in groups]]
+    return log_rank(told.reshape(-1), len(told), grid, sd) if len(told) > 1 else None
 
 
 def log_rank(values: Floats, groups: int, grid: int, sd: float) -> dict[str, float]:

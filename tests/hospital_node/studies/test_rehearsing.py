@@ -44,7 +44,7 @@ def finding(home: Path, **settings: int) -> dict[str, Any]:
     kept = [line for line in config.read_text().splitlines() if line.partition(" ")[0] not in settings]
     config.write_text("\n".join([*kept, *(f"{name} = {value}" for name, value in settings.items()), ""]))
     found = {row["name"]: row for row in json.loads(kapok_node("doctor", "--home", home, "--json").stdout)}
-    row: dict[str, Any] = found["training slot 训练时隙"]
+    row: dict[str, Any] = found["training slot"]
     return row
 
 

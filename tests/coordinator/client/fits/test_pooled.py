@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
+from coordinator.client.fits.curves import kaplan_meier, rank_test
 from tests.coordinator.client.fits.city import City, Columns, named, rows, spec, sums
 
 Floats = npt.NDArray[np.float64]
@@ -201,6 +202,24 @@ def test_kaplan_meier_and_log_rank_on_the_grid(columns: Columns) -> None:
         variance += events * mine / risk * (1 - mine / risk) * (risk - events) / (risk - 1)
     assert found.figures["chi_square"] == pytest.approx(statistic**2 / variance, rel=1e-9)
     assert found.figures["p"] == pytest.approx(stats.chi2.sf(statistic**2 / variance, 1), rel=1e-6)
+
+
+def test_a_group_that_is_lost_in_noise_has_no_part_in_the_log_rank_test() -> None:
+    """Two groups of people, and one of nothing but noise: the test is that of the two, with their one degree of freedom."""
+    random, grid, sd = np.random.default_rng(4), 3, 10.0
+    two = np.array([[120, 90, 60, 40, 40, 40, 300], [60, 50, 40, 40, 40, 40, 420]], np.float64)
+    nobody = random.normal(0, sd, 7).round()
+    alone, beside = rank_test(two, grid, sd), rank_test(np.vstack([two, nobody]), grid, sd)
+    assert alone == beside
+    assert alone is not None
+    assert alone["df"] == 1
+    assert rank_test(np.vstack([two[:1], nobody]), grid, sd) is None
+    both = kaplan_meier(
+        spec("kaplan_meier", time=MONTHS, event=DIED, edges=["10", "20", "30"], groups=ARMS),
+        np.vstack([two, nobody]).reshape(-1),
+        sd,
+    )
+    assert both.figures["chi_square"] == alone["chi_square"]
 
 
 def test_roc_is_the_share_of_pairs_by_the_public_score(columns: Columns) -> None:
