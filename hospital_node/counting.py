@@ -66,6 +66,10 @@ class Plans(Protocol):
         """Has the months of a question's period ready for others; False where they were, or cannot be kept here."""
         ...
 
+    def is_prepared(self, asked: Asked, generation: str, bounding_key: bytes) -> bool:
+        """Whether a count will find all of its months ready."""
+        ...
+
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         """The exact vector of the round of this number, 0 where there is one only."""
         ...
@@ -153,6 +157,12 @@ class InstalledPlans:
             execute_prepared(spec, cursor, bounding_key, prepared)
         return prepared.size != before
 
+    def is_prepared(self, asked: Asked, generation: str, bounding_key: bytes) -> bool:
+        prepared, spec = self._prepared.get(generation), asked.spec
+        if prepared is None or not isinstance(spec, QuerySpec) or asked.is_exact or asked.is_of_residents:
+            return False
+        return prepared.has(spec, bounding_key)
+
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         with self._lock:
             cursor, prepared = self._open[generation].cursor(), self._prepared.get(generation)
@@ -178,12 +188,14 @@ def _file_in_force(folder: Path) -> str:
 class Counts:
     """Counts that run in threads, one for each round and input; results live in memory until they are dropped.
 
+    Counts of months that are ready have threads of their own: they leave in a short slot, and must not wait behind long ones.
     Never one for two rounds, also where their input is the same: a training that samples chooses anew in each.
     """
 
     def __init__(self, plans: Plans, trace: Trace) -> None:
         self._plans, self._trace = plans, trace
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="counting")
+        self._short = ThreadPoolExecutor(THREADS, thread_name_prefix="counting-prepared")
         self._running: dict[tuple[str, int, bytes], Future[Integers]] = {}
         self._lock = Lock()
 
@@ -196,7 +208,8 @@ class Counts:
             if key not in self._running:
                 for older in [each for each in self._running if each[0] == query and each[1] < number]:
                     self._running.pop(older).cancel()
-                self._running[key] = self._pool.submit(self._count, key, asked, generation, bounding_key)
+                pool = self._short if self._plans.is_prepared(asked, generation, bounding_key) else self._pool
+                self._running[key] = pool.submit(self._count, key, asked, generation, bounding_key)
             return self._running[key]
 
     def prepare(self, asked: Asked, generation: str) -> None:
@@ -219,4 +232,5 @@ class Counts:
             self.drop(query)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._pool, self._short):
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -9,9 +9,8 @@ Rules
 - Read is the whole month, for all of which a question pays that cuts it; months that follow one another in one pass.
 - Kept under the question's shape, which is all of it but the period and its months' weights, and under the key of the period: the
   next key chooses anew. A `Prepared` belongs to one generation of the records and goes with it.
-- Only for questions bounded per block, of tables with dates. A bound over the whole query knows no months. Where a patient's other
-  rows decide (windows), a whole month needs days that a part of it has not paid for. Measures that choose one of a patient's rows
-  (categories, survival) ask `execute`.
+- Only for questions bounded per block, of tables with dates. A bound over the whole query knows no months, and whatever looks at
+  rows of other days has no other. Measures that choose one of a patient's rows (categories, survival) ask `execute`.
 - In memory alone and at most `most_bytes`; the month asked longest ago goes first.
 """
 
@@ -40,7 +39,7 @@ MOST_BYTES = 512 << 20
 
 def is_preparable(spec: QuerySpec) -> bool:
     """Whether its months can be kept, by the question alone."""
-    has_months = spec.period is not None and spec.bound != QUERY_BOUND and not spec.windows
+    has_months = spec.period is not None and spec.bound != QUERY_BOUND
     return has_months and not any(isinstance(each, Categories | Survival) for each in spec.measures)
 
 
@@ -96,6 +95,10 @@ class Prepared:
     def size(self) -> int:
         """How many months are kept."""
         return len(self._kept)
+
+    def has(self, spec: QuerySpec, bounding_key: bytes) -> bool:
+        """Whether all months that the period of the question touches are there."""
+        return is_preparable(spec) and None not in self._found(_print_of(spec, bounding_key), list(map(month_of, parts_of(spec))))
 
     def months(self, spec: QuerySpec, connection: duckdb.DuckDBPyConnection, bounding_key: bytes) -> list[KeptMonth]:
         """All months that the period of the question touches, in their order; those that are not there are read."""

@@ -110,6 +110,9 @@ class DatabasePlans:
         """A live database changes: nothing of one question serves the next."""
         return False
 
+    def is_prepared(self, asked: Asked, generation: str, bounding_key: bytes) -> bool:
+        return False
+
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         readings, engine = self._readings(asked), self.source.database.engine
         with closing(self._open()) as server:

@@ -3,15 +3,19 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from shutil import rmtree
+from threading import Event
 
 import duckdb
 import pytest
 
-from hospital_node.counting import InstalledPlans
+from hospital_node.counting import Counts, InstalledPlans
 from hospital_node.plan import prepared
 from hospital_node.records.generations import next_generation
 from hospital_node.records.schema import DDL
+from hospital_node.trace import Trace
+from protocols.asked import Asked
 from protocols.query import QuerySpec
+from protocols.secagg.ring import Integers
 from tests.hospital_node.sources.hospital import asked
 
 KEY = b"the key of one period of a node!"
@@ -136,3 +140,29 @@ def test_two_questions_at_once_prepare_a_month_once_and_count_alike(tmp_path: Pa
     kept = plans._prepared[generation]
     assert kept._bytes == sum(month.nbytes for month in kept._kept.values())
     assert kept.size == 3
+
+
+class Held(InstalledPlans):
+    """Counts of months that are not ready go on until they are let go."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.let_go = Event()
+
+    def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
+        if not self.is_prepared(asked, generation, bounding_key):
+            self.let_go.wait(30)
+        return super().count(asked, generation, bounding_key, round_input, number)
+
+
+def test_a_count_of_months_that_are_ready_does_not_wait_behind_long_ones(tmp_path: Path) -> None:
+    import_visits(tmp_path, (1, "2025-01-05"), (2, "2025-03-01"))
+    plans = Held(tmp_path)
+    counts, generation, ready = Counts(plans, Trace.off()), plans.generation(), months("count_distinct_person")
+    plans.prepare_table(ready, generation, KEY)
+    long = [counts.start(name, asked(months("count")), generation, KEY) for name in "abcd"]
+    assert counts.start("e", asked(ready), generation, KEY).result(20).tolist() == [1, 0, 1]
+    assert not any(each.done() for each in long)
+    plans.let_go.set()
+    assert [each.result(20).tolist() for each in long] == [[1, 0, 1]] * 4
+    counts.close()

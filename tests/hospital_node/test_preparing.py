@@ -44,6 +44,14 @@ def restart(node: Node) -> None:
     node.answering.sweep()
 
 
+def with_room_for_one_shape(world: Nodes) -> Node:
+    """A size class of 16 times the rows, and so many times the slots."""
+    node = world.first()
+    node.settings = {"slot_ms": LONG_MS, "prepared_slot_ms": SHORT_MS, "size_class": 24}
+    restart(node)
+    return node
+
+
 def slot_of(world: Nodes, spec: dict[str, Any] | None = None, node: Node | None = None) -> int:
     """The slot in which a node's contribution to this question leaves, which all nodes get to see before."""
     return _slot(asked(world, spec), node or world.first())
@@ -102,15 +110,19 @@ def test_a_short_slot_that_is_longer_than_the_long_one_is_not_taken(world: Nodes
     assert slot_of(world, node=node) == LONG_MS
 
 
-def test_another_attempt_is_told_the_same_slot(world: Nodes) -> None:
-    asking, node = asked(world), world.first()
+def test_another_attempt_is_told_the_same_slot_whatever_was_asked_between(world: Nodes) -> None:
+    node = with_room_for_one_shape(world)
+    slot_of(world, node=node)
+    let_pass(world, 60)
+    asking = asked(world)
     first = node.answering.accept(asking.binding().encode())
     assert not isinstance(first, list)
-    assert node.answering.slot_ms(first) == LONG_MS
-    let_pass(world, 60)
+    assert node.answering.slot_ms(first) == SHORT_MS << 4
+    asked(world, BY_SEX)
     second = node.answering.accept(asking.binding(attempt=2).encode())
     assert not isinstance(second, list)
-    assert node.answering.slot_ms(second) == LONG_MS
+    assert node.answering.slot_ms(second) == SHORT_MS << 4
+    assert slot_of(world, node=node) == LONG_MS << 4
 
 
 def test_after_a_start_and_after_an_import_months_are_had_ready_before_the_short_slot_comes_back(world: Nodes) -> None:
@@ -170,9 +182,7 @@ def test_records_that_were_put_back_are_new_records(world: Nodes) -> None:
 
 
 def test_a_shape_that_others_drove_out_is_asked_for_the_first_time_again(world: Nodes) -> None:
-    node = world.first()
-    node.settings = {"slot_ms": LONG_MS, "prepared_slot_ms": SHORT_MS, "size_class": 24}  # room for one shape; slots of 16 times
-    restart(node)
+    node = with_room_for_one_shape(world)
     for spec in (VISITS_BY_DISTRICT, BY_SEX):
         assert slot_of(world, spec, node) == LONG_MS << 4
         let_pass(world, 60)
@@ -228,7 +238,7 @@ def test_the_slot_says_nothing_of_records_or_of_what_is_in_memory(
     nodes[2].plans = Failing(nodes[2].home / "records")
     for node in nodes:
         restart(node)
-    for n, op in enumerate(ops):
+    for n, op in enumerate([*ops, "ask", "wait", "ask"]):
         for node, visits in zip(nodes, rows, strict=True):
             if op == "restart":
                 restart(node)
