@@ -154,10 +154,14 @@ def questions(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOp
         show(rows, as_json, "\n\n".join(lines) or say(lang, "no question has come yet", "尚未收到查询"))
 
 
+_OUTCOMES = {"ready": "就绪", "refused": "已拒绝"}
+
+
 def _question_lines(row: dict[str, object], lang: Lang) -> str:
     """Not a table: the question in words is long, and stands best as it is."""
     told = say(lang, "EXACT MODE, not private", "精确模式，不具有隐私保护") if row["mode"] == EXACT else ""
-    ended = " ".join((str(row["outcome"]), *_strings(row["reasons"])))
+    outcome = str(row["outcome"])
+    ended = " ".join((say(lang, outcome, _OUTCOMES.get(outcome, outcome)), *_strings(row["reasons"])))
     return "\n".join(
         (
             f"{row['at']}  {row['query']}  {told}".rstrip(),

@@ -71,6 +71,7 @@ _ANSWER: dict[str, tuple[str, str]] = {
     "who.all_blocks": ("出现在所有区块的患者", "a patient of all blocks"),
     "who.all_others_collude": ("其余医院全部串通时", "if all other hospitals collude"),
     "list.comma": ("、", ", "),
+    "list.semicolon": ("；", "; "),
     "chart.title": ("{measure}，按{by}", "{measure} by {by}"),
     "chart.city": ("全市（各单元格之和）", "city (sum of cells)"),
     "chart.city_share": ("全市", "city"),

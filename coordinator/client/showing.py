@@ -21,6 +21,7 @@ from coordinator.client.series import Due, promise, questions_like, standing, to
 from coordinator.client.series_file import write_series
 from coordinator.client.series_view import promise_json, promise_page, scale_of, series_json, series_page
 from coordinator.client.session import Session, Waiting
+from coordinator.client.shelf_view import kept
 from coordinator.client.wording import decimal
 from protocols.exact import EXACT
 from protocols.query import QuerySpec
@@ -238,16 +239,13 @@ def show_series(
 
 
 def list_answers(session: Session, city: City, *, as_json: bool) -> None:
-    done, waiting = city.shelf.answers(), city.shelf.open_questions()
+    found = kept(city.shelf, session.say)
     if as_json:
-        return session.show_json({"answers": done, "unanswered": waiting})
-    for id_ in done:
-        session.show(id_)
-    for id_ in waiting:
-        session.show(f"{id_}  {session.say('answers.open')}")
-    if not done and not waiting:
-        session.note("answers.none")
-    return None
+        done, waiting = city.shelf.answers(), city.shelf.open_questions()
+        return session.show_json({"answers": done, "unanswered": waiting, "questions": [each.to_json() for each in found]})
+    for each in found:
+        session.show(each.line(session.say))
+    return None if found else session.note("answers.none")
 
 
 def require_files(out: Path | None, chart_file: Path | None) -> None:

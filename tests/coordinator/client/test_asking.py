@@ -43,6 +43,25 @@ def test_a_released_answer_is_verified_shown_and_kept(bureau: Bureau, capsys: py
     assert json.loads(kept.read_text())["values"] == EXPECTED
 
 
+def test_the_questions_of_a_home_are_listed_with_what_they_ask(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
+    bureau.answers_in_life()
+    assert bureau(*ASK, "--json") == 0
+    id_ = _told(capsys)["query"]
+    bureau.home.write(f"asked/{'ab' * 32}.json", b"of a newer version")
+    for lang, words, is_open in (("en", "By: district", "unanswered"), ("zh", "分组：地区", "未答复")):
+        assert bureau("answers", lang=lang) == 0
+        first, second = capsys.readouterr().out.splitlines()
+        assert first.startswith(id_[:12])
+        assert words in first
+        assert is_open not in first
+        assert (second[:12], is_open in second) == ("abababababab", True)
+    assert bureau("answers", "--json") == 0
+    told = _told(capsys)
+    assert (told["answers"], told["unanswered"]) == ([id_], ["ab" * 32])
+    assert [(each["query"], each["answered"]) for each in told["questions"]] == [(id_, True), ("ab" * 32, False)]
+    assert bureau("answers", id_[:12], "--json") == 0, "what is listed is enough to name it"
+
+
 def test_the_query_that_is_sent_says_what_was_planned(bureau: Bureau) -> None:
     bureau.answers_in_life()
     assert bureau(*ASK, "--hospitals", "h01,h02,h03,h04", "--valid", "2h", "--clamp", "2") == 0
