@@ -1,5 +1,7 @@
 """Advice and yearly plans, for people and for machines."""
 
+import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -8,12 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from coordinator.client.advice import Advice, advice
+from coordinator.client.catalog import Budget
 from coordinator.client.city import Plan
+from coordinator.client.errors import BadUsage
+from coordinator.client.forecast import ByPrice, forecast
 from coordinator.client.series import promise
 from coordinator.client.series_view import promise_lines
 from coordinator.client.texts import Say
 from coordinator.client.wording import decimal, number, share_of_budget
 from coordinator.client.year import Line, Year
+from privacy.errors import PrivacyError
 from protocols.contract import CONTRACT
 
 _BAR = 40
@@ -31,6 +37,21 @@ def advice_table(plan: Plan, say: Say) -> list[RenderableType]:
         halves = (f"± {number(round(half, 1))}" for half in (each.half_width, each.instead_of))
         table.add_row(_asked(each, cast.layout.cells_kept, say), f"{each.cells:,}", *halves)
     return [table, *as_series]
+
+
+def what_would_fit(plan: Plan, budgets: Sequence[Budget], say: Say) -> list[Text]:
+    """Where a budget is short: the price that the shortest one still has, and what it buys. Nothing where nothing is left."""
+    short = [each.left for each in budgets if each.left is not None and not each.fits]
+    if not short or len(set(plan.forecast.due.values())) > 1:
+        return []  # or months weigh differently, and no one price says what each has to pay
+    left = Fraction(math.floor(min(short) * 10**6), 10**6)
+    try:
+        cast = forecast(plan.request.spec, ByPrice(left), plan.forecast.n)
+    except (BadUsage, PrivacyError):
+        return [Text(say("preview.nothing_fits"))]
+    scaled = zip(cast.half_widths, cast.layout.segments, strict=True)
+    halves = ", ".join(number(half / segment.scale) for half, segment in scaled)
+    return [Text(say("preview.would_fit", price=f"{float(left):.6f}", halves=halves))]
 
 
 def _asked(each: Advice, kept: int, say: Say) -> str:

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coordinator.client import planning, residents
-from coordinator.client.catalog import Catalog
+from coordinator.client.catalog import Budget, Catalog
 from coordinator.client.checked import Verified
 from coordinator.client.city import Plan
 from coordinator.client.column import Column, Reliability
@@ -212,7 +212,8 @@ def preview(plan: Plan, say: Say, *, with_ladder: bool) -> RenderableType:
         *residents.error_table(cast, say),
         _statement_table(cast, say),
     ]
-    parts += [_budget_table(plan, say), *planning.advice_table(plan, say)]
+    budgets = plan.catalog.budgets(plan.audience, plan.purpose, plan.forecast.due)
+    parts += [_budget_table(plan, budgets, say), *planning.what_would_fit(plan, budgets, say), *planning.advice_table(plan, say)]
     return Group(*parts, *([ladder(plan, say)] if with_ladder else []), Text(say("answer.interval_note"), style="dim"))
 
 
@@ -256,10 +257,10 @@ def _statement_table(cast: Forecast, say: Say) -> Table:
     return table
 
 
-def _budget_table(plan: Plan, say: Say) -> Table:
+def _budget_table(plan: Plan, budgets: Iterable[Budget], say: Say) -> Table:
     title = say("preview.budget_title", purpose=say.code("purpose", plan.purpose))
     table = Table(say("column.hospital"), say("preview.left"), say("preview.fullest"), "", title=title, title_justify="left")
-    for each in plan.catalog.budgets(plan.audience, plan.purpose, plan.forecast.due):
+    for each in budgets:
         left = say("preview.unknown") if each.left is None else f"{float(each.left):.6f}"
         fits = each.fits
         table.add_row(each.hospital, left, each.block, say("preview.fits") if fits else Text(say("preview.no_fit"), style="red"))

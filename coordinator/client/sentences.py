@@ -148,6 +148,11 @@ _PREVIEW: dict[str, tuple[str, str]] = {
     "preview.left": ("最满区块剩余", "left in the fullest block"),
     "preview.fullest": ("最满区块", "fullest block"),
     "preview.fits": ("够用", "fits"),
+    "preview.would_fit": (
+        "剩余预算还够这样问：--price {price}，95 % 半宽 ± {halves}",
+        "what is left still buys this question: --price {price}, 95 % half-width ± {halves}",
+    ),
+    "preview.nothing_fits": ("剩余预算不够此问题的任何精度", "what is left buys no noise for this question"),
     "preview.no_fit": ("不足或未知，医院将拒绝", "short or unknown: the hospital will refuse"),
     "preview.unknown": ("无政策记录", "no policy logged"),
     "preview.ladder_title": ("其他价格可得的精度（--price）", "what other prices would buy (--price)"),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from fractions import Fraction
 
 import pytest
@@ -121,6 +122,25 @@ def test_the_preview_says_which_hospital_has_too_little_left(bureau: Bureau, cap
     assert told["budgets"][2]["spent"] == 0.874
     assert told["hospitals"] == [f"kapok://hospital/h0{n}" for n in range(1, 6)]
     assert bureau.desk.envelopes == [], "a preview asks nothing"
+
+
+@pytest.mark.wire
+def test_where_a_budget_is_short_the_preview_says_which_price_would_fit_and_it_does(bureau: Bureau, capsys):
+    spent = {"kapok://hospital/h03": {"surveillance": {"2026-11": "0.861000000"}}}
+    bureau.desk.catalog = json.dumps(catalog_of(bureau.city, spent)).encode()
+    for lang, words in (("en", "what is left still buys this question"), ("zh", "剩余预算还够这样问")):
+        assert bureau("preview", QUESTION, "--programme", "ILI", "--price", "0.02", lang=lang) == 0
+        told = capsys.readouterr().out
+        assert words in told
+        [price] = re.findall(r"--price (0\.\d{6})", told)
+        assert price == "0.013140"
+    assert bureau("preview", QUESTION, "--programme", "ILI", "--price", price) == 0
+    assert "still buys" not in capsys.readouterr().out, "it fits"
+    bureau.desk.catalog = json.dumps(
+        catalog_of(bureau.city, {"kapok://hospital/h03": {"surveillance": {"2026-11": "0.874140000"}}})
+    ).encode()
+    assert bureau("preview", QUESTION, "--programme", "ILI", "--price", "0.02") == 0
+    assert "buys no noise" in capsys.readouterr().out
 
 
 @pytest.mark.wire
