@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import duckdb
 
@@ -37,6 +37,9 @@ THREADS = 2
 
 class Plans(Protocol):
     """What the node can answer from its records."""
+
+    keeps_months: ClassVar[bool]
+    """Whether records stay as they are from one question to the next, so that months can be had ready."""
 
     def generation(self) -> str:
         """The generation in force, held open from here on. Raises a RecordsError where there is none."""
@@ -80,6 +83,8 @@ class InstalledPlans:
 
     What questions prepared belongs to one generation. The newest has it, and the one before for the questions that stand on it.
     """
+
+    keeps_months: ClassVar[bool] = True
 
     def __init__(self, folder: Path, installed: Mapping[type, Plan] | None = None) -> None:
         self._folder, self._lock = folder, Lock()

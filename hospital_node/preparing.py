@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from threading import Event
 
+import duckdb
+
 from audit_ledger.view import LedgerView
 from hospital_node.asked_before import AskedBefore, Shape
 from hospital_node.config import Config
@@ -51,7 +53,7 @@ class Preparing:
 
     def look(self, now: int) -> None:
         """Notices new records and new questions, and begins what they need. Every second."""
-        if self.config.prepared_slot_ms is None or (generation := self._generation(now)) is None:
+        if self.config.prepared_slot_ms is None or not self.plans.keeps_months or (generation := self._generation(now)) is None:
             return
         self.before.read(self.view().questions)
         asked_until = now - self.config.slot_of_tables_ms / 1000
@@ -59,13 +61,14 @@ class Preparing:
         wanted = (generation, tuple(stretches))
         if wanted != self._wanted:
             self._wanted = wanted
-            self._pool.submit(self._prepare, wanted, self.before.year)
+            if wanted[1]:
+                self._pool.submit(self._prepare, wanted, self.before.year)
 
     def _generation(self, now: int) -> str | None:
         try:
             generation = self.plans.generation()
-        except RecordsError:
-            return None
+        except (RecordsError, duckdb.Error):
+            return None  # the next Offer is refused for it, and says why
         if generation not in self._opened_at:
             self._opened_at[generation] = now
         return generation

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from threading import Lock
+from typing import ClassVar
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
@@ -60,6 +61,7 @@ class DatabasePlans:
     _name: str = field(default_factory=lambda: f"live-{secrets.token_hex(8)}")
     _sound_until: float = 0.0
     _lock: Lock = field(default_factory=Lock)
+    keeps_months: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         self._plan = TablePlan(self._residents)

@@ -101,6 +101,41 @@ def test_a_node_whose_it_states_no_short_slot_has_one_slot_and_prepares_nothing(
     assert node.answering.preparing._wanted is None
 
 
+class Live(InstalledPlans):
+    """Records that change under way, as a database's: to look at them costs its server time."""
+
+    keeps_months = False
+    looked = 0
+
+    def generation(self) -> str:
+        self.looked += 1
+        return super().generation()
+
+
+def test_a_database_is_not_looked_at_between_questions(world: Nodes) -> None:
+    node = world.first()
+    node.plans = plans = Live(node.home / "records")
+    restart(node)
+    for _ in range(2):
+        assert slot_of(world, node=node) == LONG_MS
+        let_pass(world, 60)
+    assert plans.looked == 2
+
+
+def test_a_node_that_was_asked_nothing_prepares_nothing_and_makes_no_key(world: Nodes) -> None:
+    let_pass(world, 60)
+    node = world.first()
+    assert not node.answering.journal._read("SELECT period FROM bounding")
+
+
+def test_records_that_are_gone_or_broken_stop_no_sweep(world: Nodes) -> None:
+    node = world.first()
+    (node.home / "records" / "CURRENT").write_text("g00000009\n")
+    node.answering.sweep()
+    (node.home / "records" / "g00000009.duckdb").write_bytes(b"no database")
+    node.answering.sweep()
+
+
 def test_a_short_slot_that_is_longer_than_the_long_one_is_not_taken(world: Nodes) -> None:
     node = world.first()
     node.settings = {"slot_ms": LONG_MS, "prepared_slot_ms": 9 * LONG_MS}
