@@ -24,11 +24,11 @@ from audit_ledger.party.home import Home, HomeError
 from audit_ledger.party.home_words import in_chinese
 from audit_ledger.party.output import steady_output
 from audit_ledger.words import words
+from coordinator.error_words import error_in_chinese
 from coordinator.errors import CoordinatorError
 from coordinator.register import Register
 from protocols.errors import ProtocolError
 from protocols.identity import Identity
-from protocols.outside import outside_in_chinese
 from protocols.statements import Query, parse
 
 app = typer.Typer(
@@ -56,7 +56,7 @@ def explained(command: Callable[P, T]) -> Callable[P, T]:
             code = getattr(error, "code", "system")
             text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
             if WORDS.is_chinese:
-                text = in_chinese(text) if isinstance(error, HomeError) else outside_in_chinese(text)
+                text = in_chinese(text) if isinstance(error, HomeError) else error_in_chinese(text)
             console.print(f"✗ {text}  [{code}]", style="red", markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(3) from None
 

@@ -2,6 +2,7 @@
 
 from coordinator.client.exact_sentences import EXACT
 from coordinator.client.fit_sentences import FITS
+from coordinator.client.planning_sentences import PLANNING
 from coordinator.client.reasons import REASONS
 from coordinator.client.table_sentences import TABLES
 
@@ -127,50 +128,7 @@ _COLUMNS: dict[str, tuple[str, str]] = {
     "state.cancelled": ("已取消", "cancelled"),
 }
 _PREVIEW: dict[str, tuple[str, str]] = {
-    "preview.hospitals": ("{n} 家医院，假定 {colluders} 家可能串通", "{n} hospitals, {colluders} of them assumed to collude"),
-    "preview.cells": (
-        "单元格：{cells} 个；每位患者每区块最多计入 {kept} 个",
-        "cells: {cells}; a patient counts in at most {kept} per block",
-    ),
-    "preview.blocks": ("付费区块：{count} 个，{first} 至 {last}", "blocks that pay: {count}, {first} to {last}"),
-    "preview.price": (
-        "价格：每个区块 {price}（Rényi 阶 {order}），占本用途在每个区块限额的 {share}",
-        "price: {price} on each block (Rényi order {order}), {share} of what this purpose may spend there",
-    ),
-    "preview.price_two": ("同时在两家医院的患者的价格：{price}", "price for a patient of two hospitals: {price}"),
-    "preview.part_price": ("占价格", "of the price"),
-    "preview.noise_title": ("答案的噪声（每个单元格）", "noise of the answer, per cell"),
-    "preview.sd": ("标准差", "sd"),
-    "preview.half_width": ("95 % 半宽", "95 % half-width"),
-    "preview.epsilon_title": ("隐私损失", "privacy loss"),
-    "preview.who": ("对象", "for whom"),
-    "preview.budget_title": ("剩余预算（{purpose}）", "budget left ({purpose})"),
-    "preview.left": ("最满区块剩余", "left in the fullest block"),
-    "preview.fullest": ("最满区块", "fullest block"),
-    "preview.fits": ("够用", "fits"),
-    "preview.would_fit": (
-        "剩余预算还够这样问：--price {price}，95 % 半宽 ± {halves}",
-        "what is left still buys this question: --price {price}, 95 % half-width ± {halves}",
-    ),
-    "preview.nothing_fits": ("剩余预算不够此问题的任何精度", "what is left buys no noise for this question"),
-    "preview.no_fit": ("不足或未知，医院将拒绝", "short or unknown: the hospital will refuse"),
-    "preview.unknown": ("无政策记录", "no policy logged"),
-    "preview.ladder_title": ("其他价格可得的精度（--price）", "what other prices would buy (--price)"),
-    "preview.advice_title": ("同一价格还能这样问", "the same price would also buy"),
-    "preview.advice_by": ("按{keys}", "by {keys}"),
-    "preview.advice_one": ("只问一个总数", "one number for all"),
-    "preview.advice_cells": ("{by}，每位患者最多 {kept} 个单元格", "{by}, cells of a patient: at most {kept}"),
-    "preview.advice_cells_short": ("单元格", "cells"),
-    "preview.instead_of": ("而非（现在的问题）", "instead of (as asked now)"),
-    "year.title": ("{n} 个常设问题的一年预算", "a year of {n} standing questions"),
-    "year.runs": ("次数", "runs"),
-    "year.fullest": ("最满区块", "fullest block"),
-    "year.share": ("占限额", "of its limit"),
-    "year.blocks_title": ("{purpose}：各区块已付占限额", "{purpose}: what each block pays of its limit"),
-    "year.fits": ("可行：没有区块超出限额。", "it fits: no block passes its limit."),
-    "year.over": ("不可行：有区块超出限额，医院将拒绝。", "it does not fit: hospitals will refuse where a block passes its limit."),
-    "preview.share": ("占限额", "of the limit"),
-    "preview.price_short": ("价格", "price"),
+    **PLANNING,
     "part.rows": ("行数", "rows"),
     "part.persons": ("患者人数", "persons"),
     "part.total": ("总和", "total"),
@@ -280,6 +238,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "progress.asked": ("问题 {id}", "question {id}"),
     "progress.line": ("{state}（{ready}/{of}），已用 {elapsed}", "{state} ({ready} of {of}), {elapsed} so far"),
     "progress.plain": ("{state}，已用 {elapsed}", "{state}, {elapsed} so far"),
+    "progress.seconds": ("{seconds} 秒", "{seconds} s"),
+    "progress.minutes": ("{minutes} 分 {seconds} 秒", "{minutes} min {seconds} s"),
     "progress.eta": ("，约剩 {eta}", ", about {eta} left"),
     "init.done": (
         "{uri} 已登记。请审计方核对身份公钥指纹：",

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from coordinator.client.desk import Step
 
 
+ESTIMATED_AFTER_S = 2.0
+
+
 @dataclass(slots=True)
 class Session:
     """`connect` opens a home's city: real in the program, over a recorded desk in the tests."""
@@ -83,7 +86,7 @@ class Waiting:
 
     def line(self) -> str:
         say, step = self.session.say, self._step
-        elapsed = _span(self.clock() - self._began)
+        elapsed = _span(self.clock() - self._began, say)
         if step is None:
             return say("progress.plain", state=say("state.submitted"), elapsed=elapsed)
         if not step.of:
@@ -94,12 +97,17 @@ class Waiting:
     def _estimate(self, step: Step) -> str:
         if self._running_since is None or not 0 < step.ready < step.of:
             return ""
-        rest = (self.clock() - self._running_since) / step.ready * (step.of - step.ready)
-        return self.session.say("progress.eta", eta=_span(rest))
+        took = self.clock() - self._running_since
+        if took < ESTIMATED_AFTER_S:
+            return ""  # hospitals are ready at once; what follows takes longer, and nothing can be told of it yet
+        rest = took / step.ready * (step.of - step.ready)
+        return self.session.say("progress.eta", eta=_span(rest, self.session.say))
 
     def _spun(self) -> RenderableType:
         return Spinner("dots", text=self.line())
 
 
-def _span(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60} s"
+def _span(seconds: float, say: Say) -> str:
+    if seconds < 60:
+        return say("progress.seconds", seconds=f"{seconds:.1f}")
+    return say("progress.minutes", minutes=int(seconds) // 60, seconds=int(seconds) % 60)

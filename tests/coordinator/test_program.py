@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from audit_ledger.init import create_auditor, found
 from audit_ledger.party.home import Home
 from audit_ledger.tree import leaf_hash
+from audit_ledger.words import Words
+from coordinator import main
 from coordinator.config import Config
 from coordinator.main import app
 from coordinator.serve import open_log
@@ -119,6 +121,11 @@ def test_a_log_without_entry_0_does_not_run_and_says_what_is_missing(place: Path
     result = run("run", "--home", place)
     assert result.exit_code == 3
     assert "coordinator.not_founded" in told(result)
+
+
+def test_what_is_missing_is_said_in_chinese_to_who_reads_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(main, "WORDS", Words(is_chinese=True))
+    assert "账本还没有首条：请审计方会签 founding/draft.json" in told(run("run", "--home", place))
 
 
 MISTAKES: dict[str, tuple[list[str], int]] = {

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import typer
 
-from coordinator.client.city import Request
+from coordinator.client.city import City, Request
 from coordinator.client.desk import State, Step
 from coordinator.client.forecast import BySd
-from coordinator.client.session import Session
+from coordinator.client.session import Session, Waiting
 from coordinator.client.showing import watching
-from coordinator.client.texts import ENGLISH
+from coordinator.client.texts import ENGLISH, Say
 from protocols import statements as st
-from protocols.query import QuerySpec
+from protocols.query import Language, QuerySpec
 from protocols.query.sql import parse_sql
 from protocols.v1 import link_pb2
 from tests.coordinator.client.support.bureau import QUESTION, Bureau
@@ -224,6 +224,23 @@ def test_the_progress_of_a_question_is_told_line_by_line(bureau: Bureau, capsys:
     assert "submitted" in told
     assert "running (2 of 5)" in told
     assert "released" in told
+
+
+def test_what_is_left_is_told_after_two_seconds_and_in_the_reader_s_words() -> None:
+    """Most hospitals are ready at once: what that says of the rest in the first moments is nothing."""
+    now = [100.0]
+
+    def connect(home: Path) -> City:
+        raise AssertionError("nothing is asked here")
+
+    waiting = Waiting(Session(Say(Language.ZH), connect), is_quiet=True, clock=lambda: now[0])
+    waiting.watch(Step("ab" * 32, State.RUNNING, 2, 5, (), b"", False))
+    now[0] += 0.5
+    assert waiting.line() == "进行中（2/5），已用 0.5 秒"
+    now[0] += 3.5
+    assert waiting.line() == "进行中（2/5），已用 4.0 秒，约剩 6.0 秒"
+    now[0] += 60
+    assert "已用 1 分 4 秒" in waiting.line()
 
 
 def test_python_asks_as_the_program_does(bureau: Bureau) -> None:
