@@ -10,6 +10,7 @@ from rich.table import Table
 
 from audit_ledger.party.home import Home
 from audit_ledger.view import LedgerView
+from hospital_node.asked_before import AskedBefore
 from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOption, failures, say, show
 from hospital_node.config import Config
 from hospital_node.journal import JOURNAL_FILE, Journal, StoredQuestion
@@ -74,6 +75,9 @@ _STATUS_WORDS = {
     "questions": ("questions that came", "收到的查询"),
     "unsent": ("statements to send", "待发送声明"),
     "peers": ("accepted peers", "已接受的医院"),
+    "questions_kept_ready": ("questions whose months are kept ready", "保持备好月份的查询"),
+    "months_kept_ready": ("their months", "其月份数"),
+    "ready_after_s": ("ready so many seconds after a start or an import", "启动或导入后多少秒备好"),
 }
 
 
@@ -91,6 +95,20 @@ def _status(place: Home, config: Config, journal: Journal) -> dict[str, object]:
         "questions": len(journal.questions()),
         "unsent": len(journal.outbox()),
         "peers": len(read_policy(place.path).peers),
+        **_kept_ready(config, follower.view if follower else None),
+    }
+
+
+def _kept_ready(config: Config, view: LedgerView | None) -> dict[str, int | None]:
+    """By the ledger alone, as the running node decides it; nothing where IT has stated no slot for them."""
+    before = AskedBefore(config.uri, config.size_class)
+    if view is not None and config.prepared_slot_ms is not None:
+        before.read(view.questions)
+    shapes = before.shapes.values()
+    return {
+        "questions_kept_ready": len(shapes),
+        "months_kept_ready": sum(len(each.months) for each in shapes),
+        "ready_after_s": before.settle_s(config.slot_of_tables_ms) if config.prepared_slot_ms is not None else None,
     }
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as drawn
 from hospital_node.asked_before import SPARE_S, AskedBefore
 from hospital_node.counting import InstalledPlans
 from hospital_node.records.generations import file_in_force
+from hospital_node.showing import _kept_ready
 from protocols.query import QuerySpec
 from tests.hospital_node.support.nodes import VISITS_BY_DISTRICT, Asking, Node, Nodes, some_visits, write_records
 from tests.hospital_node.test_counting import import_visits, months
@@ -25,7 +26,6 @@ from tests.hospital_node.test_counting import import_visits, months
 LONG_MS, SHORT_MS = 200, 50
 SETTLES_S = AskedBefore.settle_s_of(1, LONG_MS)
 BY_SEX = VISITS_BY_DISTRICT | {"keys": [{"key": "sex"}]}
-YEAR = {"from": "2026-10-01", "to": "2026-12-01"}
 
 
 @pytest.fixture
@@ -89,6 +89,17 @@ def test_a_question_leaves_in_the_short_slot_when_its_months_were_asked_long_eno
     assert slot_of(world, part) == SHORT_MS
     later = VISITS_BY_DISTRICT | {"period": {"from": "2026-09-07", "to": "2026-10-20"}}
     assert slot_of(world, later) == LONG_MS
+
+
+def test_status_says_what_is_kept_ready_by_the_ledger_alone(world: Nodes) -> None:
+    node = world.first()
+    slot_of(world)
+    slot_of(world, BY_SEX)
+    config, view = node.answering.config, node.answering.follower.view
+    settles_s = AskedBefore.settle_s_of(2, LONG_MS)
+    assert _kept_ready(config, view) == {"questions_kept_ready": 2, "months_kept_ready": 4, "ready_after_s": settles_s}
+    without = config.model_copy(update={"prepared_slot_ms": None})
+    assert _kept_ready(without, view) == {"questions_kept_ready": 0, "months_kept_ready": 0, "ready_after_s": None}
 
 
 def test_a_node_whose_it_states_no_short_slot_has_one_slot_and_prepares_nothing(world: Nodes) -> None:
