@@ -126,7 +126,12 @@ class Answering:
         self.contributing.speculate(query)
 
     def accept(self, preimage: bytes, round_input: bytes = b"") -> Attempt | list[Refusal]:
-        return self.contributing.accept(preimage, round_input)
+        attempt = self.contributing.accept(preimage, round_input)
+        if not isinstance(attempt, list):
+            self.preparing.is_ready(
+                attempt.asked, attempt.ready
+            )  # decided by this thread, which is the one that follows the ledger
+        return attempt
 
     def contribute(self, attempt: Attempt, patience_s: float) -> StoredContribution:
         return self.contributing.contribute(attempt, patience_s)

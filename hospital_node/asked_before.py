@@ -18,6 +18,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
+from itertools import islice
 
 from audit_ledger.view import QuestionFacts
 from hospital_node.plan.prepared import is_preparable, month_of, parts_of
@@ -54,7 +55,7 @@ class AskedBefore:
 
     def read(self, questions: dict[str, QuestionFacts]) -> None:
         """Takes in the Readys that have come since."""
-        recent = [facts for _, facts in zip(range(LOOKED_AT), reversed(questions.values()), strict=False)]
+        recent = list(islice(reversed(questions.values()), LOOKED_AT))
         new = [facts for facts in recent if self.me in facts.readys and facts.id.hex() not in self._read]
         for facts in sorted(new, key=lambda each: unix(each.readys[self.me].statement.at)):
             self._read[facts.id.hex()] = None

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
-from threading import Event
+from threading import Event, Lock
 
 import duckdb
 
@@ -38,7 +38,7 @@ Work = tuple[str, tuple[QuerySpec, ...]]
 
 @dataclass(slots=True)
 class Preparing:
-    """Whether questions find their months ready. `look` and `is_ready` are called by the thread that answers."""
+    """Whether questions find their months ready. By the thread that follows the ledger; `is_ready` of a question decided already by any."""
 
     config: Config
     view: Callable[[], LedgerView]
@@ -50,19 +50,21 @@ class Preparing:
     _wanted: Work | None = None
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="preparing"))
     _is_closed: Event = field(default_factory=Event)
+    _lock: Lock = field(default_factory=Lock)
 
     def look(self, now: int) -> None:
         """Notices new records and new questions, and begins what they need. Every second."""
         if self.config.prepared_slot_ms is None or not self.plans.keeps_months or (generation := self._generation(now)) is None:
             return
-        self.before.read(self.view().questions)
         asked_until = now - self.config.slot_of_tables_ms / 1000
-        stretches = (each for shape in reversed(self.before.shapes.values()) for each in _stretches(shape, asked_until))
-        wanted = (generation, tuple(stretches))
-        if wanted != self._wanted:
-            self._wanted = wanted
-            if wanted[1]:
-                self._pool.submit(self._prepare, wanted, self.before.year)
+        with self._lock:
+            self.before.read(self.view().questions)
+            stretches = (each for shape in reversed(self.before.shapes.values()) for each in _stretches(shape, asked_until))
+            wanted = (generation, tuple(stretches))
+            if wanted != self._wanted:
+                self._wanted = wanted
+                if wanted[1]:
+                    self._pool.submit(self._prepare, wanted, self.before.year)
 
     def _generation(self, now: int) -> str | None:
         try:
@@ -90,11 +92,12 @@ class Preparing:
         """Decided once a question, so that all that asks for its slot is told the same."""
         if self.config.prepared_slot_ms is None:
             return False
-        if ready.query not in self._decided:
-            self._decided[ready.query] = self._decide(asked, ready)
-            while len(self._decided) > DECISIONS_KEPT:
-                self._decided.popitem(last=False)
-        return self._decided[ready.query]
+        with self._lock:
+            if ready.query not in self._decided:
+                self._decided[ready.query] = self._decide(asked, ready)
+                while len(self._decided) > DECISIONS_KEPT:
+                    self._decided.popitem(last=False)
+            return self._decided[ready.query]
 
     def _decide(self, asked: Asked, ready: StoredReady) -> bool:
         self.before.read(self.view().questions)
