@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from audit_ledger.answer_report import PRIVATE, AnswerReport
+from audit_ledger.bundle_words import problem_in_chinese
 from audit_ledger.words import words
 from protocols.outside import outside_in_chinese
 
@@ -166,7 +167,7 @@ def end_answer(report: AnswerReport, as_json: bool) -> NoReturn:
         if report.card is not None:
             show_card(report.card)
         for each in report.problems:
-            out.print(f"✗ {each.place}: {each.what}", style="red", markup=False)
+            out.print(f"✗ {each.place}: {say(each.what, problem_in_chinese(each.what))}", style="red", markup=False)
         for line in told:
             out.print(say("not shown: ", "本文件不能证明：") + line, markup=False)
         _verdict(report.is_verified)
