@@ -76,7 +76,7 @@ class Answering:
         self.contributing = Contributing(*shared, self.counts, given.policy, given.clock, given.random, given.trace)
         self.preparing = Preparing(
             config,
-            lambda: self.follower.view,
+            lambda: follower.view,
             given.plans,
             lambda year: journal.bounding_key(year, given.random(32)),
             AskedBefore(config.uri, config.size_class),
@@ -128,9 +128,8 @@ class Answering:
     def accept(self, preimage: bytes, round_input: bytes = b"") -> Attempt | list[Refusal]:
         attempt = self.contributing.accept(preimage, round_input)
         if not isinstance(attempt, list):
-            self.preparing.is_ready(
-                attempt.asked, attempt.ready
-            )  # decided by this thread, which is the one that follows the ledger
+            # Decided by the thread that follows the ledger; the others are told.
+            self.preparing.is_ready(attempt.asked, attempt.ready)
         return attempt
 
     def contribute(self, attempt: Attempt, patience_s: float) -> StoredContribution:

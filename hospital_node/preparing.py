@@ -38,7 +38,7 @@ Work = tuple[str, tuple[QuerySpec, ...]]
 
 @dataclass(slots=True)
 class Preparing:
-    """Whether questions find their months ready. By the thread that follows the ledger; `is_ready` of a question decided already by any."""
+    """Whether questions find their months ready. By the thread that follows the ledger; a question that is decided, by any."""
 
     config: Config
     view: Callable[[], LedgerView]
