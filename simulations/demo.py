@@ -25,6 +25,7 @@ from privacy.conversion import epsilon_at
 from protocols.contract import CONTRACT
 from protocols.fit import FitSpec
 from protocols.query import Layout, QuerySpec
+from protocols.query.domains import DISTRICTS
 from protocols.query.sql import parse_sql
 from simulations.city import build_city, relocate, write_fhir
 from simulations.exact import bounded_exact, exact_answer
@@ -206,9 +207,14 @@ class Demo:
         table = Table(*heads, say("exact (simulation only)", "真值（仅模拟中可知）"), title=name)
         largest = sorted(range(len(truth)), key=lambda at: -truth[at])[:8]
         for at in sorted(largest):
-            cell = " · ".join(layout.grid.labels_of(at % layout.grid.size))
+            cell = " · ".join(map(self._named, layout.grid.labels_of(at % layout.grid.size)))
             table.add_row(cell, str(released[at]), f"{released[at] - half[at]} … {released[at] + half[at]}", str(truth[at]))
         console.print(table)
+
+    def _named(self, label: str) -> str:
+        """A district by its name; every other label as it is."""
+        chinese, english = DISTRICTS.get(label, (label, label))
+        return self.words.say(english, chinese)
 
     def _audit(self, town: Town) -> str:
         self._tell(

@@ -228,7 +228,7 @@ class _Words:
     def _key(self, key: Key) -> str:
         name = self._name(_COLUMNS[key.key])
         if isinstance(key, AgeBandKey):
-            return f"{name} {key.bands} ({', '.join(key.bands.labels)})"
+            return self._say(f"{name}（{'、'.join(key.bands.labels)}）", f"{name} {key.bands} ({', '.join(key.bands.labels)})")
         if isinstance(key, BinKey):
             return f"{self._name(_COLUMNS[key.column])}{self._say('', ' ')}{name} {' '.join(key.labels)}"
         return f"{name} ({', '.join(key.prefixes)})" if isinstance(key, PrefixKey) else name
