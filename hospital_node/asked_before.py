@@ -7,7 +7,8 @@ Rules
 - A shape is a question without its period and its months' weights. Readys of this node for shapes whose months can be kept are gone
   through as the ledger has them; a month counts as asked from the first such Ready on.
 - The shapes asked last are remembered, so many that they fit into memory whatever the records say: by the size class that IT
-  declares, and by how many lists of patients each needs. What is forgotten is asked for the first time when it comes again.
+  declares, by how many lists of patients each needs, and by how long the answers of its months are. What is forgotten is asked for
+  the first time when it comes again.
 - Another year has another bounding key: all shapes of the year before are forgotten.
 - A question finds its months ready when all that it touches were asked so long before its own Ready, and this process has held its
   records for so long, that every remembered shape has had a slot of its own since, and one more.
@@ -21,7 +22,7 @@ from hashlib import sha256
 from itertools import islice
 
 from audit_ledger.view import QuestionFacts
-from hospital_node.plan.prepared import is_preparable, month_of, parts_of
+from hospital_node.plan.prepared import is_preparable, month_of, of_month, parts_of
 from protocols.asked import Asked
 from protocols.clock import month, unix
 from protocols.contract import CONTRACT
@@ -30,17 +31,21 @@ from protocols.query import Layout, QueryError, QuerySpec
 
 MOST_SHAPES, LARGEST_FOR_ALL = 16, 20
 """Shapes remembered by a node of this size class or below; half of them for every class above."""
+MOST_NUMBERS = 1 << 25
+"""Of all months of the remembered shapes, in their answers: 256 MB."""
 LOOKED_AT = 256
 """Questions of the ledger, the latest, among which a node looks for its own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Shape:
     """A question of some period, and its months with the moment from which each counts as asked."""
 
     spec: QuerySpec
     lists: int
     months: dict[date, int] = field(default_factory=dict)
+    numbers: int = 0
+    """In the answers of its months."""
 
 
 @dataclass(slots=True)
@@ -77,9 +82,16 @@ class AskedBefore:
         shape = self.shapes.setdefault(_name(spec), Shape(spec, _lists(spec)))
         self.shapes.move_to_end(_name(spec))
         for each in _months(spec):
-            shape.months.setdefault(each, unix(ready.at))
-        while sum(each.lists for each in self.shapes.values()) > MOST_SHAPES >> max(0, self.size_class - LARGEST_FOR_ALL):
+            if each not in shape.months:
+                shape.months[each] = unix(ready.at)
+                shape.numbers += _numbers(spec, each)
+        while not self._has_room():
             self.shapes.popitem(last=False)
+
+    def _has_room(self) -> bool:
+        most = MOST_SHAPES >> max(0, self.size_class - LARGEST_FOR_ALL)
+        shapes = self.shapes.values()
+        return sum(each.lists for each in shapes) <= most and sum(each.numbers for each in shapes) <= MOST_NUMBERS
 
     def settle_s(self, slot_ms: int) -> int:
         """How long after a month was asked, or the records were opened, every remembered shape has certainly been counted."""
@@ -117,6 +129,10 @@ def _name(spec: QuerySpec) -> str:
 def _lists(spec: QuerySpec) -> int:
     """How many lists of patients are kept of it, and at least one."""
     return max(1, sum(segment.is_union for segment in Layout.of(spec).segments))
+
+
+def _numbers(spec: QuerySpec, first: date) -> int:
+    return Layout.of(of_month(spec, first)).dimension
 
 
 def _months(spec: QuerySpec) -> list[date]:

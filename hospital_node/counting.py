@@ -6,7 +6,7 @@ A count may start as soon as the Ready is on the disk; its result stays in memor
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -73,6 +73,10 @@ class Plans(Protocol):
         """Whether a count will find all of its months ready."""
         ...
 
+    def remember_tables(self, shapes: Sequence[QuerySpec], generation: str, bounding_key: bytes) -> None:
+        """Of these questions, whatever their periods, months that are ready stay so."""
+        ...
+
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         """The exact vector of the round of this number, 0 where there is one only."""
         ...
@@ -97,6 +101,7 @@ class InstalledPlans:
             while True:
                 name = _file_in_force(self._folder)
                 if name in self._open:
+                    self._has_months(name)
                     return name
                 self._forget_namesakes(name)
                 opened = open_read_only(self._folder)
@@ -112,10 +117,16 @@ class InstalledPlans:
 
     def _keep(self, name: str, opened: duckdb.DuckDBPyConnection) -> None:
         self._open[name] = opened
-        before = list(self._prepared.items())[-1:]
-        self._prepared = {**dict(before), name: Prepared()}
+        self._has_months(name)
         while len(self._open) > KEPT_OPEN:
             self._open.popitem(last=False)  # a count that still runs on it holds a cursor of its own
+
+    def _has_months(self, name: str) -> None:
+        """The generation in force, also one that an older pointer names again, and the one that was in force before it."""
+        *_, (last, _) = [("", None), *self._prepared.items()]
+        if last != name:
+            mine = self._prepared.pop(name, None) or Prepared()
+            self._prepared = {**dict(list(self._prepared.items())[-1:]), name: mine}
 
     def holds(self, generation: str) -> bool:
         if generation in self._open:
@@ -156,6 +167,8 @@ class InstalledPlans:
             prepared = self._prepared.get(generation)
             if prepared is None or generation not in self._open or not isinstance(self._installed[QuerySpec], PreparedTablePlan):
                 return False
+            if prepared.has(spec, bounding_key):
+                return False  # without an answer: each new question has all remembered ones looked after
             cursor = self._open[generation].cursor()
         with cursor:
             before = prepared.size
@@ -167,6 +180,12 @@ class InstalledPlans:
         if prepared is None or not isinstance(spec, QuerySpec) or asked.is_exact or asked.is_of_residents:
             return False
         return prepared.has(spec, bounding_key)
+
+    def remember_tables(self, shapes: Sequence[QuerySpec], generation: str, bounding_key: bytes) -> None:
+        with self._lock:
+            prepared = self._prepared.get(generation)
+        if prepared is not None:
+            prepared.remember(shapes, bounding_key)
 
     def count(self, asked: Asked, generation: str, bounding_key: bytes, round_input: bytes, number: int) -> Integers:
         with self._lock:

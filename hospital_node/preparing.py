@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from threading import Event, Lock
+from typing import NamedTuple
 
 import duckdb
 
@@ -33,7 +34,14 @@ from protocols.query.terms import Period
 DECISIONS_KEPT = 256
 Key = Callable[[str], bytes]
 """The bounding key of a year."""
-Work = tuple[str, tuple[QuerySpec, ...]]
+
+
+class Work(NamedTuple):
+    """Over the records of a generation: the questions that are remembered, and those whose months are to be had ready."""
+
+    generation: str
+    remembered: tuple[QuerySpec, ...]
+    wanted: tuple[QuerySpec, ...]
 
 
 @dataclass(slots=True)
@@ -46,6 +54,7 @@ class Preparing:
     key: Key
     before: AskedBefore
     _opened_at: dict[str, int] = field(default_factory=dict)
+    _in_force: str | None = None
     _decided: OrderedDict[str, bool] = field(default_factory=OrderedDict)
     _wanted: Work | None = None
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="preparing"))
@@ -54,29 +63,36 @@ class Preparing:
 
     def look(self, now: int) -> None:
         """Notices new records and new questions, and begins what they need. Every second."""
-        if self.config.prepared_slot_ms is None or not self.plans.keeps_months or (generation := self._generation(now)) is None:
+        if not self._is_on or (generation := self._generation(now)) is None:
             return
         asked_until = now - self.config.slot_of_tables_ms / 1000
         with self._lock:
             self.before.read(self.view().questions)
-            stretches = (each for shape in reversed(self.before.shapes.values()) for each in _stretches(shape, asked_until))
-            wanted = (generation, tuple(stretches))
+            shapes = list(reversed(self.before.shapes.values()))
+            stretches = (each for shape in shapes for each in _stretches(shape, asked_until))
+            wanted = Work(generation, tuple(each.spec for each in shapes), tuple(stretches))
             if wanted != self._wanted:
                 self._wanted = wanted
-                if wanted[1]:
+                if wanted.remembered:
                     self._pool.submit(self._prepare, wanted, self.before.year)
+
+    @property
+    def _is_on(self) -> bool:
+        return self.config.prepared_slot_ms is not None and self.plans.keeps_months
 
     def _generation(self, now: int) -> str | None:
         try:
             generation = self.plans.generation()
         except (RecordsError, duckdb.Error):
             return None  # the next Offer is refused for it, and says why
-        if generation not in self._opened_at:
+        if generation != self._in_force:
+            self._in_force = generation  # also one that was in force before: its months may be gone
             self._opened_at[generation] = now
         return generation
 
     def _prepare(self, work: Work, year: str) -> None:
-        (generation, specs), key = work, self.key(year)
+        (generation, remembered, specs), key = work, self.key(year)
+        self.plans.remember_tables(remembered, generation, key)
         for done, spec in enumerate(specs):
             if self._is_closed.is_set() or work != self._wanted:
                 return  # what came since includes it
@@ -90,7 +106,7 @@ class Preparing:
 
     def is_ready(self, asked: Asked, ready: StoredReady) -> bool:
         """Decided once a question, so that all that asks for its slot is told the same."""
-        if self.config.prepared_slot_ms is None:
+        if not self._is_on:
             return False
         with self._lock:
             if ready.query not in self._decided:

@@ -11,13 +11,15 @@ Rules
   next key chooses anew. A `Prepared` belongs to one generation of the records and goes with it.
 - Only for questions bounded per block, of tables with dates. A bound over the whole query knows no months, and whatever looks at
   rows of other days has no other. Measures that choose one of a patient's rows (categories, survival) ask `execute`.
-- In memory alone and at most `most_bytes`; the month asked longest ago goes first.
+- In memory alone. How many bytes a month takes depends on records, so that of the shapes that a node has to have ready (`remember`)
+  no month goes because of them: the public rules that name these shapes bound them (`asked_before`). All others share what those
+  leave of `most_bytes`; the month asked longest ago goes first.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
@@ -90,6 +92,13 @@ class Prepared:
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes, self._bytes, self._lock = most_bytes, 0, Lock()
         self._kept: OrderedDict[tuple[bytes, date], KeptMonth] = OrderedDict()
+        self._remembered: frozenset[bytes] = frozenset()
+
+    def remember(self, shapes: Iterable[QuerySpec], bounding_key: bytes) -> None:
+        """The shapes whose months stay, however many bytes they take, until others are named."""
+        with self._lock:
+            self._remembered = frozenset(_print_of(each, bounding_key) for each in shapes)
+            self._make_room()
 
     @property
     def size(self) -> int:
@@ -128,8 +137,14 @@ class Prepared:
                 return  # another thread was as fast
             self._kept[name] = month
             self._bytes += month.nbytes
-            while self._bytes > self._most_bytes:
-                self._bytes -= self._kept.popitem(last=False)[1].nbytes
+            self._make_room()
+
+    def _make_room(self) -> None:
+        others = [each for each in self._kept if each[0] not in self._remembered]
+        for each in others:
+            if self._bytes <= self._most_bytes:
+                return
+            self._bytes -= self._kept.pop(each).nbytes
 
 
 def parts_of(spec: QuerySpec) -> Iterator[Period]:
@@ -146,6 +161,11 @@ def parts_of(spec: QuerySpec) -> Iterator[Period]:
 def month_of(part: Period) -> Period:
     """The whole month that a part of one lies in."""
     return _period(part.start.replace(day=1), next_month(part.start))
+
+
+def of_month(spec: QuerySpec, first: date) -> QuerySpec:
+    """The question of one month alone."""
+    return _asked_of(spec, _period(first, next_month(first)))
 
 
 def next_month(day: date) -> date:

@@ -13,7 +13,7 @@ Rules
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -111,6 +111,9 @@ class DatabasePlans:
     def prepare_table(self, spec: QuerySpec, generation: str, bounding_key: bytes) -> bool:
         """A live database changes: nothing of one question serves the next."""
         return False
+
+    def remember_tables(self, shapes: Sequence[QuerySpec], generation: str, bounding_key: bytes) -> None:
+        """Nothing is kept."""
 
     def is_prepared(self, asked: Asked, generation: str, bounding_key: bytes) -> bool:
         return False

@@ -15,11 +15,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as drawn
 
+from hospital_node import asked_before
 from hospital_node.asked_before import SPARE_S, AskedBefore
 from hospital_node.counting import InstalledPlans
+from hospital_node.plan.prepared import Prepared
 from hospital_node.records.generations import file_in_force
 from hospital_node.showing import _kept_ready
-from protocols.query import QuerySpec
+from protocols.query import Layout, QuerySpec
 from tests.hospital_node.support.nodes import VISITS_BY_DISTRICT, Asking, Node, Nodes, some_visits, write_records
 from tests.hospital_node.test_counting import import_visits, months
 
@@ -227,6 +229,46 @@ def test_records_that_were_put_back_are_new_records(world: Nodes) -> None:
     assert slot_of(world) == LONG_MS
 
 
+def test_records_that_an_older_pointer_names_again_are_had_ready_again(world: Nodes) -> None:
+    """Also after an import upon them, whose generation has a number that another one had."""
+    node, records = world.first(), world.first().home / "records"
+    slot_of(world)
+    let_pass(world)
+    first = (records / "CURRENT").read_text()
+    for district in (7, 5):
+        write_records(records, some_visits(district), "g00000002")
+        node.answering.sweep()
+        let_pass(world)
+        (records / "CURRENT").write_text(first)
+        node.answering.sweep()
+        assert slot_of(world) == LONG_MS
+        assert _has_ready(node) == 2
+        let_pass(world)
+        assert slot_of(world) == SHORT_MS
+
+
+def test_what_is_had_ready_stays_however_many_bytes_it_takes(world: Nodes) -> None:
+    """A slot that says months are there must not be found out by what a patient's rows take."""
+    node, plans = world.first(), world.first().answering.given.plans
+    assert isinstance(plans, InstalledPlans)
+    plans._prepared[plans.generation()] = Prepared(0)
+    slot_of(world)
+    let_pass(world)
+    assert slot_of(world) == SHORT_MS
+    assert _has_ready(node) == 2
+
+
+def test_shapes_whose_answers_are_long_are_remembered_in_smaller_number(world: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = world.first()
+    slot_of(world)
+    numbers = sum(each.numbers for each in node.answering.preparing.before.shapes.values())
+    assert numbers == 2 * Layout.of(QuerySpec.from_fields(VISITS_BY_DISTRICT)).dimension
+    monkeypatch.setattr(asked_before, "MOST_NUMBERS", numbers)
+    slot_of(world, BY_SEX)
+    let_pass(world, 60)
+    assert slot_of(world) == LONG_MS
+
+
 def test_a_shape_that_others_drove_out_is_asked_for_the_first_time_again(world: Nodes) -> None:
     node = with_room_for_one_shape(world)
     for spec in (VISITS_BY_DISTRICT, BY_SEX):
@@ -261,8 +303,7 @@ class Failing(InstalledPlans):
     def prepare_table(self, spec: QuerySpec, generation: str, bounding_key: bytes) -> bool:
         raise MemoryError
 
-    def _keep(self, name: str, opened: Any) -> None:
-        super()._keep(name, opened)
+    def _has_months(self, name: str) -> None:
         self._prepared = {}
 
 
@@ -304,6 +345,7 @@ import sys
 from pathlib import Path
 from resource import RLIMIT_FSIZE, setrlimit
 from hospital_node.counting import InstalledPlans
+from hospital_node.plan.prepared import Prepared
 from hospital_node.plan import prepared
 from tests.hospital_node.test_counting import KEY, months
 plans = InstalledPlans(Path(sys.argv[1]))

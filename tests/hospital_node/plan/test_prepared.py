@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache
 
@@ -187,6 +188,29 @@ def test_no_more_is_kept_than_was_allowed() -> None:
     execute_prepared(asked, connection, KEY, tight)
     assert len(tight._kept) == 2
     assert tight._bytes == sum(sizes[1:])
+
+
+def test_months_that_a_node_has_to_have_ready_stay_however_many_bytes_records_take() -> None:
+    """One patient with a number far from all others makes every month larger: what is kept must not show it."""
+    asked = parse_sql(DENSE[0])
+    other, records = asked.model_copy(update={"cells_per_patient": 3}), held(asked)
+    far = replace(records, rows=(*records.rows, replace(records.rows[0], person_id=2**62)))
+    sizes = []
+    for each in (records, far):
+        prepared = Prepared()
+        execute_prepared(asked, Hospital().hold(each), KEY, prepared)
+        sizes.append(prepared._bytes)
+    assert sizes[1] > sizes[0] + 8 * 40
+    for each in (records, far):
+        connection, prepared = Hospital().hold(each), Prepared(sizes[0])
+        prepared.remember([asked], KEY)
+        for spec in (asked, other, asked):
+            execute_prepared(spec, connection, KEY, prepared)
+        months = [module.month_of(part) for part in module.parts_of(asked)]
+        assert all(prepared._found(module._print_of(asked, KEY), months))
+        assert not any(prepared._found(module._print_of(other, KEY), months))
+        prepared.remember([], KEY)
+        assert prepared._bytes <= sizes[0]
 
 
 def test_numbers_in_fewer_bytes_are_the_same_numbers() -> None:

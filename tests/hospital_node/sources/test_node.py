@@ -88,6 +88,22 @@ def test_a_node_that_restarts_after_its_ready_does_not_read_again(world: Nodes, 
     assert [each.reason for each in found] == [Reason.NO_RECORDS]
 
 
+def test_a_live_database_has_no_months_ready_and_so_no_short_slot(world: Nodes, live: DatabasePlans) -> None:
+    node = world.first()
+    node.settings = {"slot_ms": 200, "prepared_slot_ms": 50}
+    node.restart()
+    node.bring()
+    for _ in range(2):
+        node.answering.sweep()
+        asking = world.ask()
+        asking.all_ready()
+        attempt = node.answering.accept(asking.binding().encode())
+        assert not isinstance(attempt, list)
+        assert node.answering.slot_ms(attempt) == 200
+        world.city.now += 60
+        node.bring()
+
+
 # -- the program
 
 
