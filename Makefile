@@ -63,6 +63,9 @@ bench: setup-dev
 stubs: setup-dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m grpc_tools.protoc -I . --python_out=. --grpc_python_out=. --mypy_out=readable_stubs:. --mypy_grpc_out=. protocols/v1/*.proto
 
+vectors: setup-dev
+	$(BIN)/python -m tests.protocols.make_vectors
+
 lock:
 	$(PY) -m venv build/lock && build/lock/bin/pip install -q uv
 	build/lock/bin/python requirements/lock.py build/lock/bin/uv
