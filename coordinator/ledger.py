@@ -5,7 +5,7 @@ and applied to the view in one step of the event loop, so that all who come toge
 of the log. The view is ahead of the disk by what is queued; nothing is acknowledged, proved or cosigned before it is durable, and
 a log whose write failed has stopped for everybody. `cosigned` waits until a checkpoint that covers all that is durable carries the
 quorum's cosignatures. One publisher task does the cosigning, so that calls that come together
-share one round trip; then listeners (the links) get the news, and the cosigned note is published for the world.
+share one round trip; then listeners (the links) get the news, and a moment later the cosigned note is published for the world.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ log = structlog.get_logger("coordinator.ledger")
 RETRY_S = 0.5
 CROWD = 64  # entries under one checkpoint: more than a question brings at once
 CROWD_PAUSE_S = 0.05
+PUT_OUT_AFTER_S = 0.3
 
 
 class Witness(Protocol):
@@ -69,6 +70,7 @@ class CityLedger:
         self._listeners: list[Callable[[], None]] = []
         self._to_put_out = b""
         self._putting_out: asyncio.Task[None] | None = None
+        self._is_awaited = asyncio.Event()
         self.problem: LedgerError | None = None
 
     @property
@@ -240,8 +242,10 @@ class CityLedger:
             self._putting_out = asyncio.create_task(self._put_out())
 
     async def _put_out(self) -> None:
-        """Beside the next cosignature. Of those that come while one is on its way to the disk, the world gets the newest."""
+        """A moment later, so that what one question logs is put out once and not on its way. The world gets the newest."""
         while self._to_put_out:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._is_awaited.wait(), PUT_OUT_AFTER_S)
             cosigned, self._to_put_out = self._to_put_out, b""
             try:
                 await asyncio.to_thread(self._store.publish, cosigned)
@@ -255,4 +259,8 @@ class CityLedger:
         """Returns when what was put in is durable, and what was cosigned published."""
         await self._batches.settle()
         if self._putting_out is not None:
-            await asyncio.shield(self._putting_out)
+            self._is_awaited.set()
+            try:
+                await asyncio.shield(self._putting_out)
+            finally:
+                self._is_awaited.clear()

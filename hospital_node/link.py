@@ -80,6 +80,7 @@ class Session:
     refresh: Callable[[], None]
     outbox: "asyncio.Queue[Items]" = field(default_factory=lambda: asyncio.Queue(OUTBOX))
     tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
+    making: "set[asyncio.Task[None]]" = field(default_factory=set)
     sent: set[bytes] = field(default_factory=set)
     promised: dict[bytes, float] = field(default_factory=dict)
     follow_start: int = 0
@@ -104,10 +105,11 @@ class Session:
             await asyncio.gather(*self.tasks, return_exceptions=True)
             call.cancel()
 
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Any) -> "asyncio.Task[None]":
         task: asyncio.Task[None] = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self._done)
+        return task
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self.tasks.discard(task)
@@ -200,7 +202,9 @@ class Session:
             log.info("member set refused", codes=[str(each.reason) for each in accepted])
             await self.outbox.put([frames.binding_refused(preimage, accepted)])
         else:
-            self._start(self._contribute(accepted, preimage, self.answering.leaves_at_ms(accepted, arrived_ms)))
+            made = self._start(self._contribute(accepted, preimage, self.answering.leaves_at_ms(accepted, arrived_ms)))
+            self.making.add(made)
+            made.add_done_callback(self.making.discard)
 
     # -- the contribution
 
@@ -230,9 +234,11 @@ class Session:
     # -- statements
 
     async def _state_what_is_due(self) -> None:
-        """Polls the files that IT edits and the outbox, and tidies up."""
+        """Polls the files that IT edits and the outbox, and tidies up; if it can, not while a contribution is being made."""
         while True:
             await asyncio.sleep(POLL_S)
+            if self.making:
+                await asyncio.wait(self.making, timeout=POLL_S)
             await self._in_order(self.refresh)
             await self._in_order(self.answering.sweep)
             if self.has_followed:

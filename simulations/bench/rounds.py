@@ -47,6 +47,9 @@ FIRST_SLOT_MS, LONGEST_SLOT_MS, GRID_MS = 1_500, 1_500, 5
 ROOM = 1.5
 """A slot over the slowest contribution before; the count must be there in the first three quarters of it."""
 
+LONGER = 1.25
+"""The next slot, where one was too short."""
+
 
 class Overrun(Exception):
     """A hospital's count did not come within its slot: the machine was slower than when the slot was chosen."""
@@ -60,7 +63,7 @@ class Slots:
     step_ms: int
 
     def longer(self) -> "Slots":
-        return Slots(_on_grid(1.5 * self.first_ms), _on_grid(1.5 * self.step_ms))
+        return Slots(_on_grid(LONGER * self.first_ms), _on_grid(LONGER * self.step_ms))
 
 
 @dataclass(frozen=True, slots=True)

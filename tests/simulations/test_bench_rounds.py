@@ -25,7 +25,7 @@ def test_the_wait_for_the_auditor_and_for_the_segment_before_is_not_a_round_s() 
 def test_the_slots_leave_room_above_the_slowest_contribution_of_the_first_round_and_of_the_others() -> None:
     slots = rounds.slots_for([Trained("q", 10, STEPS, TRACED)])
     assert slots == Slots(600, 300)
-    assert slots.longer() == Slots(900, 450)
+    assert slots.longer() == Slots(750, 375)
     first_is_quick = tuple({**line, "contributing_s": each} for line, each in zip(TRACED, (0.1, 0.21), strict=True))
     assert rounds.slots_for([Trained("q", 10, STEPS, first_is_quick)]) == Slots(315, 315)
 
