@@ -107,7 +107,8 @@ class Size:
 def _measured(size: Size, queries: int, tell: Callable[[str], None]) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="kapok-bench-") as folder, _town(Path(folder), size, tell) as town:
         first, *others = ask_many(town, 2 * WARM_UP, tell, 0)
-        slot_ms, prepared_ms = _slot_for([first]), _slot_for(others[WARM_UP - 1 :])
+        prepared_ms = _slot_for(others[WARM_UP - 1 :])
+        slot_ms = max(_slot_for([first]), prepared_ms)
         while True:
             set_slot(town, slot_ms, tell, prepared_slot_ms=prepared_ms)
             _await_prepared(town, slot_ms, tell)
@@ -143,7 +144,7 @@ def _await_prepared(town: Town, slot_ms: int, tell: Callable[[str], None]) -> No
 
 
 def _slot_for(timed: Sequence[Timed]) -> int:
-    return math.ceil(2000 * max(each.contributing_s for each in timed) / GRID_MS) * GRID_MS
+    return math.ceil(2000 * max(each.contributing_s for each in timed))  # no multiple of the grid, on which a contribution leaves
 
 
 def _processor_seconds(town: Town) -> float:
