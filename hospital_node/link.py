@@ -35,6 +35,8 @@ from protocols.v1 import link_pb2, link_pb2_grpc
 OUTBOX = 64
 HEARTBEAT_S = 10.0
 POLL_S = 1.0
+PUT_OFF_S = 1.0
+"""How long a contribution keeps the node from looking at its files: a slot may last minutes, and IT's pause must be seen."""
 UNLOGGED_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
 MASKING_SHARE = 4
@@ -238,7 +240,7 @@ class Session:
         while True:
             await asyncio.sleep(POLL_S)
             if self.making:
-                await asyncio.wait(self.making, timeout=POLL_S)
+                await asyncio.wait(self.making, timeout=PUT_OFF_S)
             await self._in_order(self.refresh)
             await self._in_order(self.answering.sweep)
             if self.has_followed:

@@ -11,6 +11,7 @@ Rules
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from threading import Event, Lock
@@ -91,18 +92,15 @@ class Preparing:
         return generation
 
     def _prepare(self, work: Work, year: str) -> None:
-        (generation, remembered, specs), key = work, self.key(year)
-        self.plans.remember_tables(remembered, generation, key)
-        for done, spec in enumerate(specs):
-            if self._is_closed.is_set() or work != self._wanted:
-                return  # what came since includes it
-            try:
-                is_new = self.plans.prepare_table(spec, generation, key)
-            except Exception as error:  # noqa: BLE001 (its text may quote a record)
-                log.error("months not prepared", code="node.not_prepared", error=type(error).__name__)
-            else:
-                if is_new:
-                    log.info("months prepared", entries=done + 1, size=len(specs))
+        with _logged():
+            key = self.key(year)
+            self.plans.remember_tables(work.remembered, work.generation, key)
+            for done, spec in enumerate(work.wanted):
+                if self._is_closed.is_set() or work != self._wanted:
+                    return  # what came since includes it
+                with _logged():
+                    if self.plans.prepare_table(spec, work.generation, key):
+                        log.info("months prepared", entries=done + 1, size=len(work.wanted))
 
     def is_ready(self, asked: Asked, ready: StoredReady) -> bool:
         """Decided once a question, so that all that asks for its slot is told the same."""
@@ -126,6 +124,14 @@ class Preparing:
     def close(self) -> None:
         self._is_closed.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 (its text may quote a record)
+        log.error("months not prepared", code="node.not_prepared", error=type(error).__name__)
 
 
 def _stretches(shape: Shape, asked_until: float) -> Iterator[QuerySpec]:

@@ -11,8 +11,8 @@ set as an operator sets it: twice what the slowest contribution of some question
 What was prepared. The first question of a shape counts months that nobody asked before. It leaves in the long slot (`slot_ms`, set
 by its own contribution and told in a row), and is not among the timed ones. The timed ones ask the same shape again, as the next
 issue of a report does, and leave in the slot of prepared months (`prepared_slot_ms`, set by the questions behind the first). Their
-period cuts two months: these are read from the records each time, whatever was asked before. Nodes that start again have their
-months ready by themselves; the bench waits until it counts as done, as a city would.
+period cuts two months: what it leaves of them is taken from their kept rows each time. Nodes that start again have their months
+ready by themselves; the bench waits until it counts as done, as a city would.
 """
 
 import json

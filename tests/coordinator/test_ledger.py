@@ -205,3 +205,35 @@ def test_while_one_checkpoint_is_put_out_the_world_waits_for_the_newest_alone(ci
 
     monkeypatch.setattr(city.log, "publish", slowly)
     in_life(city, work)
+
+
+def test_checkpoints_of_one_moment_are_put_out_once_and_who_closes_does_not_wait(
+    city: City, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_out, publish = [], city.log.publish
+    monkeypatch.setattr(ledger_module, "PUT_OUT_AFTER_S", 3600.0)
+    monkeypatch.setattr(city.log, "publish", lambda cosigned: (put_out.append(cosigned), publish(cosigned)))
+
+    async def work(ledger: CityLedger, _: CityWitness) -> None:
+        for _each in range(4):
+            await ledger.append([query(city)])
+            await ledger.cosigned()
+        assert put_out == []
+        async with asyncio.timeout(30):
+            await ledger.settle()
+        assert put_out == [ledger.note]
+
+    in_life(city, work)
+
+
+def test_a_checkpoint_is_put_out_by_itself_after_a_moment(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_module, "PUT_OUT_AFTER_S", 0.01)
+
+    async def work(ledger: CityLedger, _: CityWitness) -> None:
+        await ledger.append([query(city)])
+        await ledger.cosigned()
+        async with asyncio.timeout(30):
+            while city.log.published_size != ledger.note_size:
+                await asyncio.sleep(0.01)
+
+    in_life(city, work)

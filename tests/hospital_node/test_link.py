@@ -4,12 +4,15 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from hospital_node import frames
+from hospital_node import frames, link
 from hospital_node.journal import StoredContribution
 from hospital_node.policy import Policy
 from protocols import statements as st
@@ -84,6 +87,33 @@ def test_a_contribution_leaves_in_its_slot_and_not_before(world: Nodes, tmp_path
             await line.expect("contribution")
             slot_s = node.answering.config.slot_ms / 1000
             assert time.time() - sent >= slot_s
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize(("put_off_s", "is_done", "looks"), [(30.0, False, False), (30.0, True, True), (0.01, False, True)])
+def test_a_node_looks_at_its_files_beside_no_contribution_but_does_not_wait_for_a_long_one(
+    world: Nodes, monkeypatch: pytest.MonkeyPatch, put_off_s: float, is_done: bool, looks: bool
+) -> None:
+    monkeypatch.setattr(link, "POLL_S", 0.01)
+    monkeypatch.setattr(link, "PUT_OFF_S", put_off_s)
+
+    async def scene() -> None:
+        looked, done = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        with ThreadPoolExecutor(1) as worker:
+            refresh = partial(loop.call_soon_threadsafe, looked.set)
+            session = link.Session(world.first().answering, worker, worker, refresh)
+            session.making.add(asyncio.create_task(done.wait()))
+            polling = asyncio.create_task(session._state_what_is_due())
+            if is_done:
+                done.set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(looked.wait(), 30 if looks else 0.5)
+            assert looked.is_set() == looks
+            done.set()
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)
 
     asyncio.run(scene())
 

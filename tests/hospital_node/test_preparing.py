@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as drawn
 
 from hospital_node import asked_before
 from hospital_node.asked_before import SPARE_S, AskedBefore
 from hospital_node.counting import InstalledPlans
+from hospital_node.errors import JournalFailed
 from hospital_node.plan.prepared import Prepared
 from hospital_node.records.generations import file_in_force
 from hospital_node.showing import _kept_ready
@@ -147,6 +149,20 @@ def test_records_that_are_gone_or_broken_stop_no_sweep(world: Nodes) -> None:
     node.answering.sweep()
     (node.home / "records" / "g00000009.duckdb").write_bytes(b"no database")
     node.answering.sweep()
+
+
+def test_a_key_that_cannot_be_had_is_logged_and_stops_no_sweep(world: Nodes) -> None:
+    def refuses(_year: str) -> bytes:
+        raise JournalFailed("the disk refused")
+
+    asked(world)
+    preparing = world.first().answering.preparing
+    preparing.key, preparing._wanted = refuses, None
+    with structlog.testing.capture_logs() as told:
+        let_pass(world)
+        preparing._pool.submit(lambda: None).result(30)
+    codes = [(each["code"], each["error"]) for each in told if each["event"] == "months not prepared"]
+    assert codes == [("node.not_prepared", "JournalFailed")]
 
 
 def test_a_short_slot_that_is_longer_than_the_long_one_is_not_taken(world: Nodes) -> None:

@@ -185,6 +185,18 @@ def test_the_largest_rows_that_are_rounded_add_up_exactly() -> None:
     assert ghost._row_by_row([layer], bound).tolist() == [sum(alone)]
 
 
+@pytest.mark.parametrize(("scale", "is_written_out"), [(int(ghost.COARSE_LONGEST), False), (int(ghost.COARSE_LONGEST) + 1, True)])
+def test_rows_too_long_to_add_up_in_single_precision_are_written_out(
+    monkeypatch: pytest.MonkeyPatch, scale: int, is_written_out: bool
+) -> None:
+    part = Factors([Layer(np.ones((1, 1)), np.ones((1, 1)), False)], np.array([0, 1]))
+    monkeypatch.setattr(ghost, "room", lambda bound: 0.0)  # as of a model that is far too wide for this test
+    way = []
+    monkeypatch.setattr(ghost, "summed", lambda gradients, bound: (way.append("written out"), summed(gradients, bound))[1])
+    _whole(Bound(1, 1.0, scale), part)
+    assert bool(way) == is_written_out
+
+
 def test_a_sum_of_rounded_rows_without_its_clip_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     part = Factors([Layer(np.full((1, 40), 1.0), np.full((1, 25), 1.0), False)], np.arange(2))
     bound = Bound(1000, 1.0, 20)
