@@ -1,40 +1,23 @@
 """What is wrong with a home folder is told in the reader's language by each program."""
 
-import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from audit_ledger.party.home_words import in_chinese
+from tests.support.sentences import first_argument_of, not_in_chinese, sentences
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("audit_ledger", "coordinator", "hospital_node")
 
 
-def _is_chinese(text: str) -> bool:
-    return any("\u4e00" <= sign <= "\u9fff" for sign in text)
-
-
-def _sentences() -> Iterator[str]:
-    """Every text that a `HomeError` is raised with, a word standing for what varies."""
-    for path in (each for package in PACKAGES for each in (ROOT / package).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            match node:
-                case ast.Call(func=ast.Name(id="HomeError"), args=[ast.JoinedStr(values=parts)]):
-                    yield "".join(str(each.value) if isinstance(each, ast.Constant) else "varies" for each in parts)
-                case ast.Call(func=ast.Name(id="HomeError"), args=[other]):
-                    raise AssertionError(f"{path}:{node.lineno}: {ast.unparse(other)}")
-
-
 def test_every_sentence_has_its_chinese_with_all_that_varies() -> None:
-    sentences = set(_sentences())
-    assert len(sentences) > 15, "the search has found them"
-    assert [each for each in sorted(sentences) if not _is_chinese(in_chinese(each))] == []
-    assert [each for each in sorted(sentences) if in_chinese(each).count("varies") != each.count("varies")] == []
+    found = sentences((each for package in PACKAGES for each in (ROOT / package).rglob("*.py")), first_argument_of({"HomeError"}))
+    assert len(found) > 15, "the search has found them"
+    assert not_in_chinese(found, in_chinese) == []
 
 
 @pytest.mark.parametrize(
