@@ -8,6 +8,7 @@ _CHINESE = {
     "{}: exists already and is not overwritten": "{}：已存在，不予覆盖",
     "{}: exists already; change the file, or choose another --home": "{}：已存在；请修改该文件，或另选 --home",
     "{}: no such folder": "{}：没有这个目录",
+    "{}: a chart is written as {} or {}": "{}：图表文件应为 {} 或 {}",
     "{}: no such file": "{}：没有这个文件",
     "{}: no such file or folder": "{}：没有这个文件或目录",
     "{}: invites {}, which is no hospital": "{}：邀请的是 {}，不是医院",

@@ -34,7 +34,7 @@ COMMANDS = (
     Place("status", "hospital_node.showing:status", "kapok-node status --json"),
     Place("doctor", "hospital_node.doctor:doctor", "kapok-node doctor --lang zh"),
     Place("policy", "hospital_node.governing:policy", "kapok-node policy --default > policy.toml"),
-    Place("budget", "hospital_node.showing:budget", "kapok-node budget"),
+    Place("budget", "hospital_node.budget:budget", "kapok-node budget --chart budget.png"),
     Place("questions", "hospital_node.showing:questions", "kapok-node questions --json"),
     Place("pause", "hospital_node.governing:pause", "kapok-node pause --reason 'moving servers'"),
     Place("resume", "hospital_node.governing:resume", "kapok-node resume --after-restore"),

@@ -1,9 +1,8 @@
-"""`status`, `budget`, `questions`: what IT may look at, from the node's own folder, also while `run` is at work."""
+"""`status`, `questions`: what IT may look at, from the node's own folder, also while `run` is at work."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
 
 from rich.table import Table
@@ -15,11 +14,9 @@ from hospital_node.commands import DEFAULT_HOME, HomeOption, JsonOption, LangOpt
 from hospital_node.config import Config
 from hospital_node.journal import JOURNAL_FILE, Journal, StoredQuestion
 from hospital_node.ledger_at_hand import followed
-from hospital_node.policy import Policy, read_policy
+from hospital_node.policy import read_policy
 from hospital_node.records.generations import generation_in_force
 from hospital_node.records.report_text import Lang
-from privacy.conversion import epsilon_at
-from privacy.filter import Spent, encode_charge
 from protocols.asked import Asked
 from protocols.clock import stamp
 from protocols.errors import ProtocolError
@@ -29,9 +26,6 @@ from protocols.identity import fingerprint
 from protocols.query import QueryError, QuerySpec
 from protocols.query.words import Language, in_words
 from protocols.statements import Query
-
-BAR = 10
-PURPOSES = {"surveillance": ("surveillance", "监测"), "research": ("research", "研究"), "outbreak": ("outbreak", "疫情应急")}
 
 
 @contextmanager
@@ -110,54 +104,6 @@ def _kept_ready(config: Config, view: LedgerView | None) -> dict[str, int | None
         "months_kept_ready": sum(len(each.months) for each in shapes),
         "ready_after_s": before.settle_s(config.slot_of_tables_ms) if config.prepared_slot_ms is not None else None,
     }
-
-
-def budget(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:
-    """What each month of records has paid, per purpose, of its limit. 隐私预算。"""
-    with failures(as_json):
-        policy = read_policy(home.expanduser())
-        with opened(home.expanduser()) as journal:
-            spent = journal.spent()
-        rows = [_budget_row(policy, purpose, block, each) for (purpose, block), each in sorted(spent.items(), key=_by_block)]
-        table = Table(*(say(lang, *words) for words in _BUDGET_WORDS))
-        for row in rows:
-            share = Fraction(str(row["spent"])) / max(Fraction(str(row["limit"])), Fraction(1, 10**9))
-            purpose = say(lang, *PURPOSES.get(row["purpose"], (row["purpose"],) * 2))
-            table.add_row(row["block"], purpose, *(row[name] for name in ("spent", "limit", "epsilon")), _bar(share))
-        show(rows, as_json, table)
-
-
-_BUDGET_WORDS = (
-    ("month", "月份"),
-    ("purpose", "用途"),
-    ("spent", "已用"),
-    ("limit", "上限"),
-    ("ε so far", "累计 ε"),
-    ("", ""),
-)
-
-
-def _by_block(item: tuple[tuple[str, str], Spent]) -> tuple[str, str]:
-    (purpose, block), _ = item
-    return block, purpose
-
-
-def _budget_row(policy: Policy, purpose: str, block: str, spent: Spent) -> dict[str, str]:
-    epsilon = epsilon_at(spent.single, policy.order, policy.delta)
-    limit = encode_charge(policy.budget.limit(purpose))
-    return {
-        "block": block,
-        "purpose": purpose,
-        "spent": encode_charge(spent.single),
-        "spent_two_hospitals": encode_charge(spent.doubled or Fraction(0)),
-        "limit": limit,
-        "epsilon": f"{float(epsilon):.3f}",
-    }
-
-
-def _bar(share: Fraction) -> str:
-    full = min(BAR, -(-share.numerator * BAR // share.denominator))
-    return "█" * full + "░" * (BAR - full)
 
 
 def questions(lang: LangOption, home: HomeOption = DEFAULT_HOME, as_json: JsonOption = False) -> None:

@@ -7,19 +7,15 @@ the panels' intervals. Further keys are summed too. Chinese labels need a font w
 is labelled in English, and the caller is told.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
-
-mpl.use("Agg")
-
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from audit_ledger.party import drawing
+from audit_ledger.party.drawing import CITY_COLOUR, LINE_COLOUR
 from coordinator.client.chart_curve import figure_of_curves
 from coordinator.client.checked import Verified
 from coordinator.client.column import Column, Numbers
@@ -32,33 +28,6 @@ from protocols.query import Axis, Language, QuerySpec
 from protocols.query.terms import Survival
 
 MOST_PANELS = 11
-CJK_FONTS = ("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "SimHei",
-             "Microsoft YaHei", "PingFang SC", "Noto Sans CJK JP", "Droid Sans Fallback")  # fmt: skip
-LINE_COLOUR, CITY_COLOUR = "#b5442e", "#1f4e79"
-# It warns of every weight that a Chinese font lacks.
-logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-
-
-def chinese_font() -> str | None:
-    """The first installed font that can write the labels."""
-    return _installed() or (_installed() if _read_new_fonts() else None)
-
-
-def _installed() -> str | None:
-    names = set(font_manager.get_font_names())
-    return next((name for name in CJK_FONTS if name in names), None)
-
-
-def _read_new_fonts() -> bool:
-    """Fonts installed after matplotlib wrote its list of them; whether there are any."""
-    known = {each.fname for each in font_manager.fontManager.ttflist}
-    found = [each for each in font_manager.findSystemFonts() if each not in known]
-    for each in found:
-        try:
-            font_manager.fontManager.addfont(each)
-        except (OSError, RuntimeError):  # a file that is no font
-            continue
-    return bool(found)
 
 
 def require_drawable(spec: QuerySpec) -> None:
@@ -82,17 +51,10 @@ def draw(answer: Verified, path: Path, say: Say) -> bool:
 def save(make: Callable[[Say], Figure], path: Path, say: Say) -> bool:
     """Writes a figure in the reader's language, or in English where no font can write it; whether it could. Raises BadUsage."""
     require_format(path, CHART_FORMATS)
-    font = chinese_font() if say.lang is Language.ZH else "DejaVu Sans"
-    words = say if font else ENGLISH
-    with mpl.rc_context(
-        {"font.family": [font or "DejaVu Sans", "DejaVu Sans"], "svg.fonttype": "path", "axes.unicode_minus": False}
-    ):
-        figure = make(words)
-        try:
-            figure.savefig(path, dpi=150)
-        except OSError as error:
-            raise BadUsage("error.file", path=path, why=error.strerror or type(error).__name__) from None
-    return font is not None
+    try:
+        return drawing.save(lambda is_chinese: make(say if is_chinese else ENGLISH), path, say.lang is Language.ZH)
+    except OSError as error:
+        raise BadUsage("error.file", path=path, why=error.strerror or type(error).__name__) from None
 
 
 def figure_of(answer: Verified, say: Say) -> Figure:

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from coordinator.client.chart import CITY_COLOUR, LINE_COLOUR, MOST_PANELS, band, save
+from audit_ledger.party.drawing import CITY_COLOUR, LINE_COLOUR
+from coordinator.client.chart import MOST_PANELS, band, save
 from coordinator.client.errors import BadUsage
 from coordinator.client.series import Answers, series_of
 from coordinator.client.series_lines import MONTH, TO_DATE, Span, spans, summed

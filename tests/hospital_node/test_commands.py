@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from xml.etree import ElementTree
 
 import click
 import pytest
@@ -142,6 +143,27 @@ def test_budget_shows_each_month_with_its_epsilon(asked: Nodes) -> None:
     assert [row["block"] for row in rows] == ["2026-10", "2026-11"]
     assert all(0 < float(row["epsilon"]) < 3 for row in rows)
     assert "█" in kapok_node("budget", "--home", asked.first().home).output
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_budget_is_drawn_beside_its_table(asked: Nodes, tmp_path: Path, lang: str) -> None:
+    home = asked.first().home
+    for name in ("b.png", "b.svg"):
+        told = kapok_node("budget", "--home", home, "--chart", tmp_path / name, "--lang", lang, "--json")
+        assert [row["block"] for row in json.loads(told.stdout)] == ["2026-10", "2026-11"]
+        assert name in told.stderr
+    assert (tmp_path / "b.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert ElementTree.parse(tmp_path / "b.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("b.pdf", ".png or .svg"), ("none/b.png", "no such folder"), ("folder.png", "directory")]
+)
+def test_a_chart_that_cannot_be_written_is_named(asked: Nodes, tmp_path: Path, name: str, told: str) -> None:
+    (tmp_path / "folder.png").mkdir()
+    failed = kapok_node("budget", "--home", asked.first().home, "--chart", tmp_path / name)
+    assert (failed.exit_code, "Traceback" in failed.stderr) == (2, False)
+    assert told in failed.stderr
 
 
 def test_pause_stops_the_running_node_and_resume_lets_it_answer(asked: Nodes) -> None:
