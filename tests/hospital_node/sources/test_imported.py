@@ -56,7 +56,10 @@ def imported(folder: Path, table: Table, rows: list[Found]) -> Path:
     return folder / "records"
 
 
-@pytest.mark.parametrize("name", ["weekly", "half a month", "emergencies", "influenza", "by code"])
+WEIGHTED = ["visits, each month by its weight", "influenza, each month by its weight"]
+
+
+@pytest.mark.parametrize("name", ["weekly", "half a month", "emergencies", "influenza", "by code", *WEIGHTED])
 def test_an_import_of_the_same_rows_answers_as_the_reference_does(tmp_path: Path, name: str) -> None:
     # A patient's number is another one than over a server, and with it the choice of cells: so no cell is left out here.
     spec = QuerySpec.from_fields({**QUESTIONS[name], "cells_per_patient": 1000})

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,7 +18,7 @@ from hospital_node.sources.mapping import Source
 from hospital_node.sources.plans import DatabasePlans
 from hospital_node.sources.statements import Statement
 from protocols.asked import Asked
-from protocols.query import Layout, QuerySpec, Table
+from protocols.query import Layout, QuerySpec, Table, footprint
 from tests.hospital_node.plan import oracle
 from tests.hospital_node.sources.hospital import ALL, KEY, VISIT, ZONE, asked, count, everything, fields, inserts, plans
 from tests.support.databases import Running
@@ -48,6 +49,27 @@ QUESTIONS: dict[str, dict[str, Any]] = {
         "where": [{"column": "visit_class", "values": ["EMER", "IMP"]}],
     },
     "influenza": {"table": "diagnoses", **WEEKLY, "where": [{"column": "icd10", "prefixes": ["J10"]}]},
+    "visits, each month by its weight": {
+        **PERIOD,
+        "table": "visits",
+        "keys": [{"key": "district"}],
+        "measures": [{"kind": "count"}, {"kind": "count", "hi": 1}],
+        "weights": [64, 23],
+    },
+    "influenza, each month by its weight": {
+        **PERIOD,
+        "table": "diagnoses",
+        "measures": [{"kind": "count", "hi": 2}],
+        "where": FLU,
+        "weights": [3, 1024],
+    },
+    "a sum of temperatures, each month by its weight": {
+        **PERIOD,
+        "table": "measurements",
+        "measures": [{"kind": "sum", "column": "value", "lo": "0", "hi": "45", "scale": 10}],
+        "where": [{"column": "loinc", "values": ["8310-5"]}],
+        "weights": [5, 2],
+    },
     "by code": {
         **PERIOD,
         "table": "diagnoses",
@@ -137,6 +159,17 @@ def test_a_server_answers_as_the_reference_does(live: DatabasePlans, name: str) 
     reference = oracle.answer(spec, everything(spec), KEY)
     assert count(live, spec) == reference
     assert any(reference)
+
+
+@pytest.mark.parametrize("name", [name for name in QUESTIONS if "weights" in QUESTIONS[name]])
+def test_a_weighted_answer_of_a_server_is_the_weighted_sum_of_its_months(live: DatabasePlans, name: str) -> None:
+    fields = dict(QUESTIONS[name])
+    weights = fields.pop("weights")
+    ends = ["2026-01-01", "2026-02-01", "2026-03-01"]
+    months = [QuerySpec.from_fields({**fields, "period": {"from": first, "to": end}}) for first, end in pairwise(ends)]
+    alone = zip(*(count(live, month) for month in months), strict=True)
+    summed = [sum(weight * value for weight, value in zip(weights, each, strict=True)) for each in alone]
+    assert count(live, QuerySpec.from_fields(QUESTIONS[name])) == summed
 
 
 def codes(found: DatabasePlans) -> list[str]:
@@ -330,7 +363,8 @@ def test_neighbouring_databases_move_the_answer_by_no_more_than_stated(
 ) -> None:
     server: Running = request.getfixturevalue({"postgresql": "postgres_server", "mysql": "mariadb_server"}[engine])
     found = plans(tmp_path, fields(engine, server.port))
-    whole, moved = [QuerySpec.from_fields(QUESTIONS["weekly, one cell a patient"])], []
+    whole = [QuerySpec.from_fields(QUESTIONS[name]) for name in ("weekly, one cell a patient", "visits, each month by its weight")]
+    moved = []
     before = [count(found, spec) for spec in whole]
     rows = [row for row in ALL[Table.VISITS][1] if row.person == person]
     names = ", ".join(sorted({f"'{row.raw[1]}'" for row in rows}))
@@ -342,12 +376,14 @@ def test_neighbouring_databases_move_the_answer_by_no_more_than_stated(
         again = [row for row in ALL[Table.VISITS][1] if row.raw[1] in {one.raw[1] for one in rows}]
         server.run(f"{zone}; INSERT INTO his.visit ({VISIT}) VALUES {inserts(again)}")
     for spec, one, other in zip(whole, before, after, strict=True):
-        blocks = len({row.day[:7] for row in rows})
-        for segment, (l1, l2_squared) in zip(Layout.of(spec).segments, Layout.of(spec).sensitivities(), strict=True):
+        months = zip(footprint(spec), spec.weights or (1, 1), strict=True)
+        weight = sum(weight for month, weight in months if month in {row.day[:7] for row in rows})
+        for segment in Layout.of(spec).segments:
+            l1, l2_squared = segment.of_weight(weight)
             part = slice(segment.offset, segment.offset + segment.length)
             distance = [abs(a - b) for a, b in zip(one[part], other[part], strict=True)]
-            assert sum(distance) <= blocks * l1
-            assert sum(step**2 for step in distance) <= blocks**2 * l2_squared
+            assert sum(distance) <= l1
+            assert sum(step**2 for step in distance) <= l2_squared
             moved.append(sum(distance))
     assert any(moved)
     assert [count(found, spec) for spec in whole] == before

@@ -55,7 +55,7 @@ def live(folder: Path, tmp_path: Path) -> DatabasePlans:
 
 
 def test_spark_answers_as_the_reference_does_and_names_a_missing_column(live: DatabasePlans) -> None:
-    for name in ("weekly", "influenza", "patients"):
+    for name in ("weekly", "influenza", "patients", "visits, each month by its weight"):
         spec = QuerySpec.from_fields(QUESTIONS[name])
         assert count(live, spec) == oracle.answer(spec, everything(spec), KEY), name
     mapping = live.source.model_dump(exclude_none=True)
