@@ -14,6 +14,7 @@ import structlog
 
 from audit_ledger.errors import LedgerError
 from audit_ledger.view import LedgerView, QuestionFacts
+from coordinator.absent import why_absent
 from coordinator.admission import Admitted, admit, admitted_of
 from coordinator.config import Timing
 from coordinator.errors import CoordinatorError
@@ -283,6 +284,9 @@ class Rounds:
             receipts = [each.receipt for each in complete.made if each.receipt]
             await self._ledger.append([*receipts, *(self._signed(each) for each in [*more, release])])
         await self._ledger.cosigned()
+        if told := why_absent(self._ledger.view.questions[question.id.hex()], question):
+            question.refusals = told
+            await asyncio.to_thread(self._register.set_refusals, question.id, told)
         question.breakdown.step("log_release")
         question.answer = compose_answer(self._ledger, question, opened, values).model_dump_json().encode()
         question.breakdown.step("compose")

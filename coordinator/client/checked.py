@@ -49,6 +49,8 @@ class Verified:
     query: Query
     spec: QuerySpec
     cells: AnswerTable
+    reasons: tuple[Reasoned, ...] = ()
+    """Why hospitals are absent, told beside the bundle; see `coverage`."""
 
     @property
     def is_exact(self) -> bool:

@@ -8,7 +8,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +18,7 @@ from audit_ledger.party.home import Home
 from audit_ledger.policy import TrustFile
 from coordinator.client.catalog import Catalog
 from coordinator.client.checked import Verified, Verifier, verified
+from coordinator.client.coverage import of_the_absent
 from coordinator.client.desk import Desk, State, Step
 from coordinator.client.errors import BadUsage, NotGiven, Unreachable, Unverified
 from coordinator.client.forecast import ByEpsilon, ByPrice, BySd, Forecast, Noise, exact_forecast, forecast, usual_noise
@@ -200,6 +201,7 @@ class City:
             if step.is_last:
                 if step.state is not State.RELEASED:
                     raise NotGiven(f"ended.{step.state}", reasons=step.reasons, id=id_)
+                self.shelf.keep_reasons(id_, step.reasons)
                 return step.answer
         raise Unreachable("error.stream_ended")
 
@@ -250,7 +252,8 @@ class City:
         return answer
 
     def _accepted(self, id_: str, raw: bytes) -> Answer:
-        return Answer(verified(raw, id_, self.trust, int(self._clock()), self._verify))
+        found = verified(raw, id_, self.trust, int(self._clock()), self._verify)
+        return Answer(replace(found, reasons=of_the_absent(found.bundle.coverage, self.shelf.reasons(id_))))
 
 
 def _require_exact(request: Request) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from coordinator.client.checked import Verified
 from coordinator.client.column import Column
+from coordinator.client.coverage import coverage_json
 from coordinator.client.ends import survival_json, survivals
 from coordinator.client.errors import BadUsage
 from coordinator.client.sentences import SENTENCES
@@ -105,7 +106,7 @@ def as_json(answer: Verified) -> dict[str, Any]:
         **({"table_one": table_one_json(answer, ENGLISH)} if is_table_one(answer) else {}),
         **({"survival": survival_json(answer)} if survivals(answer.cells) else {}),
         **({} if answer.is_exact else _privacy(bundle)),
-        "coverage": bundle.coverage.model_dump(mode="json"),
+        "coverage": coverage_json(bundle.coverage, answer.reasons),
     }
 
 

@@ -19,6 +19,7 @@ from coordinator.client.catalog import Budget, Catalog
 from coordinator.client.checked import Verified
 from coordinator.client.city import Plan
 from coordinator.client.column import Column, Reliability
+from coordinator.client.coverage import coverage, hospitals
 from coordinator.client.ends import survival_parts
 from coordinator.client.errors import BadUsage
 from coordinator.client.fits import Result
@@ -28,7 +29,6 @@ from coordinator.client.table_one import is_table_one, table_one
 from coordinator.client.texts import Say
 from coordinator.client.training import Fitted
 from coordinator.client.wording import decimal, number, share_of_budget
-from protocols.answer import Coverage
 from protocols.contract import CONTRACT
 from protocols.fits import Fit
 from protocols.fits.words import NAMES
@@ -53,8 +53,8 @@ def answer(given: Verified, say: Say, *, is_whole: bool = False) -> RenderableTy
     lines += survival_parts(given, say)
     lines += [_level_table(given, level, say, is_whole=is_whole) for level in given.spec.totals or () if level]
     if given.is_exact:
-        return Group(*lines, *(Text(line) for line in _coverage(given.bundle.coverage, say)), not_private(say))
-    lines += [Text(line) for line in [*_coverage(given.bundle.coverage, say), *_cost(given, say)]]
+        return Group(*lines, *(Text(line) for line in coverage(given.bundle.coverage, given.reasons, say)), not_private(say))
+    lines += [Text(line) for line in [*coverage(given.bundle.coverage, given.reasons, say), *_cost(given, say)]]
     note = "answer.residents_note" if asks_for_residents(given.query.spec) else "answer.interval_note"
     return Group(*lines, Text(say(note), style="dim"))
 
@@ -80,7 +80,7 @@ def fitted(given: Fitted, say: Say) -> RenderableType:
         ratio = [f"{math.exp(min(each.value, 50.0)):.3f}"] if result.is_log else []
         table.add_row(*row, "" if each.p_value is None else f"{each.p_value:.2g}", *ratio)
     lines = [f"{name} = {value:.5g}" for name, value in result.figures.items()]
-    lines += [*_coverage(given.bundle.coverage, say), *([] if given.is_exact else _fit_cost(given, say))]
+    lines += [*coverage(given.bundle.coverage, given.reasons, say), *([] if given.is_exact else _fit_cost(given, say))]
     warning = [Text(each, style="bold red") for each in fit_warnings(result, say)]
     warning += [not_private(say)] if given.is_exact else []
     head = [Text(say("answer.id", id=given.id), style="bold"), *([not_private(say)] if given.is_exact else [])]
@@ -172,17 +172,6 @@ def _interval(low: float, high: float) -> str:
     return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
 
 
-def _coverage(coverage: Coverage, say: Say) -> Iterable[str]:
-    for name in ("answered", "refused", "away", "left_out", "incomplete"):
-        uris: tuple[str, ...] = getattr(coverage, name)
-        if uris or name == "answered":
-            yield say(f"coverage.{name}", count=len(uris), names=_names(uris, say))
-
-
-def _names(uris: Iterable[str], say: Say) -> str:
-    return say("list.comma").join(Identity.parse(uri).name for uri in uris) or "-"
-
-
 def _cost(given: Verified, say: Say) -> Iterable[str]:
     told = "answer.price" if given.spec.weights is None else "answer.price_weighted"
     yield say(told, price=given.bundle.price, purpose=say.code("purpose", given.query.purpose))
@@ -204,7 +193,7 @@ def preview(plan: Plan, say: Say, *, with_ladder: bool) -> RenderableType:
     ]
     if asks_for_residents(plan.request.spec.to_json()):
         without = plan.catalog.without_residents(plan.audience, str(plan.request.spec.table))
-        facts.append(say("preview.without_residents", names=_names(without, say)) if without else say("preview.all_residents"))
+        facts.append(say("preview.without_residents", names=hospitals(without, say)) if without else say("preview.all_residents"))
     parts: list[RenderableType] = [
         Text(in_words(plan.request.spec, say.lang)),
         *map(Text, facts),
@@ -224,7 +213,7 @@ def _exact_preview(plan: Plan, say: Say) -> RenderableType:
         say("exact.hospitals", n=cast.n, floor=plan.floor),
         say("exact.cells", cells=cast.layout.grid.size),
         say("exact.blocks", count=len(cast.blocks), first=cast.blocks[0], last=cast.blocks[-1]),
-        say("exact.unwilling", names=_names(unwilling, say)) if unwilling else say("exact.willing"),
+        say("exact.unwilling", names=hospitals(unwilling, say)) if unwilling else say("exact.willing"),
     ]
     words = in_words(plan.request.spec, say.lang, is_exact=True)
     return Group(not_private(say), *map(Text, [words, *facts, say("exact.approval")]))

@@ -44,6 +44,10 @@ _ANSWER: dict[str, tuple[str, str]] = {
     "coverage.refused": ("拒绝的医院（{count}）：{names}", "refused ({count}): {names}"),
     "coverage.away": ("不在线的医院（{count}）：{names}", "away ({count}): {names}"),
     "coverage.left_out": ("未计入的医院（{count}）：{names}", "left out ({count}): {names}"),
+    "coverage.why": (
+        "（原因由协调方转述；医院对问题的拒绝另有其签名声明，记在账本中）",
+        "(reasons as the coordinator tells them; a hospital's refusal of the question is its signed statement in the ledger)",
+    ),
     "coverage.incomplete": ("数据不完整的医院（{count}）：{names}", "with incomplete records ({count}): {names}"),
     "reliability.reliable": ("可靠", "reliable"),
     "reliability.caution": ("谨慎", "caution"),

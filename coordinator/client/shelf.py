@@ -2,14 +2,20 @@
 
 A bundle that did not verify is kept as `answers/<id>.rejected`: it is evidence, and it is never shown as an answer.
 `asked/<id>.json` is the signed question, written before it is sent, so that a crash loses no id; `trainings/<id>.json` the ids of
-a training's segments, by the first.
+a training's segments, by the first; `reasons/<id>.json` why hospitals are not in an answer, as the coordinator told it beside it.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
 
 from audit_ledger.party.home import Home
 from coordinator.client.errors import BadUsage
+from protocols.statements import Reasoned
+
+_REASONS = TypeAdapter(tuple[Reasoned, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +30,18 @@ class Shelf:
 
     def keep_evidence(self, id_: str, raw: bytes) -> None:
         self.home.write(f"answers/{id_}.rejected", raw)
+
+    def keep_reasons(self, id_: str, reasons: Sequence[Reasoned]) -> None:
+        """Where there are any."""
+        if reasons:
+            self.home.write(f"reasons/{id_}.json", _REASONS.dump_json(tuple(reasons)))
+
+    def reasons(self, id_: str) -> tuple[Reasoned, ...]:
+        """None where nothing was told, or what is kept is damaged: an answer stands without them."""
+        try:
+            return _REASONS.validate_json((self.home.path / "reasons" / f"{id_}.json").read_bytes())
+        except (OSError, ValidationError):
+            return ()
 
     def keep_training(self, ids: list[str]) -> None:
         self.home.write(f"trainings/{ids[0]}.json", json.dumps(ids).encode())

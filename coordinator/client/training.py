@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from audit_ledger.bundle import verify_answer
 from audit_ledger.errors import Malformed
 from coordinator.client.city import DAY_S, City, Watcher
+from coordinator.client.coverage import coverage_json, of_the_absent
 from coordinator.client.desk import Step
 from coordinator.client.errors import BadUsage, Unverified
 from coordinator.client.export import mode_json
@@ -65,6 +66,8 @@ class Fitted:
     rounds: int
     result: Result
     bundle: Bundle
+    reasons: tuple[Reasoned, ...] = ()
+    """Why hospitals are absent; see `coverage`."""
 
     @property
     def is_exact(self) -> bool:
@@ -81,7 +84,7 @@ class Fitted:
             **self.result.to_json(),
             **({} if self.is_exact else {"price": self.bundle.price}),
             **({} if self.is_exact else {"spending": [each.model_dump() for each in self.bundle.spending]}),
-            "coverage": self.bundle.coverage.model_dump(mode="json"),
+            "coverage": coverage_json(self.bundle.coverage, self.reasons),
         }
 
 
@@ -241,7 +244,8 @@ def fitted(raw: bytes, asked_id: str, city: City) -> Fitted:
         problems.append(_reason("answer.another_question", asked_id, signed.hex_id))
     if problems or question is None or isinstance(question.spec, QuerySpec):
         raise Unverified("error.unverified", reasons=problems)
-    return Fitted(asked_id, question.spec, question.query.rounds, _result(question.spec, bundle), bundle)
+    reasons = of_the_absent(bundle.coverage, city.shelf.reasons(asked_id))
+    return Fitted(asked_id, question.spec, question.query.rounds, _result(question.spec, bundle), bundle, reasons)
 
 
 def received(city: City, id_: str, steps: Iterator[Step], watch: Watcher) -> Fitted:

@@ -43,6 +43,32 @@ def test_a_released_answer_is_verified_shown_and_kept(bureau: Bureau, capsys: py
     assert json.loads(kept.read_text())["values"] == EXPECTED
 
 
+FULL = link_pb2.Reason(code="node.disk", expected="2,000 MB free", got="less", subject="kapok://hospital/h05")
+OF_ANOTHER = link_pb2.Reason(code="node.paused", subject="kapok://hospital/h01")
+
+
+def test_why_a_hospital_refused_is_told_beside_the_answer_and_kept(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
+    """A reason of a hospital that answered, by the bundle, is no reason of its absence and is not shown."""
+    bureau.answers_in_life(reasons=[FULL, OF_ANOTHER])
+    assert bureau(*ASK, "--json") == 0
+    told = _told(capsys)
+    reason = {"hospital": FULL.subject, "code": "node.disk", "expected": "2,000 MB free", "got": "less"}
+    assert (told["coverage"]["refused"], told["coverage"]["reasons"]) == ([FULL.subject], [reason])
+    assert bureau("answers", told["query"][:8], "--json") == 0
+    assert _told(capsys) == told
+    for lang, words in (
+        ("en", ("h05: the hospital's disk is full", "signed statement")),
+        ("zh", ("h05", "医院磁盘已满", "签名声明")),
+    ):
+        assert bureau("answers", told["query"], lang=lang) == 0
+        shown = capsys.readouterr().out
+        assert all(each in shown for each in (*words, "[node.disk]"))
+        assert "node.paused" not in shown
+    (bureau.home.path / "reasons" / f"{told['query']}.json").write_bytes(b"[{]")
+    assert bureau("answers", told["query"], "--json") == 0, "damaged reasons leave the answer as it is"
+    assert "reasons" not in _told(capsys)["coverage"]
+
+
 def test_the_questions_of_a_home_are_listed_with_what_they_ask(bureau: Bureau, capsys: pytest.CaptureFixture[str]) -> None:
     bureau.answers_in_life()
     assert bureau(*ASK, "--json") == 0

@@ -51,7 +51,16 @@ def too_few(world: World) -> End:
     return end
 
 
-@row("a node's Ready is in the ledger, the member set is not out", "node paused by its IT", "released", 4, 0, 0, 1)
+@row(
+    "a node's Ready is in the ledger, the member set is not out",
+    "node paused by its IT",
+    "released",
+    4,
+    0,
+    0,
+    1,
+    reasons=("node.paused",),
+)
 def paused(world: World) -> End:
     victim, slow = named(world, 4), named(world, 2)
     home = world.town.node(victim.removeprefix("node/"))

@@ -25,7 +25,7 @@ def budget_exhausted(world: World) -> End:
     return end
 
 
-@row("a node's disk has less room than IT asked for", "a question", "released", 4, 1)
+@row("a node's disk has less room than IT asked for", "a question", "released", 4, 1, reasons=("node.disk",))
 def disk_full(world: World) -> End:
     name = sorted(world.town.hospitals)[3]
     world.set_config(name, "min_free_mb", 1_000_000_000)
@@ -37,7 +37,8 @@ def disk_full(world: World) -> End:
     ((reasons,),) = world.journal(name, "SELECT reasons FROM question WHERE query = ?", asking.id)
     assert set(str(reasons).split()) == {"node.disk"}
     world.set_config(name, "min_free_mb", 1)
-    restart(world, world.node(name))
+    restart(world, world.node(name), "coordinator")
+    assert asking.followed() == end, "a coordinator that was restarted tells the same reasons"
     return end
 
 

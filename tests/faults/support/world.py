@@ -22,7 +22,7 @@ from pathlib import Path
 from audit_ledger.before import begun
 from audit_ledger.party.home import Home
 from audit_ledger.view import LedgerView
-from coordinator.client.city import Request, connect
+from coordinator.client.city import Answer, Request, connect
 from coordinator.client.errors import NotGiven
 from coordinator.client.forecast import ByPrice, BySd
 from hospital_node.journal import JOURNAL_FILE
@@ -47,7 +47,7 @@ CHEAP_SD = Fraction(60)
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a question ended: state, codes of the reasons, and who answered."""
+    """How a question ended: state, codes of the reasons (of a released table: why hospitals are absent), and who answered."""
 
     state: str
     reasons: frozenset[str] = frozenset()
@@ -306,7 +306,9 @@ def _read(path: Path, sql: str, *values: object) -> list[tuple[object, ...]]:
 def _end(act: Callable[[], object], world: World, id_: str) -> End:
     state, reasons = "released", frozenset[str]()
     try:
-        act()
+        given = act()
+        if isinstance(given, Answer):
+            reasons = frozenset(each.code for each in given.verified.reasons)
     except NotGiven as no:
         state, reasons = no.text_id.removeprefix("ended."), frozenset(str(each.code) for each in no.reasons)
     facts = world.view().questions.get(id_)

@@ -75,16 +75,22 @@ class Bureau:
     def __call__(self, *args: str, lang: str = "en") -> int:
         return run([*args, "--home", str(self.home.path), "--lang", lang], {}, self.connect)
 
-    def answers_in_life(self, change: Any = lambda answer: answer) -> None:
-        """From now on the desk answers each question with its whole life, the bundle changed as given."""
-        self.desk.asked = lambda envelope: self.life(envelope, change)
+    def answers_in_life(self, change: Any = lambda answer: answer, reasons: Sequence[link_pb2.Reason] = ()) -> None:
+        """From now on the desk answers each question with its whole life, the bundle changed as given.
 
-    def life(self, envelope: bytes, change: Any = lambda answer: answer) -> Sequence[link_pb2.Progress]:
-        answer = change(played(self.city, self.opener, envelope))
+        `reasons` are told beside it; the first is of the one hospital that refuses.
+        """
+        self.desk.asked = lambda envelope: self.life(envelope, change, reasons)
+
+    def life(
+        self, envelope: bytes, change: Any = lambda answer: answer, reasons: Sequence[link_pb2.Reason] = ()
+    ) -> Sequence[link_pb2.Progress]:
+        refusing = tuple(each.subject for each in reasons[:1])
+        answer = change(played(self.city, self.opener, envelope, refusing)).model_dump_json().encode()
         id_ = st.parse(envelope).id
         states = [("submitted", 0), ("logged", 0), ("approved", 0), ("running", 2), ("running", 5)]
         frames = [link_pb2.Progress(query=id_, state=state, ready=ready, of=5 if ready else 0) for state, ready in states]
-        return [*frames, link_pb2.Progress(query=id_, state="released", answer=answer.model_dump_json().encode(), is_last=True)]
+        return [*frames, link_pb2.Progress(query=id_, state="released", answer=answer, refusals=reasons, is_last=True)]
 
 
 def make_bureau(path: Path) -> Bureau:

@@ -25,7 +25,9 @@ from tests.support.city import City, Question
 
 @dataclass
 class Played(Question):
-    """`entry` is the client's own signed query, given."""
+    """`entry` is the client's own signed query, given; `refusing` hospitals say no to it."""
+
+    refusing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         query = st.parse(self.entry).statement
@@ -62,14 +64,15 @@ class Played(Question):
         return super().binding(members, **shape, **changes)
 
     def release(self, binding: Binding, values: Any, **changes: Any) -> bytes:
-        self.released = super().release(binding, values, **changes)
+        away = tuple(sorted(set(self.query.audience) - set(self.readys) - set(self.refusing)))
+        self.released = super().release(binding, values, refused=self.refusing, away=away, **changes)
         return self.released
 
     def bundle(self) -> Answer:
         """Lives the whole life and composes the answer."""
         if self.asked.query.programme is None:
             self.city.approve(self.id.hex())
-        self.all_ready(self.asked.query.audience)
+        self.all_ready(sorted(set(self.asked.query.audience) - set(self.refusing)))
         request = self.request()
         values = self.finish(request, self.open(request))
         binding = Binding.decode(request.preimage)
@@ -96,8 +99,8 @@ class Played(Question):
             ),
             coverage=Coverage(
                 answered=tuple(sorted(self.readys)),
-                refused=(),
-                away=tuple(sorted(set(self.query.audience) - set(self.readys))),
+                refused=self.refusing,
+                away=tuple(sorted(set(self.query.audience) - set(self.readys) - set(self.refusing))),
                 left_out=(),
                 incomplete=(),
             ),
@@ -126,6 +129,6 @@ def _query_of(proven: Proven) -> str:
     return str(getattr(st.parse(proven.entry.encode()).statement, "query", ""))
 
 
-def played(city: City, opener: OpenerCore, entry: bytes) -> Answer:
+def played(city: City, opener: OpenerCore, entry: bytes, refusing: tuple[str, ...] = ()) -> Answer:
     """The verified answer that this city gives to a signed query."""
-    return Played(city, opener, entry=entry).bundle()
+    return Played(city, opener, entry=entry, refusing=refusing).bundle()

@@ -1,0 +1,74 @@
+"""Why hospitals are absent: what each said itself, from the ledger and from the link, of those alone whom the release names so."""
+
+from pathlib import Path
+
+import pytest
+
+from coordinator.absent import why_absent
+from coordinator.admission import admitted_of
+from coordinator.question import Question
+from protocols import statements as st
+from protocols.refusal import Reason, Refusal
+from tests.coordinator.support.asked import query
+from tests.support.city import City
+from tests.support.city import Question as Life
+
+H1, H2, H3 = (f"kapok://hospital/h0{n}" for n in (1, 2, 3))
+NO_DISK = st.Reasoned(code="node.disk", expected="2,000 MB free", got="less", subject="")
+NEWER = st.Reasoned(code="node.newer_than_this", expected="", got="", subject="")
+PAUSED = Refusal(Reason.PAUSED, subject=H2)
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Life:
+    """A question that h01 refuses by a statement, that is opened over the others, and released without h02."""
+    city = City(tmp_path)
+    made = Life(city, city.opener())
+    refused = st.Refused(**city.head(H1), query=made.id.hex(), reasons=(NO_DISK, NEWER))
+    city.log_entry(city.sign(refused, city.hospitals[H1].identity))
+    made.all_ready(sorted(set(city.hospitals) - {H1}))
+    request = made.request()
+    made.open(request)
+    return made
+
+
+def told(life: Life, question: Question, left_out: tuple[str, ...]) -> list[Refusal]:
+    facts = life.city.view().questions[life.id.hex()]
+    assert facts.openings
+    answered = tuple(each for each in sorted(life.readys) if each not in left_out)
+    head = life.city.head("kapok://coordinator/gz")
+    release = st.Release(
+        **head,
+        query=life.id.hex(),
+        round=0,
+        attempt=1,
+        status="released",
+        binding="00" * 32,
+        values="00" * 32,
+        answered=answered,
+        refused=(H1,),
+        away=(),
+        left_out=left_out,
+    )
+    facts.release = (0, release)
+    return why_absent(facts, question)
+
+
+SIGNED = [Refusal(Reason.DISK_FULL, "2,000 MB free", "less", H1), Refusal(Reason.INTERNAL, subject=H1)]
+
+
+def test_a_signed_refusal_is_read_from_the_ledger_and_a_code_of_a_newer_node_is_an_internal_one(life: Life) -> None:
+    assert told(life, Question(admitted_of(query(life.city))), ()) == SIGNED
+
+
+def test_a_refused_member_set_is_told_of_who_was_left_out_and_of_nobody_who_answered_after_all(life: Life) -> None:
+    question = Question(admitted_of(query(life.city)))
+    question.balked = {(0, 1): {H2: [PAUSED], H3: [Refusal(Reason.BUSY, subject=H3)]}, (0, 2): {H2: [PAUSED]}}
+    assert told(life, question, (H2,)) == [*SIGNED, PAUSED]
+
+
+def test_what_the_register_held_is_told_again_once(life: Life) -> None:
+    """A crash between the reasons and the answer: the process that goes on has them from the register."""
+    question = Question(admitted_of(query(life.city)))
+    question.refusals = [*SIGNED, PAUSED]
+    assert told(life, question, (H2,)) == [*SIGNED, PAUSED]
