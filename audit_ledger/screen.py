@@ -48,7 +48,7 @@ def command(app: typer.Typer, name: str, example: str) -> Callable[[_F], _F]:
 
     def register(function: _F) -> _F:
         english, chinese = in_two_languages(function.__doc__ or "")
-        epilog = f"{say('Example', '示例')}: {example}"
+        epilog = say("Example: ", "示例：") + example
         registered: _F = app.command(name, help=say(english, chinese), epilog=epilog)(function)
         return registered
 
@@ -167,7 +167,8 @@ def end_answer(report: AnswerReport, as_json: bool) -> NoReturn:
         if report.card is not None:
             show_card(report.card)
         for each in report.problems:
-            out.print(f"✗ {each.place}: {say(each.what, problem_in_chinese(each.what))}", style="red", markup=False)
+            told_problem = f"{each.place}{say(': ', '：')}{say(each.what, problem_in_chinese(each.what))}"
+            out.print(f"✗ {told_problem}", style="red", markup=False)
         for line in told:
             out.print(say("not shown: ", "本文件不能证明：") + line, markup=False)
         _verdict(report.is_verified)
@@ -180,13 +181,13 @@ def show_card(card: dict[str, Any]) -> None:
         (say("study", "研究程序"), f"{card['study']} {card['version']}  sha256 {card['study_sha256']}"),
         (say("model", "模型"), f"sha256 {card['model_sha256']}"),
         (say("question", "问题"), card["query"]),
-        (say("data", "数据"), f"{card['table']} ({card['catalogue']}), {_hospitals(card)}"),
-        (say("privacy", "隐私"), f"ε {card['epsilon']}, δ {card['delta']}; {say('price', '费用')} {card['price']}"),
-        (say("rounds", "轮次"), f"{card['rounds']}; {_held_out(card)}"),
+        (say("data", "数据"), f"{card['table']} ({card['catalogue']}){say(', ', '，')}{_hospitals(card)}"),
+        (say("privacy", "隐私"), f"ε {card['epsilon']}, δ {card['delta']}{say('; price', '；费用')} {card['price']}"),
+        (say("rounds", "轮次"), f"{card['rounds']}{say('; ', '；')}{_held_out(card)}"),
     ]
     lines += [(each["name"], f"{each['value']}  [{each['low']}, {each['high']}] 95 %") for each in card["metrics"]]
     for name, told in lines:
-        out.print(f"{name}: {told}", markup=False, highlight=False, soft_wrap=True)
+        out.print(f"{name}{say(': ', '：')}{told}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _hospitals(card: dict[str, Any]) -> str:

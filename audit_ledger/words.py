@@ -24,7 +24,7 @@ class Words:
         return self.say(*_RULES[rule])
 
     def finding(self, found: Finding) -> str:
-        detail = f" ({found.detail})" if found.detail else ""
+        detail = self.say(f" ({found.detail})", f"（{found.detail}）") if found.detail else ""
         return self.say(f"entry {found.index}: {self.rule(found.rule)}", f"第 {found.index} 条：{self.rule(found.rule)}") + detail
 
     def error(self, code: str, message: str) -> str:

@@ -129,7 +129,7 @@ def _question_lines(row: dict[str, object], lang: Lang) -> str:
     return "\n".join(
         (
             f"{row['at']}  {row['query']}  {told}".rstrip(),
-            f"{row['asker'] or '–'}  {say(lang, 'price', '代价')} {row['price']}  {say(lang, 'here', '本院')}: {ended}",
+            f"{row['asker'] or '–'}  {say(lang, 'price', '代价')} {row['price']}  {say(lang, 'here: ', '本院：')}{ended}",
             *(f"  {line}" for line in str(row["words"]).splitlines()),
         )
     )

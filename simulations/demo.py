@@ -7,10 +7,12 @@ own folders.
 
 import json
 import math
+import os
 import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -100,7 +102,7 @@ def admission_fit(year: int) -> FitSpec:
 
 @dataclass(slots=True)
 class Demo:
-    """One run. `clock` is only for the wall time shown."""
+    """One run. `of_starter` are descriptors that a city which is kept does not hold on to: its starter's lock, say."""
 
     out: Path
     hospitals: int
@@ -110,6 +112,7 @@ class Demo:
     visits: int = 8_000
     slot_ms: int = SLOT_MS
     words: Words = field(default_factory=lambda: Words(False))
+    of_starter: frozenset[int] = frozenset()
     _tell: Steps = field(init=False)
 
     def __post_init__(self) -> None:
@@ -272,9 +275,12 @@ class Demo:
             say(f"the city keeps running: coordinator {link}, witness {witness}", f"城市继续运行：协调方 {link}，见证方 {witness}")
         )
         kapok = program("kapok")
-        asked = say("ask it", "可这样提问")
-        console.print(f'{asked}:  {kapok} query "{sql}" --home {town.bureau} --programme {town.programme} --sd 20', soft_wrap=True)
-        console.print(say("Ctrl-C ends it", "按 Ctrl-C 结束"))
+        asked = say("ask it:  ", "可这样提问：")
+        console.print(f'{asked}{kapok} query "{sql}" --home {town.bureau} --programme {town.programme} --sd 20', soft_wrap=True)
+        console.print(say(f"Ctrl-C ends it, or: kill {os.getpid()}", f"按 Ctrl-C 结束，或执行：kill {os.getpid()}"))
+        for each in self.of_starter:
+            with suppress(OSError):
+                os.close(each)
         try:
             while True:
                 time.sleep(3600)

@@ -7,7 +7,6 @@ not, 2 usage, 3 a program of the city failed.
 import json
 import os
 import shutil
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from audit_ledger.party.help import in_one_language
 from audit_ledger.party.output import steady_output
 from audit_ledger.words import words
 from simulations.learning.command import learn
-from simulations.processes import SLOT_MS, CommandFailed
+from simulations.processes import SLOT_MS, CommandFailed, end_by_signals, inherited
 from simulations.steps import Steps
 
 app = typer.Typer(
@@ -47,18 +46,19 @@ def demo(
         int, typer.Option(min=200, help="Time a hospital has for a count; longer where the machine is busy. / 计数时限")
     ] = SLOT_MS,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the city running and print its addresses. / 让城市继续运行")] = False,
-    seed: Annotated[int, typer.Option(help="Of the invented city (never of noise). / 虚构城市的种子(与噪声无关)")] = 20250101,
+    seed: Annotated[int, typer.Option(help="Of the invented city (never of noise). / 虚构城市的种子（与噪声无关）")] = 20250101,
     year: Annotated[int | None, typer.Option(help="Asked about; 2025, or the busiest year of --fhir. / 所问年份")] = None,
     lang: Annotated[str | None, typer.Option(help="en or zh; LANG decides if not given. / 语言")] = None,
 ) -> None:
     """Founds a city of real processes, asks, trains, audits. / 建城、提问、训练、审计。"""
+    of_starter = inherited()
     from simulations.city.relocate import UnreadableSource
     from simulations.demo import Demo
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_by_signals()
     try:
         spoken = words(["--lang", lang] if lang else [], os.environ)
-        raise typer.Exit(Demo(out.resolve(), hospitals, fhir, seed, year, visits, slot_ms, spoken).run(keep))
+        raise typer.Exit(Demo(out.resolve(), hospitals, fhir, seed, year, visits, slot_ms, spoken, of_starter).run(keep))
     except (UnreadableSource, OSError) as error:
         Console(stderr=True).print(f"✗ {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(2) from None
@@ -74,11 +74,11 @@ def attacks(
     as_json: Annotated[bool, typer.Option("--json", help="The outcome as JSON. / 以 JSON 输出结果")] = False,
     lang: Annotated[str | None, typer.Option(help="en or zh; LANG decides if not given. / 语言")] = None,
 ) -> None:
-    """Attacks a city of real processes and shows what (ε, δ) leaves of each attack. / 攻击模拟城市,对照 (ε, δ) 所允许的上限。"""
+    """Attacks a city of real processes and shows what (ε, δ) leaves of each attack. / 攻击模拟城市，对照 (ε, δ) 所允许的上限。"""
     from simulations.attacks import shown
     from simulations.attacks.on_loopback import attack_a_city
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_by_signals()
     spoken, out = words(["--lang", lang] if lang else [], os.environ), out.resolve()
     told = Console(stderr=True)
     try:
@@ -103,11 +103,6 @@ def attacks(
 
 
 app.command(epilog="Example: kapok-sim learn --out build/learn --hospitals 200")(learn)
-
-
-def _interrupt(*_: object) -> None:
-    """SIGTERM ends the city as Ctrl-C does: every program of it is stopped on the way out."""
-    raise KeyboardInterrupt
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 READY = b"ready"
+STANDARD_ERROR = 2
 START_TIMEOUT_S = 60.0
 # Longer than any honest count here, also on a busy machine: an overrun would pause a hospital.
 SLOT_MS = 1500
@@ -28,6 +29,31 @@ class CommandFailed(Exception):
 def program(name: str) -> str:
     """The console script beside the running interpreter."""
     return str(Path(sys.executable).parent / name)
+
+
+def inherited() -> frozenset[int]:
+    """Descriptors that whoever started this process left open in it: a shell's lock, a pipe. Ask before a library opens its own.
+
+    What Python opens is not inheritable (PEP 446), and a program of a city gets none of them; this process has them until its end.
+    """
+    found = (int(name) for name in os.listdir("/dev/fd"))  # noqa: PTH208 (names alone: one of them is gone when it is looked at)
+    return frozenset(each for each in found if each > STANDARD_ERROR and _is_inheritable(each))
+
+
+def _is_inheritable(descriptor: int) -> bool:
+    try:
+        return os.get_inheritable(descriptor)
+    except OSError:
+        return False  # the listing's own
+
+
+def end_by_signals() -> None:
+    """SIGTERM and SIGINT end what runs here as Ctrl-C does, so that every program of a city is stopped on the way out.
+
+    A shell starts what it sends to the background with SIGINT ignored, and Python leaves it so.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.default_int_handler)
 
 
 def _environment() -> dict[str, str]:

@@ -23,7 +23,7 @@ def figure_of_curves(answer: Verified, say: Say) -> Figure:
     for n, estimates in enumerate(told):
         name = say("list.comma").join(say.label(key, labels[n]) for key, labels in keys.items()) or say("table_one.all")
         if not estimates[0].is_determined:
-            axes.plot([], [], color=_COLOURS[n], label=f"{name}: {say('answer.untold')}")
+            axes.plot([], [], color=_COLOURS[n], label=say("list.colon").join((name, say("answer.untold"))))
             continue
         ends = [(1.0, 1.0, 1.0), *((one.value, max(one.lower, 0.0), min(one.upper, 1.0)) for one in estimates)]
         _steps(axes, edges, np.array(ends), name, _COLOURS[n])

@@ -65,12 +65,13 @@ def told_reasons(reasons: "Iterable[Reasoned]", say: Say) -> list[str]:
     about: dict[tuple[str, str, str], list[str]] = {}
     for each in reasons:
         about.setdefault((each.code, each.expected, each.got), []).append(each.subject.replace(_HOSPITAL, ""))
-    return [_told(*rule, ", ".join(filter(None, subjects)), say) for rule, subjects in about.items()]
+    return [_told(*rule, say("list.comma").join(filter(None, subjects)), say) for rule, subjects in about.items()]
 
 
 def _told(code: str, expected: str, got: str, subject: str, say: Say) -> str:
     """A rule as a sentence, with what was expected and got, and its code."""
     facts = [say("reason.expected", expected=say.fact(expected))] if expected else []
     facts += [say("reason.got", got=say.fact(got))] if got else []
-    behind = f" ({', '.join(facts)})" if facts else ""
-    return f"{f'{subject}: ' if subject else ''}{say.code('reason', code)}{behind}   [{code}]"
+    behind = say("list.beside", told=say("list.clause").join(facts)) if facts else ""
+    about = say("list.colon").join(filter(None, (subject, say.code("reason", code))))
+    return f"{about}{behind}   [{code}]"

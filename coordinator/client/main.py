@@ -27,7 +27,7 @@ from coordinator.client.texts import Say, language
 from privacy.errors import PrivacyError
 from protocols.errors import ProtocolError
 from protocols.query import Language, Problem, QueryError
-from protocols.query.chinese import in_chinese
+from protocols.query.chinese import construct_in_chinese, in_chinese
 
 if TYPE_CHECKING:
     from coordinator.client.city import City
@@ -163,9 +163,12 @@ def _lines(error: Exception, say: Say) -> Iterator[str]:
 
 def _problem(problem: Problem, say: Say) -> str:
     place = say("error.place", line=problem.line, column=problem.column) if problem.line else problem.path
-    worded = in_chinese if say.lang is Language.ZH else str
-    nearest = f"; {say('error.nearest', nearest=worded(problem.nearest))}" if problem.nearest else ""
-    return f"{place}: {problem.construct}: {worded(problem.rule)}{nearest}   [{problem.code}]".removeprefix(": ")
+    is_chinese = say.lang is Language.ZH
+    worded = in_chinese if is_chinese else str
+    construct = construct_in_chinese(problem.construct) if is_chinese else problem.construct
+    nearest = [say("error.nearest", nearest=worded(problem.nearest))] if problem.nearest else []
+    told = say("list.colon").join(filter(None, (place, construct, worded(problem.rule))))
+    return f"{say('list.semicolon').join([told, *nearest])}   [{problem.code}]"
 
 
 def exit_code(error: Exception) -> int:

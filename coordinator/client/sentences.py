@@ -77,6 +77,9 @@ _ANSWER: dict[str, tuple[str, str]] = {
     "who.all_others_collude": ("其余医院全部串通时", "if all other hospitals collude"),
     "list.comma": ("、", ", "),
     "list.semicolon": ("；", "; "),
+    "list.colon": ("：", ": "),
+    "list.clause": ("，", ", "),
+    "list.beside": ("（{told}）", " ({told})"),
     "chart.title": ("{measure}，按{by}", "{measure} by {by}"),
     "chart.city": ("全市（各单元格之和）", "city (sum of cells)"),
     "chart.city_share": ("全市", "city"),
@@ -335,7 +338,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "人口普查 CSV（population 列与各分组键）：每 10 万人率",
         "a census CSV (population, and keys by code): rates per 100,000",
     ),
-    "opt.fit": ("拟合说明文件(.json 或 .toml)", "a fit's .json or .toml file"),
+    "opt.fit": ("拟合说明文件（.json 或 .toml）", "a fit's .json or .toml file"),
     "opt.rounds": (
         "轮数，一并计价；默认 6，单轮统计为 1；训练超过 50 轮时自动分段",
         "rounds, charged together; 6, or 1 where one is all there is; a study's training of more than 50 goes on in segments",

@@ -59,7 +59,7 @@ _WORDS = {
     "total": ("now", "现有"),
     "skipped": ("skipped because", "跳过原因"),
     "records": ("records", "条数"),
-    "places": ("first places (file:line)", "最先出现处（文件:行）"),
+    "places": ("first places (file:line)", "最先出现处（文件：行）"),
     "read": ("read: {}", "读取：{}"),
     "not_used": ("not used: {}", "未使用：{}"),
     "unmapped": ("code without ICD-10 (add a --code-map)", "无 ICD-10 对应的编码（可用 --code-map 补充）"),

@@ -146,15 +146,73 @@ _FORMS = {
     "district, sex or age as such": "直接写 district、sex 或 age",
     "every field written out, decimals shortest": "写全每个字段，小数取最短写法",
     "an object of strings, integers and lists": "由字符串、整数与列表组成的对象",
+    # what stands in the place of a clause or function of SQL
+    "filter the answer after it is released: it costs nothing there": "在答案发布后筛选：那时不需预算",
+    "filter the answer after it is released": "在答案发布后筛选",
+    "sort the answer: cells come in the order of the keys": "对答案排序：单元格按分组列的次序给出",
+    "cut the answer after it is released, or shorten a list or the period": "在答案发布后截取，或缩短列表或时间范围",
+    "cut the answer after it is released": "在答案发布后截取",
+    "one table; district, sex and age stand on every row": "一张表；district、sex、age 每行都有",
+    "one table": "一张表",
+    "ask per week and compute over the released answer": "按周提问，再对发布的答案计算",
+    "all rows: the noise is the same": "全部记录：噪声相同",
+    "no INTO: the answer goes to the asker": "不写 INTO：答案交给提问方",
+    "no lock: nothing is written": "不写锁：不写入任何内容",
+    "one SELECT over one table": "对一张表的一条 SELECT",
+    "HAS(diagnoses, icd10 LIKE 'J10%', -3, 3): a row within these days of this one": (
+        "HAS(diagnoses, icd10 LIKE 'J10%', -3, 3)：距本行若干天之内的一行"
+    ),
+    "FILTER (WHERE ...) right after a measure": "FILTER (WHERE ...) 紧接在指标之后",
+    "keys age_band and icd10_prefix, or COUNT(*) FILTER (WHERE ...)": (
+        "用分组列 age_band、icd10_prefix，或 COUNT(*) FILTER (WHERE ...)"
+    ),
+    "the column itself: types are fixed": "直接写该列：类型是固定的",
+    "the column itself; compute over the released answer": "直接写该列；再对发布的答案计算",
+    "the keys by name, and COUNT(*)": "以名称写分组列，及 COUNT(*)",
+    "NOT in WHERE or FILTER, around conditions of the row": "NOT 写在 WHERE 或 FILTER 中，置于该行的条件之前",
+    "NOT sex = 'F', or the list of what is wanted: sex IN ('F', 'M')": "NOT sex = 'F'，或列出所需的值：sex IN ('F', 'M')",
+    "nothing: rows without a value are not counted": "不必写：没有值的行不计入",
+    "conditions of a window are joined by AND; OR between two windows": "一个窗口内的条件以 AND 连接；OR 只用在两个窗口之间",
+    "ROLLUP(...) once, around every key": "ROLLUP(...) 一次，包含所有分组列",
+    "CUBE(...) once, around every key": "CUBE(...) 一次，包含所有分组列",
+    "GROUPING SETS ((...), ...) once, the set of all keys among them": "GROUPING SETS ((...), ...) 一次，其中含全部分组列的集合",
+    "the value itself": "直接写值",
+    "no alias here": "此处不写别名",
+    "COUNT(*), COUNT(DISTINCT person_id or resident_id), SUM, AVG, VARIANCE, STDDEV, MEDIAN, QUANTILE of CLAMP(...), TABLE_ONE, "
+    "KAPLAN_MEIER": (
+        "COUNT(*)、COUNT(DISTINCT person_id 或 resident_id)，对 CLAMP(...) 的 SUM、AVG、VARIANCE、STDDEV、MEDIAN、QUANTILE，"
+        "TABLE_ONE、KAPLAN_MEIER"
+    ),
     "keys by name, or one of ROLLUP(...), CUBE(...), GROUPING SETS (...)": (
         "以名称写分组列，或 ROLLUP(...)、CUBE(...)、GROUPING SETS (...) 之一"
     ),
 }  # fmt: skip
 
 
+_CONSTRUCTS = {
+    "query": "查询",
+    "statement": "语句",
+    "subquery": "子查询",
+    "window function": "窗口函数",
+    "arithmetic": "算术",
+    "literal": "字面值",
+    "placeholder": "占位符",
+    "alias": "别名",
+    "table {}": "表 {}",
+    "key {}": "分组列 {}",
+    "function {}": "函数 {}",
+}
+
+
 _PHRASES = Phrases(_CHINESE | _FORMS)
+_NAMED = Phrases(_CONSTRUCTS)
 
 
 def in_chinese(text: str) -> str:
     """A rule or a valid form. What is not known here, such as a piece of the language, stands as it is."""
     return _PHRASES.chinese(text)
+
+
+def construct_in_chinese(construct: str) -> str:
+    """What a problem is about; a name or a keyword of the language stands as it is."""
+    return _NAMED.chinese(construct)

@@ -188,7 +188,8 @@ def test_hospitals_that_say_the_same_are_one_line_and_its_facts_are_chinese(
     bureau.desk.asked = lambda _: [link_pb2.Progress(state="refused", refusals=reasons, is_last=True)]
     assert bureau(*ASK, lang="zh") == 1
     lines = [line.strip() for line in capsys.readouterr().err.splitlines() if "table.not_registered" in line]
-    assert [line.partition(": ")[0] for line in lines] == ["h01, h02, h03", "h04"]
+    assert [line.partition("：")[0] for line in lines] == ["h01、h02、h03", "h04"]
+    assert not set(lines[0]) & set(":;,("), "no half-width sign in a Chinese sentence"
     assert "本院已登记的数据表" in lines[0]
     assert "registered here" not in lines[0]
 

@@ -37,7 +37,7 @@ def _run(*args: str) -> int:
 
 @pytest.mark.parametrize(("lang", "place", "rule", "nearest"), [
     ("en", "line 2, column 6", "table visit: unknown", "nearest valid form: visits"),
-    ("zh", "第 2 行第 6 列", "table visit: 未知", "最接近的有效写法：visits"),
+    ("zh", "第 2 行第 6 列", "表 visit：未知", "；最接近的有效写法：visits"),
 ])  # fmt: skip
 def test_a_wrong_query_exits_with_2_and_shows_place_rule_and_nearest_form(capsys, lang, place, rule, nearest):
     assert _run("preview", WRONG, "--lang", lang) == 2

@@ -1,6 +1,7 @@
 """Every rule of the language that an error can name has its Chinese, with what varies in it."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import pytest
 
 import protocols.query as package
 from protocols.query import QueryError
-from protocols.query.chinese import in_chinese
+from protocols.query.chinese import construct_in_chinese, in_chinese
 from protocols.query.spec import _SHAPES
 from protocols.query.sql import parse_sql
+from protocols.query.sql_source import _MEASURES, _NAMES, CLAUSES
 
 HAN = range(0x4E00, 0x9FFF)
 
@@ -84,3 +86,17 @@ def test_an_error_reads_as_its_rule(text: str, told: str) -> None:
 def test_a_piece_of_the_language_stands_as_it_is() -> None:
     for form in ("CLAMP(value, 0, 300)", "visits", "age BETWEEN 5 AND 14"):
         assert in_chinese(form) == form
+
+
+def test_what_stands_in_the_place_of_sql_is_told_in_chinese_where_it_is_words() -> None:
+    forms = {form for _, form in (*CLAUSES.values(), *_NAMES.values())} | {_MEASURES}
+    worded = {form for form in forms if re.search(r"\b[a-z]+,? [a-z]+\b", form)}
+    assert len(worded) > 20, "the search has found them"
+    assert [form for form in sorted(worded) if not any(ord(sign) in HAN for sign in in_chinese(form))] == []
+
+
+@pytest.mark.parametrize(
+    ("construct", "told"), [("table visit", "表 visit"), ("subquery", "子查询"), ("LIMIT", "LIMIT"), ("icd10", "icd10")]
+)
+def test_what_a_problem_is_about_is_told_in_chinese_where_it_is_a_word(construct: str, told: str) -> None:
+    assert construct_in_chinese(construct) == told
