@@ -15,7 +15,7 @@ from coordinator.client.city import Plan
 from coordinator.client.errors import BadUsage
 from coordinator.client.forecast import ByPrice, forecast
 from coordinator.client.series import promise
-from coordinator.client.series_view import promise_lines
+from coordinator.client.series_view import promise_lines, wide_lines
 from coordinator.client.texts import Say
 from coordinator.client.wording import decimal, number, share_of_budget
 from coordinator.client.year import Line, Year
@@ -28,7 +28,8 @@ _BAR = 40
 def advice_table(plan: Plan, say: Say) -> list[RenderableType]:
     """Nothing where nothing is worth saying."""
     cast, spec = plan.forecast, plan.request.spec
-    found, as_series = advice(spec, cast), promise_lines(promise(spec, cast), cast.layout.segments[0].scale, say)
+    found, expected = advice(spec, cast), promise(spec, cast)
+    as_series = [*promise_lines(expected, cast.layout.segments[0].scale, say), *(wide_lines(spec, say) if expected else [])]
     if not found:
         return [*as_series]
     titles = ("", say("preview.advice_cells_short"), say("preview.half_width"), say("preview.instead_of"))

@@ -13,8 +13,9 @@ Rules
   again.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from fractions import Fraction
 
@@ -29,7 +30,7 @@ from privacy.rdp import LARGEST_RELEASE_VARIANCE, skellam_rdp
 from privacy.series import SCALES, Errors, Released, Series, begins_after, combined, errors, independent, spans, weighted
 from protocols.canonical import encode_json
 from protocols.contract import CONTRACT
-from protocols.query import Layout, QuerySpec
+from protocols.query import Layout, QuerySpec, Segment
 from protocols.query.terms import Count, Sum
 from protocols.statements import Query, parse
 
@@ -77,6 +78,15 @@ class Promise:
     questions: int
 
 
+@dataclass(frozen=True, slots=True)
+class TooWide:
+    """A measure of which a patient moves a cell by up to `steps` (its bound times its scale); `most` would do for weighted sums."""
+
+    measure: int
+    steps: int
+    most: int
+
+
 def is_series(spec: QuerySpec) -> bool:
     """Whether a question can be asked as one."""
     period = spec.period
@@ -113,15 +123,31 @@ def _parts(spec: QuerySpec, begins: Sequence[int], *, months_alone: bool) -> tup
 def scale_for(spec: QuerySpec) -> int | None:
     """The finest weights that there is wide enough noise for, whatever price is asked at; None where none are."""
     segments = Layout.of(spec).segments
+    return next((scale for scale in SCALES if all(_is_payable(each, scale, len(segments)) for each in segments)), None)
+
+
+def _is_payable(segment: Segment, scale: int, together: int) -> bool:
+    """Whether the widest noise does for it, one of so many, at weights in units of 1/scale."""
     least = min(part.share for part in factorised(MONTHS, SCALES[0]))
-    each = CONTRACT.limit("surveillance") * DEFAULT_SHARE * SCARCE * least / len(segments)
-    widest = Fraction(LARGEST_RELEASE_VARIANCE)
+    price = CONTRACT.limit("surveillance") * DEFAULT_SHARE * SCARCE * least / together
+    moved_by = scale * segment.l1, scale**2 * segment.l2_squared
+    return skellam_rdp(CONTRACT.order, *moved_by, Fraction(LARGEST_RELEASE_VARIANCE)) <= price
 
-    def is_payable(scale: int) -> bool:
-        moved_by = ((scale * segment.l1, scale**2 * segment.l2_squared) for segment in segments)
-        return all(skellam_rdp(CONTRACT.order, *each_, widest) <= each for each_ in moved_by)
 
-    return next((scale for scale in SCALES if is_payable(scale)), None)
+def too_wide(spec: QuerySpec) -> tuple[TooWide, ...]:
+    """Measures whose bounds leave no weights, so that a series has quarters and the year; none where it has weighted sums."""
+    segments = Layout.of(spec).segments
+    wide = [(n, each) for n, each in enumerate(segments) if not _is_payable(each, SCALES[-1], len(segments))]
+    return tuple(TooWide(n, each.clamp, _most_steps(each, len(segments))) for n, each in wide)
+
+
+def _most_steps(segment: Segment, together: int) -> int:
+    """The largest bound below its own that has weights."""
+
+    def is_too_wide(steps: int) -> bool:
+        return not _is_payable(replace(segment, lo=0, hi=steps), SCALES[-1], together)
+
+    return bisect_left(range(1, segment.clamp), True, key=is_too_wide)
 
 
 def _of_months(spec: QuerySpec, part: Part) -> QuerySpec:

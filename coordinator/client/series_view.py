@@ -11,7 +11,7 @@ from rich.text import Text
 
 from coordinator.client.column import reach
 from coordinator.client.fits.tails import chi_square
-from coordinator.client.series import Answers, Due, Promise, series_of
+from coordinator.client.series import Answers, Due, Promise, series_of, too_wide
 from coordinator.client.table import column_names
 from coordinator.client.texts import Say
 from coordinator.client.wording import decimal, number
@@ -32,6 +32,23 @@ def promise_lines(found: Promise | None, scale: int, say: Say) -> list[Text]:
         halves = (number(round(reach(getattr(each, field)) / scale, 1)) for each in (found.series, found.alone))
         told.append(Text(say(f"series.promise_{name}", **dict(zip(("series", "alone"), halves, strict=True)))))
     return told
+
+
+def wide_lines(spec: QuerySpec, say: Say) -> list[Text]:
+    """Why a series has no weighted sums, and what would have them; nothing where it has."""
+    names = column_names(spec.measures)
+    return [
+        Text(
+            say("series.too_wide", measure=say.code("measure", names[each.measure]), steps=each.steps, most=each.most),
+            style="yellow",
+        )
+        for each in too_wide(spec)
+    ]
+
+
+def wide_json(spec: QuerySpec) -> list[dict[str, Any]]:
+    names = column_names(spec.measures)
+    return [{"measure": names[each.measure], "steps": each.steps, "most": each.most} for each in too_wide(spec)]
 
 
 def promise_page(found: Promise, price: Fraction, scale: int, say: Say) -> RenderableType:
@@ -55,7 +72,9 @@ def scale_of(spec: QuerySpec, measure: int = 0) -> int:
 
 
 def series_page(spec: QuerySpec, due: tuple[Due, ...], answers: Answers, today: date, say: Say) -> RenderableType:
+    has_spans = any(each.stop > each.start + 1 and not each.part.weights for each in due)
     parts: list[RenderableType] = [_schedule(due, answers, today, say), *_begun(due, say)]
+    parts += wide_lines(spec, say) if has_spans else []
     for n, name in enumerate(column_names(spec.measures)):
         found = series_of(answers, n)
         if found is not None:
@@ -144,6 +163,7 @@ def series_json(spec: QuerySpec, due: tuple[Due, ...], answers: Answers, today: 
     ids = {each: given.id for each, given in answers}
     return {
         "spec": spec.to_json(),
+        "too_wide_for_weights": wide_json(spec),
         "questions": [
             {
                 "period": each.spec.to_json()["period"],

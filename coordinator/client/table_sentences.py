@@ -55,6 +55,17 @@ TABLES: dict[str, tuple[str, str]] = {
     "series.promise_year": ("  全年合计 ± {series}（逐月相加为 ± {alone}）", "  the year ± {series} instead of ± {alone}"),
     "series.promise_window": ("  连续三月 ± {series}（逐月相加为 ± {alone}）", "  three months ± {series} instead of ± {alone}"),
     "series.weighted": ("{months} 加权和", "{months}, weighted sum"),
+    "series.too_wide": (
+        (
+            "没有加权和：一位患者可使“{measure}”变动至多 {steps} 个单位（上限乘以精度），权重还要再放大，所需的噪声超出可用范围；"
+            "因此改按季度与全年提问。不超过 {most} 个单位时可用加权和，合计的噪声更小：请减小 CLAMP 的上限或精度"
+        ),
+        (
+            "no weighted sums: a patient moves {measure} by up to {steps} steps (bound times scale), weights multiply that, and "
+            "there is no noise so wide; quarters and the year are asked instead. With at most {most} steps there are weighted sums "
+            "with less noise in totals: take a smaller bound or scale in CLAMP"
+        ),
+    ),
     "series.begun": (
         "参与医院有变：加权和自 {months} 起重新开始，此前各月的答案不变",
         "other hospitals answered: weighted sums begin anew with {months}; what was answered before stands",

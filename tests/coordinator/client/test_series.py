@@ -13,11 +13,11 @@ from pyarrow import csv, parquet
 
 from coordinator.client.chart_series import figure_of_series
 from coordinator.client.forecast import ByPrice, _piece, forecast
-from coordinator.client.series import promise, schedule
+from coordinator.client.series import promise, scale_for, schedule, too_wide
 from coordinator.client.series_lines import spans
 from coordinator.client.texts import ENGLISH
 from privacy.pricing import prices
-from privacy.series import Released, combined
+from privacy.series import SCALES, Released, combined
 from protocols import statements as st
 from protocols.query import QuerySpec
 from protocols.query.sql import parse_sql
@@ -26,6 +26,7 @@ from tests.coordinator.client.support.bureau import Bureau, catalog_of
 from tests.coordinator.client.support.played import Played
 
 JUNE = "SELECT district, COUNT(*) FROM visits WHERE date >= DATE '2026-06-01' AND date < DATE '2026-07-01' GROUP BY district"
+WIDE = "SELECT SUM(CLAMP(value, 0, {})) FROM measurements WHERE date >= DATE '2026-06-01' AND date < DATE '2026-07-01'"
 ASK = ("series", JUNE, "--sd", "60", "--programme", "ILI")
 
 
@@ -202,6 +203,38 @@ def test_a_preview_says_what_a_series_would_have(bureau: Bureau, capsys: pytest.
     told = _told(capsys)["as_series"]
     assert told["series"]["whole"] < 0.65 * told["alone"]["whole"]
     assert bureau.desk.envelopes == []
+
+
+def test_the_bound_that_is_named_is_the_largest_that_has_weighted_sums() -> None:
+    (found,) = too_wide(parse_sql(WIDE.format("45, 1")))
+    assert (found.measure, found.steps) == (0, 45)
+    assert 0 < found.most < 45
+    fits, one_more = (parse_sql(WIDE.format(f"{most}, 1")) for most in (found.most, found.most + 1))
+    assert (too_wide(fits), scale_for(fits)) == ((), SCALES[-1])
+    assert (too_wide(one_more)[0].most, scale_for(one_more)) == (found.most, None)
+    (scaled,) = too_wide(parse_sql(WIDE.format("45, 10")))
+    assert (scaled.steps, scaled.most) == (450, found.most)
+
+
+@pytest.mark.wire
+def test_a_sum_too_wide_for_weights_is_told_with_what_would_do_by_preview_and_series(
+    bureau: Bureau, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalog = catalog_of(bureau.city)
+    table = {**catalog["hospitals"][0]["tables"][0], "name": "measurements"}
+    for each in catalog["hospitals"]:
+        each["tables"], each["policy"]["tables"] = [table], ["measurements"]
+    bureau.desk.catalog = json.dumps(catalog).encode()
+    for lang, words in (("en", ("no weighted sums", "450 steps")), ("zh", ("没有加权和", "450 个单位"))):
+        for command in ("preview", "series"):
+            assert bureau(command, WIDE.format("45, 10"), "--price", "0.1", lang=lang) == 0
+            told = "".join(capsys.readouterr().out.split("\n"))
+            assert all(each in told for each in words), command
+        assert bureau("series", WIDE.format("30, 1"), "--price", "0.1", lang=lang) == 0
+        assert words[0] not in capsys.readouterr().out
+    assert bureau("series", WIDE.format("45, 10"), "--json") == 0
+    (wide,) = _told(capsys)["too_wide_for_weights"]
+    assert (wide["measure"], wide["steps"]) == ("sum_value", 450)
 
 
 @pytest.mark.wire
