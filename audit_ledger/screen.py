@@ -83,7 +83,7 @@ def fail(code: int, message: str) -> NoReturn:
 
 def complain(message: str) -> None:
     told = outside_in_chinese(message) if W.is_chinese else message
-    err.print(f"kapok-audit: {told}", style="red", markup=False)
+    err.print(say("kapok-audit: ", "kapok-audit：") + told, style="red", markup=False)
 
 
 def print_json(data: Any) -> None:

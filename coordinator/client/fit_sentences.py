@@ -20,6 +20,12 @@ FITS: dict[str, tuple[str, str]] = {
     ),
     "fit.error_exact": ("标准误", "standard error"),
     "fit.column": ("变量", "feature"),
+    "error.fit_catalogue": (
+        "{path}：{kind} 用于已登记的数据表：请写明其 table 与 catalogue（见 `kapok catalog`）",
+        "{path}: {kind} is of a registered table: name its table and catalogue (see `kapok catalog`)",
+    ),
+    "fit.metric": ("留出病人上的指标", "on held-out patients"),
+    "fit.measured": ("数值", "value"),
     "fit.value": ("系数", "coefficient"),
     "fit.error": ("标准误（含噪声）", "standard error (noise included)"),
     "fit.odds": ("优势比", "odds ratio"),

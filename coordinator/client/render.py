@@ -30,7 +30,7 @@ from coordinator.client.texts import Say
 from coordinator.client.training import Fitted
 from coordinator.client.wording import decimal, number, share_of_budget
 from protocols.contract import CONTRACT
-from protocols.fits import Fit
+from protocols.fits import Fit, Training
 from protocols.fits.words import NAMES
 from protocols.identity import Identity
 from protocols.query import Language, Segment, in_words
@@ -67,7 +67,8 @@ def not_private(say: Say) -> Text:
 def fitted(given: Fitted, say: Say) -> RenderableType:
     """Estimates with standard errors that count the noise too, what stands for the whole fit, and what it cost."""
     result, spec = given.result, given.spec
-    heads = ("fit.column", "fit.value", "fit.error_exact" if given.is_exact else "fit.error", "fit.interval", "fit.p")
+    named = ("fit.metric", "fit.measured") if isinstance(spec, Training) else ("fit.column", "fit.value")
+    heads = (*named, "fit.error_exact" if given.is_exact else "fit.error", "fit.interval", "fit.p")
     table = Table(
         *(say(each) for each in heads), *([say("fit.ratio" if isinstance(spec, Fit) else "fit.odds")] if result.is_log else [])
     )
@@ -282,7 +283,8 @@ def catalog(city: Catalog, say: Say) -> RenderableType:
             if card is None:
                 table.add_row(*head, "-", "", "", say.code("freshness", each.freshness), policy)
             else:
-                days, codes = _days(card.first_day, card.last_day, say), ", ".join(card.code_systems)
+                days = _days(card.first_day, card.last_day, say)
+                codes = ", ".join(each for each in card.code_systems if each != "none") or "–"
                 tail = (say.code("freshness", each.freshness), policy) if n == 0 else ("", "")
                 table.add_row(*head, card.name, days, codes, *tail)
         for own in each.registered:

@@ -114,6 +114,8 @@ def read_fit(path: Path) -> FitFile:
             raise MalformedBytes("expected an object with names")
         if "catalogue" in data:
             return FitFile(of_fields(data), exact)
+        if data.get("fit", "logistic") != "logistic":
+            raise BadUsage("error.fit_catalogue", path=path, kind=str(data["fit"])[:40])
         return FitFile(FitSpec.from_json({"version": 1, "fit": "logistic", "table": "visits", **data}), exact)
     except (OSError, ValueError, TypeError, MalformedBytes) as error:
         raise BadUsage("error.file", path=path, why=getattr(error, "strerror", None) or str(error)) from None

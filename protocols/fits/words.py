@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from protocols.fits.comparison import Compared
@@ -10,6 +12,7 @@ from protocols.fits.scoring import Roc
 from protocols.fits.shape import Fit
 from protocols.fits.survival import Cox, KaplanMeier, StratifiedCox
 from protocols.fits.terms import Numeric, Variable
+from protocols.fits.training import Training
 from protocols.query.words import Language
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ NAMES: dict[str, tuple[str, str]] = {
     "logistic": ("逻辑回归", "logistic regression"),
     "poisson": ("泊松回归", "Poisson regression"),
     "negative_binomial": ("负二项回归", "negative binomial regression"),
-    "t_test": ("t 检验 (Welch)", "t-test (Welch)"),
+    "t_test": ("Welch t 检验", "t-test (Welch)"),
     "anova": ("方差分析", "analysis of variance"),
     "cox": ("Cox 回归", "Cox regression"),
     "cox_stratified": ("按医院分层的 Cox 回归", "Cox regression stratified by hospital"),
@@ -30,21 +33,34 @@ NAMES: dict[str, tuple[str, str]] = {
     "pca": ("主成分分析", "principal components"),
     "meta_analysis": ("荟萃分析", "meta-analysis"),
     "k_means": ("k-means 聚类", "k-means clusters"),
-    "dp_sgd": ("联合训练 (DP-SGD)", "training (DP-SGD)"),
-    "dp_fedavg": ("联合训练 (DP-FedAvg)", "training (DP-FedAvg)"),
+    "dp_sgd": ("DP-SGD 联合训练", "training (DP-SGD)"),
+    "dp_fedavg": ("DP-FedAvg 联合训练", "training (DP-FedAvg)"),
 }
 
 
 def fit_in_words(spec: FitSpec | Fit, rounds: int, language: Language) -> str:
-    """Three lines: what is fitted, by which columns, over which days and in how many rounds."""
+    """What is fitted, by which columns, over which days and in how many rounds, each on its line; of a training also its study."""
     is_chinese = language is Language.ZH
     name = NAMES[spec.fit][0 if is_chinese else 1]
     what, by = _parts(spec) if isinstance(spec, Fit) else (f"visit_class={spec.outcome}", list(map(str, spec.columns)))
     if is_chinese:
         head = f"{name}（{spec.table}）" + (f"，结果为 {what}" if what else "")
-        return f"{head}\n变量：{'、'.join(by)}\n{_days_zh(spec)}；{rounds} 轮"
+        return "\n".join((head, f"变量：{'、'.join(by)}", *_study(spec, is_chinese=True), f"{_days_zh(spec)}；{rounds} 轮"))
     head = f"A {name} over {spec.table}" + (f": the outcome is {what}" if what else "")
-    return f"{head}\nColumns: {', '.join(by)}\n{_days_en(spec)}; {rounds} round{'s' if rounds > 1 else ''}"
+    days = f"{_days_en(spec)}; {rounds} round{'s' if rounds > 1 else ''}"
+    return "\n".join((head, f"Columns: {', '.join(by)}", *_study(spec, is_chinese=False), days))
+
+
+def _study(spec: FitSpec | Fit, *, is_chinese: bool) -> Iterator[str]:
+    """Whose code runs at the hospitals, by its hash: who approves a training approves that."""
+    if not isinstance(spec, Training):
+        return
+    study, tested = f"{spec.study.name} {spec.study.version}, sha256 {spec.study.sha256}", Fraction(getattr(spec, "held_out", "0"))
+    if is_chinese:
+        study = study.replace(", ", "，")
+        yield f"研究程序：{study}" + (f"；留出 {float(tested):.0%} 病人做检验" if tested else "")
+        return
+    yield f"Study: {study}" + (f"; {float(tested):.0%} of patients held out for a test" if tested else "")
 
 
 def _parts(spec: Fit) -> tuple[str, list[str]]:

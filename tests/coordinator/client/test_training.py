@@ -12,10 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from coordinator.client import render
 from coordinator.client.city import City
 from coordinator.client.errors import Unverified
+from coordinator.client.fits import read_result
 from coordinator.client.showing import is_fit
-from coordinator.client.training import _coefficients, fitted
+from coordinator.client.texts import ENGLISH, Say
+from coordinator.client.training import Fitted, _coefficients, fitted
 from coordinator.training import next_weights, trained_values
 from privacy.pricing import price
 from privacy.rdp import share_variance
@@ -25,10 +28,15 @@ from protocols import statements as st
 from protocols.asked import VARIANCE_STEPS, Asked, variance_text
 from protocols.contract import CONTRACT
 from protocols.fit import SCALE, FitSpec, Weights
+from protocols.fits import Evaluated, of_fields
+from protocols.fits.words import fit_in_words
+from protocols.query import Language
 from protocols.secagg.ring import Integers
 from protocols.v1 import link_pb2
+from tests.coordinator.client.support.answers import one_number
 from tests.coordinator.client.support.bureau import Bureau
 from tests.coordinator.test_training import BINDING
+from tests.support.trained import SPEC as TRAINED
 
 FIT: dict[str, Any] = {
     "version": 1,
@@ -297,3 +305,28 @@ def test_the_file_that_the_readme_shows_is_asked(bureau: Bureau, tmp_path: Path)
     (tmp_path / "admission.toml").write_text(shown[1])
     bureau.desk.asked = lambda envelope: [link_pb2.Progress(query=st.parse(envelope).id, state="logged")]
     assert bureau("train", str(tmp_path / "admission.toml"), *shown[2].split(), "--detach") == 0
+
+
+@pytest.mark.wire
+@pytest.mark.parametrize(("lang", "told"), [("en", "linear is of a registered table"), ("zh", "linear 用于已登记的数据表")])
+def test_a_fit_of_a_registered_table_without_its_catalogue_says_what_is_missing(
+    bureau: Bureau, tmp_path: Path, capsys: pytest.CaptureFixture[str], lang: str, told: str
+) -> None:
+    (tmp_path / "fit.toml").write_text('fit = "linear"\ntable = "heart"\n')
+    assert bureau("train", str(tmp_path / "fit.toml"), "--detach", lang=lang) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_a_tested_training_heads_its_metrics_as_such_and_names_its_study() -> None:
+    asked = of_fields(TRAINED)
+    assert isinstance(asked, Evaluated)
+    released = np.array([2**20] * asked.weights + [0] * asked.stepping + [400 * asked.unit] * 2 * asked.bins)
+    given = Fitted("ab" * 32, asked, 6, read_result(asked, released, Fraction(1)), one_number(1).bundle)
+    for say, heads in ((ENGLISH, ("on held-out", "value")), (Say(Language.ZH), ("留出病人上的指标", "数值"))):
+        shown = render.as_text(render.fitted(given, say))
+        assert all(each in shown for each in (*heads, "accuracy"))
+        assert "coefficient" not in shown
+        assert "系数" not in shown
+        words = fit_in_words(asked, 6, say.lang)
+        assert f"logistic 0.1.0{', ' if say is ENGLISH else '，'}sha256 {'ab' * 32}" in words
+        assert "25%" in words
