@@ -2,7 +2,8 @@
 
 For each entry: its bytes, its leaf, the way up to the root of the checkpoint, the id of what was signed, every signature. For the
 checkpoint: the log's signature and the witnesses' cosignatures under the keys of the trust file. For an answer also the hash of
-the released integers. The script takes keys from the trust file and from `key` entries that it confirms first; nothing else.
+the released integers. The script takes keys from the trust file and from `key` entries that it confirms first; nothing else. It
+unpacks into a folder of its own, which it names, and leaves nothing in the reader's.
 """
 
 import shlex
@@ -20,6 +21,7 @@ from protocols.identity import fingerprint
 from protocols.statements import KeyAdd, Root, Signed, parse
 
 _TOOLS = r"""set -eu
+cd "$(mktemp -d)"; echo "what these steps unpack is in $PWD" >&2
 same() { if [ "$1" = "$2" ]; then echo "ok: $3"; else echo "DIFFERS: $3: $1, expected $2"; exit 1; fi; }
 unpack() { printf %s "$1" | base64 -d; }
 up() { { printf '\001'; cat "$1" "$2"; } | openssl dgst -sha256 -binary > up.bin; mv up.bin hash.bin; }

@@ -10,7 +10,7 @@ import pytest
 from audit_ledger.main import run
 from tests.audit_ledger.verify.city_on_disk import OnDisk, build
 
-TOOLS = ("openssl", "sha256sum", "base64", "basenc", "cut", "head", "tail", "od", "tr", "wc", "cat", "mv")
+TOOLS = ("openssl", "sha256sum", "base64", "basenc", "cut", "head", "tail", "od", "tr", "wc", "cat", "mv", "mktemp")
 pytestmark = pytest.mark.skipif(any(shutil.which(each) is None for each in ("sh", *TOOLS)), reason=f"needs sh, {', '.join(TOOLS)}")
 
 
@@ -37,10 +37,13 @@ def explained(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 def steps(script: str, tools: Path) -> "subprocess.CompletedProcess[str]":
     shell = shutil.which("sh") or "sh"
-    done = [shell, "-s"]
-    return subprocess.run(
-        done, input=script, capture_output=True, text=True, cwd=tools.parent, env={"PATH": str(tools)}, check=False
-    )
+    reader, unpacked = tools.parent / "reader", tools.parent / "unpacked"
+    for each in (reader, unpacked):
+        each.mkdir(exist_ok=True)
+    environment = {"PATH": str(tools), "TMPDIR": str(unpacked)}
+    done = subprocess.run([shell, "-s"], input=script, capture_output=True, text=True, cwd=reader, env=environment, check=False)
+    assert list(reader.iterdir()) == [], "nothing is left in the folder of who checks"
+    return done
 
 
 def test_the_printed_steps_confirm_an_entry(disk: OnDisk, tools: Path, capsys: pytest.CaptureFixture[str]) -> None:
