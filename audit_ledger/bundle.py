@@ -25,7 +25,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from audit_ledger import weighted
+from audit_ledger import due
 from audit_ledger.answer_figures import hash_of, is_half_width
 from audit_ledger.answer_report import PRIVATE, AnswerReport, NotAnAnswer, NotShown, Problem
 from audit_ledger.bundle_before import Placed, admit_keys
@@ -187,16 +187,19 @@ class _Check(ProvenAnswer):
             placed, ready = found[uri]
             self._spoken(placed, Role.HOSPITAL)
             self._demand(asked.index < placed.index < opened, placed.place, "does not stand between query and opening")
-            self._demand(ready.query == asked.signed.hex_id, placed.place, "is for another query")
+            if self._demand(ready.query == asked.signed.hex_id, placed.place, "is for another query"):
+                self._charge(uri, query, ready)
             self._demand(ready.first_round <= binding.round <= ready.last_round, placed.place, "does not cover the round")
             same = (placed.signed.id, self._agreement(placed, ready)) == (members[uri].ready, members[uri].agreement)
             self._demand(same, placed.place, "is not the one that was bound, or its agreement key is not certified")
             self._demand(unix(ready.not_after) == binding.not_after, placed.place, "has another window")
             self._demand(ready.charge.purpose == query.purpose, placed.place, "charges another purpose")
-            self._demand(ready.charge.price == self.answer.price, "price", f"{ready.charge.price} was charged by {uri}")
-            for wrong in weighted.wrongs(query, ready.charge):
-                self._demand(False, "price", f"{uri}: {wrong}")
             self._demand(self._is_sealing_good(ready), placed.place, "names a sealing key that the auditor did not sign")
+
+    def _charge(self, uri: str, query: Query, ready: Ready) -> None:
+        self._demand(ready.charge.price == self.answer.price, "price", f"{ready.charge.price} was charged by {uri}")
+        for _, wrong in due.wrongs(query, ready):
+            self._demand(False, "price", f"{uri}: {wrong}")
 
     def _agreement(self, placed: Placed, ready: Ready) -> bytes:
         keys = [k for k in self.authority.keys.values() if k.subject == ready.by and k.since < placed.index]

@@ -17,6 +17,8 @@ from protocols.contract import CONTRACT
 
 CHARGE_GRID = 10**9
 SAMPLED_GRID = 10**15
+BEYOND_PRICE = 1000
+"""Above it no sampling is counted: nobody could pay either."""
 _DIGITS = Context(prec=60)
 ORDERS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
@@ -24,6 +26,11 @@ ORDERS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 def price(asked: Asked, order: int = CONTRACT.order) -> str:
     """What every footprint block pays, as a charge spells it: nine decimals, rounded up. With weights, that of the largest."""
     return _spelled(_divergence(asked.pieces, asked.query.rounds, order))
+
+
+def price_two(asked: Asked, order: int = CONTRACT.order) -> str:
+    """What every footprint block pays for a patient of two hospitals, each with all that one has of a patient."""
+    return _spelled(_divergence(map(_of_two, asked.pieces), asked.query.rounds, order))
 
 
 def block_prices(asked: Asked, order: int = CONTRACT.order) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -62,6 +69,13 @@ def _divergence(pieces: Iterable[Piece], rounds: int, order: int) -> Fraction:
     return sum((max(rounds * each.repeats * _sampled(order, each), _once(order, each)) for each in pieces), Fraction(0))
 
 
+def _of_two(piece: Piece) -> Piece:
+    """Twice as far, so that squares are four times; sampled by each hospital for itself; held out by both in one round."""
+    once = (2 * piece.once[0], 4 * piece.once[1]) if piece.once else None
+    rate = 1 - (1 - piece.rate) ** 2
+    return replace(piece, l1=2 * piece.l1, l2_squared=4 * piece.l2_squared, rate=rate, once=once)
+
+
 def _once(order: int, piece: Piece) -> Fraction:
     """Of patients who are in one round only, and then in no other."""
     return _skellam(order, replace(piece, l1=piece.once[0], l2_squared=piece.once[1])) if piece.once else Fraction(0)
@@ -71,7 +85,7 @@ def _once(order: int, piece: Piece) -> Fraction:
 def _sampled(order: int, piece: Piece) -> Fraction:
     """Zhu and Wang 2019, Theorem 5, where a training samples; to fifteen decimals, upwards, as it is charged."""
     whole, rate = _skellam(order, piece), piece.rate
-    if rate == 1:
+    if rate == 1 or whole > BEYOND_PRICE:
         return whole
     with localcontext(_DIGITS):
         taking, leaving = _decimal(rate), _decimal(1 - rate)

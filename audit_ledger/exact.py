@@ -1,7 +1,7 @@
 """What an exact question must keep in a ledger, each rule from entries alone: the same for opener, followers and monitor.
 
 - The statement keeps the rules of `protocols.exact`: research, floor of five, no noise.
-- A Ready comes from a hospital whose stated policy answers the table in exact mode, and charges nothing; any other charges.
+- A Ready comes from a hospital whose stated policy answers the table in exact mode. What it charges is in `due`: nothing.
 - The set that opens is the whole audience, in K as in U.
 - Differencing. No noise hides what two exact answers differ by. So a second exact question over a table and a block opens only
   under an approval that stands behind the first one's opening in the ledger: the auditor has seen what it will be compared with
@@ -40,9 +40,6 @@ def query_findings(index: int, query: Query) -> Iterator[Finding]:
 
 
 def ready_findings(ledger: LedgerFacts, index: int, facts: QuestionFacts, ready: Ready) -> Iterator[Finding]:
-    is_free = {ready.charge.price, ready.charge.price_two} == {FREE}
-    if is_free != is_exact(facts.query.spec):
-        yield Finding(index, Rule.EXACT, "an exact question charges nothing, any other does")
     if is_exact(facts.query.spec) and not permits(ledger, ready.by, table_of(facts.query)):
         yield Finding(index, Rule.EXACT, f"{ready.by} states no exact mode for the table")
 

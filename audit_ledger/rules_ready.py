@@ -1,5 +1,5 @@
-"""What a Ready must keep to have effect: it precedes its query's opening, charges what the account and the policy allow, and
-names certified keys.
+"""What a Ready must keep to have effect: it precedes its query's opening, charges what its question costs and
+what account and policy allow, and names certified keys.
 
 The month's certificates stand in every Ready of the month; each is verified once.
 """
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache
 
-from audit_ledger import exact, residents, weighted
+from audit_ledger import due, exact, residents
 from audit_ledger.facts import Account, LedgerFacts
 from audit_ledger.findings import Finding, Rule
 from protocols.clock import unix
@@ -56,13 +56,10 @@ def ready_findings(ledger: LedgerFacts, index: int, ready: Ready) -> Iterator[Fi
         yield Finding(index, Rule.APPROVAL_MISSING, "the query's purpose needs an approval in force")
     yield from exact.ready_findings(ledger, index, facts, ready)
     yield from residents.ready_findings(ledger, index, facts, ready)
-    for wrong in weighted.wrongs(facts.query, ready.charge):
-        yield Finding(index, Rule.BLOCK_PRICE, wrong)
+    for rule, wrong in due.wrongs(facts.query, ready):
+        yield Finding(index, rule, wrong)
     yield from _account(ledger, index, ready)
     yield from _blocks(ledger, index, ready)
-    prices = {each.statement.charge.price for each in facts.readys.values()}
-    if prices and ready.charge.price not in prices:
-        yield Finding(index, Rule.PRICE_DIFFERS, "all hospitals charge one query the same price")
     if certified(ledger, ready) is None:
         yield Finding(index, Rule.AGREEMENT, "an agreement key certified by the identity key, with possession")
     if not _is_sealing_key_good(ledger, ready):

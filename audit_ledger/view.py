@@ -58,7 +58,7 @@ from protocols.statements import (
 
 __all__ = ["Account", "LedgerView", "QuestionFacts", "is_effective"]
 # Reported, but without effect on the statement: it is its author's own loss, and must not undo what others did after it.
-ADVISORY = frozenset({Rule.PRICE_DIFFERS, Rule.BACKDATED, Rule.POSTDATED, Rule.RECEIPT_LATE})
+ADVISORY = frozenset({Rule.BACKDATED, Rule.POSTDATED, Rule.RECEIPT_LATE})
 
 _AUTHORS: dict[type[Statement], tuple[Role, ...]] = {
     Policy: (Role.HOSPITAL,),

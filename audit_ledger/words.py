@@ -84,7 +84,8 @@ _RULES: dict[Rule, tuple[str, str]] = {
     Rule.SEQUENCE: ("does not continue its hospital's sequence", "与该医院的序号不连续"),
     Rule.TOTALS: ("does not continue its hospital's running totals", "与该医院的累计消耗不衔接"),
     Rule.OVERSPENT: ("spends more than the policy allows", "消耗超过政策上限"),
-    Rule.PRICE_DIFFERS: ("charges another price than the others", "收取的价格与其他医院不同"),
+    Rule.PRICE: ("charges another price than its question costs", "收取的价格与该问题应付的不符"),
+    Rule.BLOCKS: ("charges other blocks than its question reads", "计费的区块与该问题读取的不符"),
     Rule.BLOCK_PRICE: (
         "charges a block of a weighted question another price than its weight has",
         "对加权问题中某区块收取的价格与其权重应付的不符",

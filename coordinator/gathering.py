@@ -13,7 +13,6 @@ from typing import Any
 
 import structlog
 
-from audit_ledger.weighted import wrongs
 from coordinator.attempt import Attempt, Turn, bind, contribution_refusals, fixed_set
 from coordinator.config import Timing
 from coordinator.ledger import CityLedger
@@ -276,12 +275,11 @@ class Gathering:
 
 
 def _fits(envelope: bytes, question: Question, is_ready: bool) -> bool:
-    """Of the frame's kind; a Ready at the price that all compute alike, block by block where the question has weights: an answer
-    shows one price, and another would spoil it."""
+    """Of the frame's kind; a Ready at the price that this program computed as well, which the answer will show. What else it must
+    charge is the ledger's own rule, by the auditor's arithmetic (`audit_ledger.due`)."""
     statement = parse(envelope).statement
     if isinstance(statement, Ready):
-        is_priced = statement.charge.price == encode_charge(question.admitted.price.one)
-        return is_ready and is_priced and not any(True for _ in wrongs(question.admitted.asked.query, statement.charge))
+        return is_ready and statement.charge.price == encode_charge(question.admitted.price.one)
     return isinstance(statement, Refused) and not is_ready
 
 

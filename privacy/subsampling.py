@@ -26,6 +26,8 @@ from privacy.rdp import GRID, LARGEST_RELEASE_VARIANCE, skellam_rdp
 
 PRICE_GRID = Fraction(1, 10**15)
 MOMENT_GRID = Fraction(1, 10**40)
+BEYOND_PRICE = 1000
+"""Above it a round is priced as if nobody were sampled: no budget pays either, and the moment has too many digits to compute."""
 
 
 def rate_of(copies: int, rate: Fraction) -> Fraction:
@@ -42,7 +44,7 @@ def sampled_skellam_rdp(order: int, rate: Fraction, l1: int, l2_squared: int, va
     if not 0 < rate <= 1:
         raise InvalidPrice(f"sampling rate: expected above 0 and at most 1, got {rate}")
     whole = skellam_rdp(order, l1, l2_squared, variance)
-    if rate == 1:
+    if rate == 1 or whole > BEYOND_PRICE:
         return whole
     rest = 1 - rate
     steps = _steps_up(rest ** (order - 1) * (order * rate - rate + 1))

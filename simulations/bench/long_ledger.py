@@ -19,7 +19,10 @@ from audit_ledger.note import KeyType, LogKey, Note, VerifierKey
 from audit_ledger.policy import Log, Policy, TrustFile, Witness
 from audit_ledger.tiles import CHECKPOINT_PATH, WIDTH, Tile, TileStack, encode_bundle, write_tile
 from audit_ledger.tree import leaf_hash, subtree_root
+from privacy.filter import encode_charge
+from privacy.pricing import Price, price
 from protocols import statements as st
+from protocols.asked import Asked
 from protocols.canonical import b64
 from protocols.clock import month, stamp, unix
 from protocols.contract import CONTRACT, colluders
@@ -32,14 +35,13 @@ ORIGIN = "ledger.kapok.bench/2026"
 START = unix("2026-11-02T00:00:00Z")
 AUDITOR, COORDINATOR, BUREAU = "kapok://auditor/gz", "kapok://coordinator/gz", "kapok://bureau/cdc"
 HOSPITALS = tuple(f"kapok://hospital/h{n:02d}" for n in range(1, 7))
-PRICE = 1_000  # in 1e-9: a million entries stay within the budget
-BLOCKS = ("2026-10", "2026-11")
 PER_QUESTION = 3 + 2 * len(HOSPITALS)
 QUESTIONS_A_BLOCK = 256
 SPEC = {
-    "version": 1, "table": "visits", "measures": [{"kind": "count", "hi": 1}], "keys": [{"key": "district"}, {"key": "week"}],
-    "where": [], "period": {"from": "2026-10-01", "to": "2026-11-30"}, "cells_per_patient": 4, "bound": "block",
+    "version": 1, "table": "visits", "measures": [{"kind": "count", "hi": 1}], "keys": [{"key": "district"}, {"key": "iso_week"}],
+    "where": [], "period": {"from": "2026-10-01", "to": "2026-12-01"}, "cells_per_patient": 4, "bound": "block",
 }  # fmt: skip
+VARIANCE = "16777216.0000"  # so much that a million entries stay within the budget
 
 
 @cache
@@ -158,32 +160,35 @@ def question(number: int, block: Block) -> list[bytes]:
 def _query(number: int, at: int, programme: str) -> st.Query:
     return st.Query(
         **head(BUREAU, at), nonce=digest("nonce", number), purpose="surveillance", programme=programme, audience=HOSPITALS,
-        floor=CONTRACT.floor, valid_until=stamp(at + 86_400), rounds=1, spec=SPEC, variances=("100.0000",),
+        floor=CONTRACT.floor, valid_until=stamp(at + 86_400), rounds=1, spec=SPEC, variances=(VARIANCE,),
     )  # fmt: skip
 
 
 def _ready(uri: str, number: int, at: int, query: str, seen: st.Seen) -> st.Ready:
     certificate, sealing = certificates(uri)
-    total = _decimal(PRICE * (number + 1))
-    charge = st.Charge(
-        purpose="surveillance", price=_decimal(PRICE), price_two=_decimal(PRICE), blocks=BLOCKS, totals=(total, total),
-        totals_two=(total, total),
-    )  # fmt: skip
+    asked, cost = _costs()
+    one, two = (encode_charge(each) for each in (cost.one, cost.two))
+    totals, totals_two = ((encode_charge(each * (number + 1)),) * len(asked.blocks) for each in (cost.one, cost.two))
+    charge = st.Charge(purpose="surveillance", price=one, price_two=two, blocks=asked.blocks, totals=totals, totals_two=totals_two)
     return st.Ready(
         **head(uri, at + 1), query=query, first_round=0, last_round=0, sequence=number + 1, not_after=stamp(at + CONTRACT.window_s),
         agreement=certificate, sealing=sealing, charge=charge, seen=seen,
     )  # fmt: skip
 
 
-def _decimal(billionths: int) -> str:
-    return f"{billionths // 10**9}.{billionths % 10**9:09d}"
+@cache
+def _costs() -> tuple[Asked, Price]:
+    """Every question's shape and price: they differ in nonce and date alone."""
+    asked = Asked.of(_query(0, START, digest("programme")))
+    return asked, price(CONTRACT.order, asked.pieces)
 
 
 def _binding(at: int, query: str, readys: dict[str, bytes]) -> Binding:
     members = tuple(Member(uri, agreement(uri).public, st.parse(entry).id) for uri, entry in sorted(readys.items()))
+    asked = _costs()[0]
     return Binding(
-        origin=ORIGIN, query=bytes.fromhex(query), round=0, attempt=1, input_hash=b"", dimension=110, ring=32, scale=1,
-        variances=(1600,), n=len(members), c=colluders(len(members)), not_after=at + CONTRACT.window_s, members=members,
+        origin=ORIGIN, query=bytes.fromhex(query), round=0, attempt=1, input_hash=b"", dimension=asked.dimension, ring=32, scale=1,
+        variances=asked.variances, n=len(members), c=colluders(len(members)), not_after=at + CONTRACT.window_s, members=members,
         counting=HOSPITALS,
     )  # fmt: skip
 
@@ -231,7 +236,7 @@ class _Folder:
 
 def ledger_of(entries: int, folder: Path, processes: int) -> Path:
     """The folder of a ledger of about this many entries; made once."""
-    path = folder / f"ledger-{entries}"
+    path = folder / f"priced-{entries}"
     if (path / CHECKPOINT_PATH).exists():
         return path
     log, first = _Folder(path), founding()

@@ -5,6 +5,8 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
 
 from audit_ledger import cost
 from privacy.filter import encode_charge
@@ -14,10 +16,12 @@ from privacy.intervals import ReleasedPiece as Released
 from privacy.pricing import price
 from privacy.sensitivity import Sensitivity
 from protocols import statements as st
-from protocols.asked import Asked, Piece
+from protocols.asked import Asked, Piece, variance_text
 from protocols.contract import CONTRACT
-from protocols.query import QuerySpec
+from protocols.query import Layout, QuerySpec
 from tests.coordinator.support.asked import VISITS
+from tests.protocols.examples import query
+from tests.protocols.query.specs import specs
 from tests.support.city import BUREAU, ORIGIN
 
 MEASURES: list[list[dict[str, Any]]] = [
@@ -29,11 +33,11 @@ MEASURES: list[list[dict[str, Any]]] = [
 
 def asked(measures: list[dict[str, Any]], variances: tuple[str, ...]) -> Asked:
     spec = QuerySpec.from_fields({**VISITS, "measures": measures})
-    query = st.Query(
+    made = st.Query(
         log=ORIGIN, at="2026-11-23T08:00:00Z", by=BUREAU, nonce="0" * 64, purpose="research", programme=None, audience=(),
         floor=4, valid_until="2026-11-24T08:00:00Z", rounds=1, spec=spec.to_json(), variances=variances,
     )  # fmt: skip
-    return Asked.of(query)
+    return Asked.of(made)
 
 
 @pytest.mark.parametrize("measures", MEASURES)
@@ -79,3 +83,30 @@ def test_local_steps_and_held_out_patients_are_shown_at_the_price_that_is_charge
     release = Facts(order=CONTRACT.order, pieces=pieces, n=4, colluders=1, members=4, blocks=1, once=held_out)
     stated = next(each for each in statements(release, [CONTRACT.delta]) if each.case is Case.ONE_HOSPITAL)
     assert abs(cost.epsilon(training) - float(stated.epsilon)) <= 1.1e-6
+
+
+@given(spec=specs(), sixteenths=some.integers(1, 2**31))
+@settings(max_examples=150, deadline=None)
+def test_any_table_question_costs_the_auditor_what_it_costs_a_node(spec: QuerySpec, sixteenths: int) -> None:
+    noise = tuple(variance_text(Fraction(sixteenths + part, 16)) for part in range(len(Layout.of(spec).segments)))
+    one = Asked.of(query(spec=spec.to_json(), variances=noise))
+    due = price(CONTRACT.order, one.pieces)
+    assert (cost.price(one), cost.price_two(one)) == (encode_charge(due.one), encode_charge(due.two))
+
+
+@given(
+    l1=some.integers(1, 10**8), l2=some.integers(1, 10**14), sixteenths=some.integers(1, 2**32), repeats=some.integers(1, 20),
+    rate=some.fractions(Fraction(1, 10**6), 1, max_denominator=10**6), once=some.none() | some.integers(1, 10**7),
+    rounds=some.integers(1, 50),
+)  # fmt: skip
+@settings(max_examples=300, deadline=None)
+def test_any_training_costs_the_auditor_what_it_costs_a_node(
+    l1: int, l2: int, sixteenths: int, repeats: int, rate: Fraction, once: int | None, rounds: int
+) -> None:
+    """Also one that nobody could pay, or whose moments have more digits than a number holds."""
+    held_out = (once, once**2) if once else None
+    round_ = Piece(1, l1, l2, Fraction(sixteenths, 16), 1, rate, repeats=repeats, once=held_out)
+    whole = asked(MEASURES[0], ("1.0625",))
+    training = replace(whole, query=whole.query.model_copy(update={"rounds": rounds}), pieces=(round_,))
+    due = price(CONTRACT.order, training.pieces, rounds)
+    assert (cost.price(training), cost.price_two(training)) == (encode_charge(due.one), encode_charge(due.two))

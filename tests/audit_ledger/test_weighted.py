@@ -10,9 +10,9 @@ import pytest
 
 from audit_ledger import cost
 from audit_ledger.bundle import verify_answer
+from audit_ledger.due import wrongs
 from audit_ledger.findings import Finding, Rule
 from audit_ledger.waiting import lines, of_query
-from audit_ledger.weighted import wrongs
 from audit_ledger.words import Words
 from privacy.filter import encode_charge
 from privacy.pricing import prices
@@ -22,6 +22,7 @@ from protocols.asked import Asked
 from protocols.contract import CONTRACT
 from protocols.query import Language, QuerySpec
 from protocols.refusal import Reason
+from tests.support.charged import honest, less, more
 from tests.support.city import City, Question
 
 H1, H2 = "kapok://hospital/h01", "kapok://hospital/h02"
@@ -47,22 +48,14 @@ def city(tmp_path: Path) -> Iterator[City]:
 
 
 def asked(city: City, **changes: Any) -> Question:
-    return Question(city, city.opener(), blocks=BLOCKS, stated=STATED | changes)
+    return Question(city, city.opener(), stated=STATED | changes)
 
 
-def honest(question: Question, **changes: Any) -> st.ChargeByBlock:
+def due(question: Question) -> st.ChargeByBlock:
     """Of a hospital that has spent nothing yet, as a node states it."""
-    due = prices(CONTRACT.order, Asked.of(question.query).pieces, SPEC["weights"])
-    ones, twos = tuple(encode_charge(each.one) for each in due), tuple(encode_charge(each.two) for each in due)
-    made = st.ChargeByBlock(
-        purpose="surveillance", price=ones[-1], price_two=twos[-1], blocks=BLOCKS, totals=ones, totals_two=twos,
-        prices=ones, prices_two=twos,
-    )  # fmt: skip
-    return made.model_copy(update=changes)
-
-
-def less(text: str) -> str:
-    return f"{Decimal(text) - Decimal('0.000000001'):.9f}"
+    charge = honest(Asked.of(question.query))
+    assert isinstance(charge, st.ChargeByBlock)
+    return charge
 
 
 def of_first(numbers: tuple[str, ...], one: str) -> tuple[str, ...]:
@@ -109,7 +102,7 @@ def test_what_an_auditor_decides_from_names_the_price_of_each_month_in_both_lang
 
 def test_an_honest_charge_by_block_counts_and_its_totals_are_carried_on(city: City) -> None:
     question = asked(city)
-    charge = honest(question)
+    charge = due(question)
     assert applied(city, question, charge) == []
     view = city.view()
     view.apply(question.readys[H1])
@@ -132,22 +125,33 @@ LIES = {
     },
     "another month": lambda c: {"blocks": ("2026-08", *BLOCKS[1:])},
     "a smaller headline": lambda c: {"price": less(c.price)},
+    "a larger doubled headline": lambda c: {"price_two": more(c.price_two)},
 }  # fmt: skip
+
+
+TOLD = {
+    Rule.BLOCK_PRICE: ("another price than its weight has", "与其权重应付的不符"),
+    Rule.BLOCKS: ("other blocks than its question reads", "与该问题读取的不符"),
+    Rule.PRICE: ("another price than its question costs", "与该问题应付的不符"),
+}
+OTHERWISE = {"a month left out": Rule.BLOCKS, "another month": Rule.BLOCKS}
+OTHERWISE |= {"a smaller headline": Rule.PRICE, "a larger doubled headline": Rule.PRICE}
 
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_charge_that_lies_about_a_block_has_no_effect_and_is_told_in_both_languages(city: City, lie: str) -> None:
+    rule = OTHERWISE.get(lie, Rule.BLOCK_PRICE)
     question = asked(city)
-    charge = honest(question)
+    charge = due(question)
     found = applied(city, question, charge.model_copy(update=LIES[lie](charge)))
-    assert {each.rule for each in found} == {Rule.BLOCK_PRICE}
-    assert "another price than its weight has" in Words(is_chinese=False).finding(found[0])
-    assert "与其权重应付的不符" in Words(is_chinese=True).finding(found[0])
+    assert {each.rule for each in found} == {rule}
+    told = {is_chinese: Words(is_chinese).finding(found[0]) for is_chinese in (False, True)}
+    assert all(sentence in told[is_chinese] for is_chinese, sentence in enumerate(TOLD[rule]))
 
 
 def test_a_block_without_a_price_or_total_has_no_effect(city: City) -> None:
     question = asked(city)
-    charge = honest(question)
+    charge = due(question)
     assert {each.rule for each in applied(city, question, charge.model_copy(update={"prices": charge.prices[:2]}))} == {
         Rule.BLOCK_PRICE,
         Rule.TOTALS,
@@ -156,14 +160,14 @@ def test_a_block_without_a_price_or_total_has_no_effect(city: City) -> None:
 
 def test_a_total_that_is_not_the_last_plus_the_block_s_own_price_is_found(city: City) -> None:
     question = asked(city)
-    charge = honest(question)
+    charge = due(question)
     dearer = charge.model_copy(update={"totals": (charge.totals[2],) * 3})
     assert {each.rule for each in applied(city, question, dearer)} == {Rule.TOTALS}
 
 
 def test_one_price_for_all_blocks_is_no_charge_of_a_weighted_question_nor_the_reverse(city: City) -> None:
     question = asked(city)
-    by_block = honest(question)
+    by_block = due(question)
     alike = st.Charge(
         **by_block.model_dump(exclude={"prices", "prices_two"})
         | {"totals": (by_block.price,) * 3, "totals_two": (by_block.price_two,) * 3}
@@ -175,7 +179,7 @@ def test_one_price_for_all_blocks_is_no_charge_of_a_weighted_question_nor_the_re
 
 def test_a_spec_that_nobody_can_read_has_no_charge_by_block(city: City) -> None:
     question = asked(city, spec=SPEC | {"weights": [1, 2]})
-    assert list(wrongs(question.query, honest(asked(city)))) == ["its question is none of this version"]
+    assert list(wrongs("0" * 64, question.query, due(asked(city)))) == [(Rule.PRICE, "its question is none of this version")]
 
 
 @dataclass
@@ -185,8 +189,7 @@ class Answered(Question):
     lies: dict[str, str] = field(default_factory=dict)
 
     def ready(self, uri: str, first: int = 0, last: int = 0, **changes: Any) -> bytes:
-        charge = honest(self)
-        self.price_text = charge.price
+        charge = due(self)
         if uri in self.lies:
             charge = charge.model_copy(update=LIES[self.lies[uri]](charge))
         return super().ready(uri, first, last, charge=charge, **changes)
@@ -194,7 +197,7 @@ class Answered(Question):
 
 @pytest.mark.parametrize("lie", [None, "too little in one block", "another month's weight"])
 def test_the_opener_opens_no_set_with_a_ready_that_lies_about_a_block(city: City, lie: str | None) -> None:
-    question = Answered(city, city.opener(), blocks=BLOCKS, stated=STATED, lies={H1: lie} if lie else {})
+    question = Answered(city, city.opener(), stated=STATED, lies={H1: lie} if lie else {})
     question.all_ready()
     binding = question.binding(variances=Asked.of(question.query).variances)
     city.bring(question.opener)
@@ -209,7 +212,7 @@ def test_a_bundle_of_a_weighted_answer_is_verified_and_not_where_a_ready_charged
     city: City, lie: str | None
 ) -> None:
     spec = SPEC | {"measures": SPEC["measures"][:1]}
-    question = Answered(city, city.opener(), blocks=BLOCKS, stated={"spec": spec, "variances": ("9000000.0000",)})
+    question = Answered(city, city.opener(), stated={"spec": spec, "variances": ("9000000.0000",)})
     answer = question.answer(question.live())
     if lie is not None:
         told = st.parse(answer.readys[0].entry.encode()).statement

@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,16 @@ import pytest
 
 from coordinator.admission import Admitted, admit, admitted_of
 from hospital_node.tables.schema import TableSchema
+from privacy.filter import encode_charge
 from protocols import statements as st
+from protocols.asked import Asked
 from protocols.clock import stamp
 from protocols.contract import CONTRACT
 from protocols.exact import as_exact
 from protocols.identity import SigningKey
 from protocols.refusal import Reason
 from tests.coordinator.support.asked import query
+from tests.support.charged import honest
 from tests.support.city import BUREAU, ORIGIN, City, Question
 from tests.support.exact import EXACT
 
@@ -135,19 +139,19 @@ def test_a_single_question_needs_no_approval_to_be_logged(shared: City) -> None:
 
 
 def test_a_question_no_hospital_can_pay_any_more_is_refused_before_it_is_logged(city: City) -> None:
-    question = Question(city, city.opener())
-    limit = f"{float(CONTRACT.limit('surveillance')):.9f}"
-    charge = st.Charge(
-        purpose="surveillance", price=limit, price_two=limit, blocks=("2026-10",), totals=(limit,), totals_two=(limit,)
-    )
+    dear = Question(city, city.opener(), blocks=("2026-10",), stated={"variances": ("5.6875",)})
     for uri in sorted(city.hospitals)[:2]:
-        question.ready(uri, charge=charge)
+        dear.ready(uri)
+    left = CONTRACT.limit("surveillance") - Fraction(honest(Asked.of(dear.query)).price)
+    assert 0 < left < Fraction("0.01")
     assert city.findings() == []
     found = admit(query(city), BUREAU, city.view(), city.now)
     assert not isinstance(found, Admitted)
     [no] = found
     assert no.reason is Reason.BUDGET_EXHAUSTED
-    assert no.got.startswith("3; 0.000000000 left in 2026-10, 0.0"), "how many could pay, and what is left where it is least"
+    assert no.got.startswith(f"3; {encode_charge(left)} left in 2026-10, 0.0"), (
+        "how many could pay, and what is left where it is least"
+    )
     assert no.subject == ", ".join(sorted(city.hospitals)[:2])
 
 

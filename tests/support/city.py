@@ -4,6 +4,7 @@ import hashlib
 import math
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
@@ -15,12 +16,16 @@ from audit_ledger.opener_core import OpenerCore
 from audit_ledger.proof import TlogProof
 from protocols import statements as st
 from protocols.answer import Answer, Coverage, Proven, Spending
+from protocols.asked import Asked
 from protocols.clock import month, stamp
 from protocols.contract import CONTRACT, colluders
+from protocols.errors import ProtocolError
 from protocols.exact import is_exact
+from protocols.query import QueryError
 from protocols.secagg.binding import Binding, Member
 from protocols.secagg.masks import mask, unmask, values_hash, vector_hash
 from protocols.secagg.sealing import query_context, seal
+from tests.support.charged import fit_of, honest, visits_of
 from tests.support.founded import (
     AUDITOR,
     BUREAU,
@@ -29,7 +34,6 @@ from tests.support.founded import (
     EMERGENCY,
     NOW,
     ORIGIN,
-    PRICE,
     City,
     Hospital,
     key,
@@ -44,7 +48,6 @@ __all__ = [
     "EMERGENCY",
     "NOW",
     "ORIGIN",
-    "PRICE",
     "City",
     "Hospital",
     "Question",
@@ -55,7 +58,10 @@ __all__ = [
 
 @dataclass
 class Question:
-    """One query of a city, from its statement to its answer. Steps are separate, so that a test can stop or lie between them."""
+    """One query of a city, from its statement to its answer. Steps are separate, so that a test can stop or lie between them.
+
+    `blocks` are the months that it asks about, where `stated` holds no spec.
+    """
 
     city: City
     opener: OpenerCore
@@ -66,9 +72,10 @@ class Question:
     entry: bytes = b""
     not_after: int = 0
     stated: dict[str, Any] = field(default_factory=dict)
-    price_text: str = PRICE
     apart: int = 1
     """How far the numbers of a hospital's vector are apart."""
+    last_input: tuple[int, ...] = ()
+    """Of a training: the numbers that its release states before its last round's vector."""
     readys: dict[str, bytes] = field(default_factory=dict)
     seeds: dict[str, bytes] = field(default_factory=dict)
     exact: dict[str, np.ndarray[Any, Any]] = field(default_factory=dict)
@@ -86,9 +93,11 @@ class Question:
             floor=CONTRACT.floor,
             valid_until=stamp(city.now + 86_400),
             rounds=self.rounds,
-            spec={"table": "visits"},
-            variances=("100.0000",),
+            spec=visits_of(self.blocks) if self.rounds == 1 else fit_of(self.blocks),
+            variances=("400.0000",) if self.rounds == 1 else ("1000000000.0000",),
         ).model_copy(update=self.stated)
+        with suppress(ProtocolError, QueryError):  # a test may ask what nobody answers
+            self.blocks = Asked.of(query).blocks
         self.entry = city.sign(query, signer)
         city.log_entry(self.entry)
         self.not_after = city.now + CONTRACT.window_s
@@ -103,14 +112,18 @@ class Question:
     def id(self) -> bytes:
         return st.parse(self.entry).id
 
+    def charge(self, uri: str) -> st.Charge | st.ChargeByBlock:
+        """What the hospital's next Ready states, if it is honest."""
+        hospital = self.city.hospitals[uri]
+        return honest(Asked.of(self.query), hospital.totals, hospital.totals_two)
+
     def ready(self, uri: str, first: int = 0, last: int = 0, **changes: Any) -> bytes:
         """Charges the hospital's account and logs its Ready."""
         hospital, city = self.city.hospitals[uri], self.city
         hospital.sequence += 1
-        for block in self.blocks:
-            spent = hospital.totals.get((self.purpose, block), Decimal(0))
-            hospital.totals[(self.purpose, block)] = spent + Decimal(self.price_text)
-        totals = tuple(f"{hospital.totals[(self.purpose, block)]:.9f}" for block in self.blocks)
+        charge = self.charge(uri)
+        for totals, after in ((hospital.totals, charge.totals), (hospital.totals_two, charge.totals_two)):
+            totals.update({(charge.purpose, block): Decimal(each) for block, each in zip(charge.blocks, after, strict=True)})
         seen = city.log.size
         statement = st.Ready(
             **city.head(uri),
@@ -121,14 +134,7 @@ class Question:
             not_after=stamp(self.not_after),
             agreement=hospital.agreement.certificate(ORIGIN, uri, hospital.identity),
             sealing=self.opener.sealing(month(city.now), city.now),
-            charge=st.Charge(
-                purpose=self.purpose,
-                price=self.price_text,
-                price_two=self.price_text,
-                blocks=self.blocks,
-                totals=totals,
-                totals_two=totals,
-            ),
+            charge=charge,
             seen=st.Seen(size=seen, root=city.log._tree.root(seen).hex()),
         )
         self.readys[uri] = city.sign(statement.model_copy(update=changes), hospital.identity)
@@ -191,7 +197,7 @@ class Question:
         """An honest request for this member set."""
         binding = binding or self.binding()
         seeds = tuple(self.contribute(each.uri, binding) for each in binding.members)
-        return OpenRequest(binding.encode(), seeds)
+        return OpenRequest(binding.encode(), seeds, binding.round, binding.round)
 
     def open(self, request: OpenRequest) -> bytes:
         """Through the opener: the sum's bytes, the opening logged. Raises AssertionError with the refusals."""
@@ -212,7 +218,8 @@ class Question:
         """Logs receipts, what is to stand before the release, and the release; returns the noisy sum (which here has no noise)."""
         binding = Binding.decode(request.preimage)
         masked = {each.uri: self.masked[each.uri] for each in binding.members}
-        values = unmask(masked, np.frombuffer(stream_sum, f"<u{binding.ring // 8}"), binding.ring, 10**8)
+        vector = unmask(masked, np.frombuffer(stream_sum, f"<u{binding.ring // 8}"), binding.ring, 10**8)
+        values = np.concatenate([np.array(self.last_input, np.int64), vector])
         for each in request.seeds:
             self.city.log_entry(each.receipt)
         if before is not None:
@@ -243,7 +250,7 @@ class Question:
         """The bundle, as the coordinator composes it, under the newest checkpoint."""
         view, note = self.city.view(), self.city.checkpoint()
         facts = view.questions[self.id.hex()]
-        index, binding, _ = facts.openings[0]
+        [(index, binding, _)] = facts.openings.values()
         assert facts.release is not None
         ended = facts.release[1]
         total = len(binding.members) * math.ceil(binding.variances[0] / (binding.n - binding.c))
@@ -265,12 +272,12 @@ class Question:
             approvals=tuple(proven(each) for each in approvals),
             readys=tuple(proven(view.seen_ids[each.ready]) for each in binding.members),
             opening=proven(index),
-            receipts=tuple(proven(facts.receipts[(each.uri, 0)][0]) for each in binding.members),
+            receipts=tuple(proven(facts.receipts[(each.uri, binding.round)][0]) for each in binding.members),
             release=proven(facts.release[0]),
             values=tuple(int(value) for value in values),
             total_variances=(f"{total / 16:.4f}",),
             half_widths=(round(1.96 * math.sqrt(total / 16)),),
-            price=self.price_text,
+            price=honest(Asked.of(self.query)).price,
             spending=() if is_exact(self.query.spec) else (Spending(who="patient", epsilon="0.1", delta="1e-06"),),
             coverage=Coverage(
                 answered=ended.answered, refused=ended.refused, away=ended.away, left_out=ended.left_out, incomplete=()

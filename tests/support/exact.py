@@ -5,6 +5,7 @@ from typing import Any
 
 from protocols.contract import CONTRACT
 from protocols.exact import NO_NOISE, as_exact, permission
+from tests.support.charged import visits_of
 from tests.support.city import City
 
 EXACT: dict[str, Any] = {
@@ -12,7 +13,7 @@ EXACT: dict[str, Any] = {
     "programme": None,
     "floor": CONTRACT.exact_floor,
     "variances": (NO_NOISE,),
-    "spec": as_exact({"table": "visits"}),
+    "spec": as_exact(visits_of(("2026-10", "2026-11"))),
 }
 """What differs in an exact question from the city's usual one."""
 

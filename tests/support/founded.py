@@ -34,8 +34,8 @@ ORIGIN = "ledger.kapok.test/2026"
 NOW = unix("2026-11-23T08:00:00Z")
 AUDITOR, COORDINATOR, BUREAU = "kapok://auditor/gz", "kapok://coordinator/gz", "kapok://bureau/cdc"
 EMERGENCY = "kapok://bureau/emergency"  # may break the glass; admitted with the first outbreak query
-PRICE = "0.010000000"
-DIMENSION = 6
+DIMENSION = 5
+"""Of a question's vector: the age bands of `charged.visits_of`."""
 
 
 def key(name: str) -> SigningKey:
@@ -52,6 +52,7 @@ class Hospital:
     agreement: AgreementKey
     sequence: int = 0
     totals: dict[tuple[str, str], Decimal] = field(default_factory=dict)
+    totals_two: dict[tuple[str, str], Decimal] = field(default_factory=dict)
 
     @property
     def uri(self) -> str:

@@ -41,19 +41,19 @@ ROUNDS, VARIANCE = 6, "8000.0000"
 
 
 class Trained:
-    """A training that tests its model: every member's Ready, opening and receipt, then its card, then its release."""
+    """A training that tests its model: Readys, opening and receipts of its last round, then its card, then its release."""
 
     def __init__(self, path: Path, spec: dict[str, Any] | None = None, **lie: Any) -> None:
         self.city = City(path)
         stated = {"spec": of_fields({**SPEC, **(spec or {})}).to_json(), "variances": (VARIANCE,)}
         self.question = Question(self.city, self.city.opener(), "research", rounds=ROUNDS, stated=stated, apart=100)
         self.asked = Asked.of(self.question.query)
-        self.question.price_text = cost.price(self.asked)
         assert isinstance(self.asked.spec, Evaluated)
         self.spec = self.asked.spec
         self.city.approve(self.question.id.hex())
-        self.question.all_ready()
-        request = self.question.request(self.question.binding(dimension=self.spec.inputs + self.spec.width))
+        self.question.all_ready(first=ROUNDS, last=ROUNDS)
+        self.question.last_input = tuple(range(self.spec.inputs))
+        request = self.question.request(self.question.binding(round=ROUNDS, dimension=self.spec.width))
         self.values = self.question.finish(request, self.question.open(request), before=lambda *of: self._log_card(*of, **lie))
 
     def _log_card(self, binding: Binding, values: Integers, **lie: Any) -> None:

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from audit_ledger import exact_words
-from audit_ledger.exact import FREE
 from audit_ledger.waiting import find, lines
 from protocols.exact import as_exact
 from protocols.query.words import Language
@@ -44,7 +43,7 @@ def test_review_says_that_it_will_not_be_private_and_names_who_would_refuse(
 
 def test_review_shows_the_exact_answer_that_it_would_be_compared_with(office: Office, capsys: pytest.CaptureFixture[str]) -> None:
     permit(office.city)
-    first = Question(office.city, office.city.opener(), purpose="research", stated=EXACT, price_text=FREE)
+    first = Question(office.city, office.city.opener(), purpose="research", stated=EXACT)
     first.live()
     exact_query(office)
     capsys.readouterr()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from audit_ledger.exact import FREE
 from audit_ledger.opener_core import OpenerCore
 from protocols.contract import CONTRACT
 from protocols.refusal import Reason
@@ -25,7 +24,7 @@ def city(tmp_path: Path) -> City:
 def ask(city: City, opener: OpenerCore, audience: Sequence[str] = ()) -> Question:
     city.now += 1
     stated = {**EXACT, "audience": tuple(audience or sorted(city.hospitals))}
-    return Question(city, opener, purpose="research", stated=stated, price_text=FREE)
+    return Question(city, opener, purpose="research", stated=stated)
 
 
 def ready(question: Question) -> Question:

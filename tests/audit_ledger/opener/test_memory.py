@@ -153,7 +153,8 @@ def test_a_flipped_bit_in_the_openers_database_is_found_or_nothing_of_it_is_hand
             assert re.search("opener database|ledger.tree_mismatch", str(error))  # noqa: PT017 - it may also pass
             continue
         again = core.open(request, city.now)
-        assert again.refusals or core.release(again.query, again.round, city.now) == total
+        handed_out = core.release(again.query, again.round, city.now)
+        assert again.refusals or isinstance(handed_out, list) or handed_out == total
         core.store.close()
     assert found > 10
 
@@ -172,18 +173,18 @@ def test_sums_are_deleted_after_35_days_and_the_set_stays_taken(asked: Question)
 
 
 class Segment(Question):
-    """Rounds 0..3 of a training; one Ready, one opening, one root per hospital."""
+    """Rounds 1..4 of a training; one Ready, one opening, one root per hospital."""
 
     def start(self) -> None:
-        self.all_ready(first=0, last=3)
+        self.all_ready(first=1, last=4)
         self.roots = {uri: secrets.token_bytes(32) for uri in self.readys}
 
     def round(self, number: int, members: list[str] | None = None, attempt: int = 1) -> OpenRequest:
         binding = self.binding(members or sorted(self.readys), round=number, attempt=attempt)
-        return OpenRequest(binding.encode(), tuple(self.part(each.uri, each.ready, binding) for each in binding.members), 0, 3)
+        return OpenRequest(binding.encode(), tuple(self.part(each.uri, each.ready, binding) for each in binding.members), 1, 4)
 
     def part(self, uri: str, ready: bytes, binding: Binding) -> SealedSeed:
-        sealed = seal(self.roots[uri], self.sealing_key(), segment_context(ORIGIN, self.id, 0, 3, ready, uri))
+        sealed = seal(self.roots[uri], self.sealing_key(), segment_context(ORIGIN, self.id, 1, 4, ready, uri))
         masked = hashlib.sha256(uri.encode()).digest()
         signature = self.city.hospitals[uri].identity.sign(
             round_message(binding.value, uri, hashlib.sha256(sealed).digest(), masked)
@@ -205,13 +206,13 @@ def training(tmp_path: Path) -> Segment:
 
 
 def test_a_segment_logs_one_opening_and_gives_every_round_its_own_sum(training: Segment) -> None:
-    first = training.round(0)
+    first = training.round(1)
     assert training.open(first) == training.sum_of(first)
     opening = st.parse(training.opener.open(first, training.city.now).opening or b"").statement
     assert isinstance(opening, st.Opening)
-    assert (opening.first_round, opening.last_round, opening.stream_sum) == (0, 3, "0" * 64)
+    assert (opening.first_round, opening.last_round, opening.stream_sum) == (1, 4, "0" * 64)
     members = sorted(training.readys)
-    for number, gone in ((1, 0), (2, 1)):
+    for number, gone in ((2, 0), (3, 1)):
         request = training.round(number, members[gone:])
         reply = training.opener.open(request, training.city.now)
         assert (reply.refusals, reply.opening) == ((), None)
@@ -224,58 +225,58 @@ def test_a_round_of_a_segment_is_opened_once_and_only_within_the_opened_set(tmp_
     training = Segment(city, city.opener(), rounds=4)
     training.start()
     members = sorted(training.readys)
-    assert reasons(training.opener, city, training.round(1)) == {Reason.OPENED_BEFORE}  # the start has not been opened
-    training.open(training.round(0, members[:4]))
-    assert reasons(training.opener, city, training.round(1)) == {Reason.SET_DIFFERS}
-    assert reasons(training.opener, city, training.round(1, members[:4])) == set()
-    assert reasons(training.opener, city, training.round(1, members[:4], attempt=2)) == {Reason.OPENED_BEFORE}
+    assert reasons(training.opener, city, training.round(2)) == {Reason.OPENED_BEFORE}  # the start has not been opened
+    training.open(training.round(1, members[:4]))
+    assert reasons(training.opener, city, training.round(2)) == {Reason.SET_DIFFERS}
+    assert reasons(training.opener, city, training.round(2, members[:4])) == set()
+    assert reasons(training.opener, city, training.round(2, members[:4], attempt=2)) == {Reason.OPENED_BEFORE}
 
 
 def test_a_hold_keeps_a_later_round_here_until_its_sum_has_left(training: Segment) -> None:
-    training.open(training.round(0))
-    reply = training.opener.open(training.round(1), training.city.now)
+    training.open(training.round(1))
+    reply = training.opener.open(training.round(2), training.city.now)
     training.city.hold(True)
     training.city.bring(training.opener)
-    kept = training.opener.release(reply.query, 1, training.city.now)
+    kept = training.opener.release(reply.query, 2, training.city.now)
     assert isinstance(kept, list)
     assert {each.reason for each in kept} == {Reason.ON_HOLD}
     training.city.now += 1
     training.city.hold(False)
     training.city.bring(training.opener)
-    assert training.opener.release(reply.query, 1, training.city.now) == training.sum_of(training.round(1))
+    assert training.opener.release(reply.query, 2, training.city.now) == training.sum_of(training.round(2))
 
 
 def test_a_hold_keeps_a_later_round_here_over_a_restart(training: Segment) -> None:
-    training.open(training.round(0))
-    reply = training.opener.open(training.round(1), training.city.now)
+    training.open(training.round(1))
+    reply = training.opener.open(training.round(2), training.city.now)
     core = restarted(training.city, training.opener)
     training.city.hold(True)
     training.city.bring(core)
-    kept = core.release(reply.query, 1, training.city.now)
+    kept = core.release(reply.query, 2, training.city.now)
     assert isinstance(kept, list)
     assert {each.reason for each in kept} == {Reason.ON_HOLD}
 
 
 def test_a_restart_ends_the_running_segment(training: Segment) -> None:
-    first, second = training.round(0), training.round(1)
+    first, second = training.round(1), training.round(2)
     total = training.open(first)
     core = restarted(training.city, training.opener)
     assert reasons(core, training.city, second) == {Reason.OPENED_BEFORE}
-    assert core.release(training.id, 0, training.city.now) == total
+    assert core.release(training.id, 1, training.city.now) == total
 
 
 def test_a_round_signature_of_another_vector_is_refused(training: Segment) -> None:
-    request = training.round(0)
+    request = training.round(1)
     one = request.seeds[0]
     lied = OpenRequest(
-        request.preimage, (SealedSeed(one.uri, one.sealed, bytes(32), b"", one.round_signature), *request.seeds[1:]), 0, 3
+        request.preimage, (SealedSeed(one.uri, one.sealed, bytes(32), b"", one.round_signature), *request.seeds[1:]), 1, 4
     )
     assert reasons(training.opener, training.city, lied) == {Reason.MEMBER_SIGNATURE}
 
 
 def test_a_ready_for_other_rounds_is_refused(training: Segment) -> None:
-    request = training.round(0)
-    longer = OpenRequest(request.preimage, request.seeds, 0, 2)
+    request = training.round(1)
+    longer = OpenRequest(request.preimage, request.seeds, 1, 3)
     assert reasons(training.opener, training.city, longer) >= {Reason.MEMBER_NOT_READY}
 
 

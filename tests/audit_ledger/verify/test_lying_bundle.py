@@ -62,6 +62,12 @@ def bound(liar: Liar, **changes: Any) -> set[str]:
     return opening(liar, preimage=b64(replace(liar.binding, **changes).encode()))
 
 
+def unread(liar: Liar) -> set[str]:
+    asked = liar.restated(liar.answer.query, liar.city.bureau, spec={"table": "visits"})
+    preimage = b64(replace(liar.binding, round=1).encode())
+    return liar.problems(query=asked, opening=liar.restated(liar.answer.opening, liar.city.service, preimage=preimage))
+
+
 def ready(liar: Liar, **changes: Any) -> set[str]:
     first, *others = liar.answer.readys
     return liar.problems(readys=(liar.restated(first, liar.city.hospitals[H1].identity, **changes), *others))
@@ -141,7 +147,7 @@ LIES: dict[str, tuple[Callable[[Liar], set[str]], str]] = {
     "an opening by the approval key": (lambda x: x.problems(opening=x.restated(x.answer.opening, x.city.approval)), "not signed by an admitted key"),
     "an opening of another query": (lambda x: opening(x, query="0" * 64), "is of another query, attempt or log"),
     "an opening of another round": (lambda x: bound(x, round=1), "is of another round"),
-    "a training whose plan cannot be read": (lambda x: {each for each in bound(x, round=1) if each.startswith("query: ")}, "query: "),
+    "a training whose plan cannot be read": (unread, "query: measures"),
     "an opening after the window": (lambda x: opening(x, at="2026-11-23T08:10:00Z"), "came after the window closed"),
     "an opening without a binding": (lambda x: opening(x, preimage=b64(b"x")), "opening: cut short"),
     "n of another set": (lambda x: bound(x, n=4), "n or c"),
@@ -173,7 +179,7 @@ LIES: dict[str, tuple[Callable[[Liar], set[str]], str]] = {
     "another price": (lambda x: x.problems(price="0.020000000"), "was charged by"),
     "a smaller variance": (lambda x: x.problems(total_variances=("1.0000",)), "do not follow from the opened binding"),
     "a smaller interval": (lambda x: x.problems(half_widths=(1,)), "do not fit the variances"),
-    "a value too many": (lambda x: x.problems(values=(*x.answer.values, 0)), "are not 6 numbers"),
+    "a value too many": (lambda x: x.problems(values=(*x.answer.values, 0)), "are not 5 numbers"),
 }  # fmt: skip
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from audit_ledger.exact import FREE
 from audit_ledger.findings import Rule
 from audit_ledger.note import KeyType, VerifierKey
 from audit_ledger.tree import leaf_hash
@@ -15,9 +17,11 @@ from audit_ledger.view import LedgerView
 from protocols import statements as st
 from protocols.canonical import b64
 from protocols.clock import stamp
+from protocols.contract import CONTRACT
 from protocols.identity import SigningKey
-from protocols.statements import Charge, Licence, Seen
-from tests.support.city import AUDITOR, BUREAU, COORDINATOR, ORIGIN, PRICE, City, Question, key
+from protocols.statements import Licence, Seen
+from tests.support.charged import at, less
+from tests.support.city import AUDITOR, BUREAU, COORDINATOR, DIMENSION, ORIGIN, City, Question, key
 
 H1, H2 = "kapok://hospital/h01", "kapok://hospital/h02"
 NEXT_VKEY = VerifierKey("next", KeyType.ED25519, key("next log").public).encode()
@@ -190,16 +194,15 @@ def ready_with(question: Question, **changes: Any) -> bytes:
         "not_after": stamp(question.not_after),
         "agreement": hospital.agreement.certificate(ORIGIN, H1, hospital.identity),
         "sealing": question.opener.sealing("2026-11", city.now),
-        "charge": charge(),
+        "charge": question.charge(H1),
         "seen": Seen(size=1, root=city.log._tree.root(1).hex()),
     }
     return city.sign(st.Ready(**city.head(H1), **{**honest, **changes}), hospital.identity)
 
 
-def charge(**changes: Any) -> Charge:
-    blocks = ("2026-10", "2026-11")
-    made = Charge(purpose="surveillance", price=PRICE, price_two=PRICE, blocks=blocks, totals=(PRICE,) * 2, totals_two=(PRICE,) * 2)
-    return made.model_copy(update=changes)
+def charge(question: Question, **changes: Any) -> dict[str, Any]:
+    """An honest charge but for these fields."""
+    return {"charge": question.charge(H1).model_copy(update=changes)}
 
 
 def forged_agreement(question: Question) -> dict[str, Any]:
@@ -215,18 +218,11 @@ READYS: dict[str, tuple[Callable[[Question], dict[str, Any]], set[Rule]]] = {
     "an honest one": (lambda q: {}, set()),
     "another query": (lambda q: {"query": "0" * 64}, {Rule.TARGET_UNKNOWN}),
     "a gap in the sequence": (lambda q: {"sequence": 2}, {Rule.SEQUENCE}),
-    "a total that skips the price": (lambda q: {"charge": charge(totals=("0.000000000", PRICE))}, {Rule.TOTALS}),
-    "a doubled total that skips": (lambda q: {"charge": charge(totals_two=("0.000000000", PRICE))}, {Rule.TOTALS}),
-    "a block without a total": (lambda q: {"charge": charge(totals=(PRICE,))}, {Rule.TOTALS}),
-    "no block at all": (lambda q: {"charge": charge(blocks=(), totals=(), totals_two=())}, {Rule.TOTALS}),
-    "more than the policy": (
-        lambda q: {"charge": charge(price="1.000000000", totals=("1.000000000",) * 2)},  # what its programme allows
-        {Rule.OVERSPENT},
-    ),
-    "the charge of another purpose": (
-        lambda q: {"charge": charge(purpose="research")},
-        {Rule.PURPOSE},
-    ),
+    "a total that skips the price": (lambda q: charge(q, totals=(FREE, q.charge(H1).price)), {Rule.TOTALS}),
+    "a doubled total that skips": (lambda q: charge(q, totals_two=(FREE, q.charge(H1).price_two)), {Rule.TOTALS}),
+    "a block without a total": (lambda q: charge(q, totals=q.charge(H1).totals[:1]), {Rule.TOTALS}),
+    "no block at all": (lambda q: charge(q, blocks=(), totals=(), totals_two=()), {Rule.TOTALS, Rule.BLOCKS}),
+    "the charge of another purpose": (lambda q: charge(q, purpose="research"), {Rule.PURPOSE}),
     "an agreement key certified for another": (forged_agreement, {Rule.AGREEMENT}),
     "a sealing key of nobody": (forged_sealing, {Rule.SEALING}),
     "another history": (lambda q: {"seen": Seen(size=1, root="0" * 64)}, {Rule.FORKED}),
@@ -240,10 +236,18 @@ def test_a_ready_keeps_its_rules(city: City, what: str) -> None:
     assert found(city, ready_with(question, **make(question))) == expected
 
 
-@pytest.mark.parametrize(("cap", "expected"), [(PRICE, set()), ("0.009999999", {Rule.OVERSPENT})])
-def test_a_ready_above_the_price_of_its_programme_has_no_effect(city: City, cap: str, expected: set[Rule]) -> None:
-    city.programme = city.approved_programme(max_price=cap)
-    assert found(city, ready_with(Question(city, city.opener()))) == expected
+def test_a_ready_above_the_limit_of_the_policy_has_no_effect(city: City) -> None:
+    question = Question(city, city.opener(), stated={"variances": ("5.5000",)})
+    price = Decimal(question.charge(H1).price)
+    assert CONTRACT.limit("surveillance") < price < 1, "what the programme allows"
+    assert found(city, ready_with(question)) == {Rule.OVERSPENT}
+
+
+@pytest.mark.parametrize("is_enough", [True, False])
+def test_a_ready_above_the_price_of_its_programme_has_no_effect(city: City, is_enough: bool) -> None:
+    price = Question(city, city.opener()).charge(H1).price
+    city.programme = city.approved_programme(max_price=price if is_enough else less(price))
+    assert found(city, ready_with(Question(city, city.opener("another")))) == (set() if is_enough else {Rule.OVERSPENT})
 
 
 def test_a_programme_that_has_ended_allows_no_ready(city: City) -> None:
@@ -272,23 +276,16 @@ def ready_of(question: Question, uri: str) -> bytes:
         city.log_entry = logged  # type: ignore[method-assign]
 
 
-def test_a_price_of_its_own_is_reported_and_undoes_nothing(city: City) -> None:
-    question = Question(city, city.opener())
-    question.ready(H2)
-    cheap = ready_with(question, charge=charge(price="0.001000000", totals=("0.001000000",) * 2))
-    view = city.view()
-    assert {each.rule for each in view.apply(cheap)} == {Rule.PRICE_DIFFERS}
-    assert set(view.questions[question.id.hex()].readys) == {H1, H2}
-    assert view.accounts[H1].sequence == 1
-    assert view.seen_ids[st.parse(cheap).id] == view.size - 1
-
-
 def test_a_first_price_of_its_own_does_not_void_the_others(city: City) -> None:
     question = Question(city, city.opener())
-    city.log_entry(ready_with(question, charge=charge(price="0.001000000", totals=("0.001000000",) * 2)))
+    honest = question.charge(H1)
+    assert isinstance(honest, st.Charge)
+    city.log_entry(ready_with(question, charge=at(honest, less(honest.price))))
     question.all_ready(sorted(city.hospitals)[1:])
-    assert set(city.view().questions[question.id.hex()].readys) == set(city.hospitals)
-    assert {each.rule for each in city.findings()} == {Rule.PRICE_DIFFERS}
+    view = city.view()
+    assert set(view.questions[question.id.hex()].readys) == set(city.hospitals) - {H1}
+    assert H1 not in view.accounts, "what is void continues no account"
+    assert {each.rule for each in city.findings()} == {Rule.PRICE}
 
 
 def test_a_ready_after_the_opening_or_the_end_of_its_query_has_no_effect(city: City) -> None:
@@ -301,7 +298,7 @@ def test_a_ready_after_the_opening_or_the_end_of_its_query_has_no_effect(city: C
     assert found(city, ready_with(question)) == {Rule.SEQUENCE}
     unopened = Question(city, question.opener)
     unopened.ready(H2)
-    unopened.release(unopened.binding(), np.zeros(6, np.int64), status="failed", values=None, binding=None)
+    unopened.release(unopened.binding(), np.zeros(DIMENSION, np.int64), status="failed", values=None, binding=None)
     assert found(city, ready_with(unopened)) == {Rule.SEQUENCE}
 
 

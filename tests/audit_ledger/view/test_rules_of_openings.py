@@ -14,7 +14,7 @@ from protocols.canonical import b64
 from protocols.secagg.binding import Binding
 from protocols.statements import Seen
 from tests.audit_ledger.view.test_rules import H1, city, found, ready_of
-from tests.support.city import AUDITOR, City, Question
+from tests.support.city import AUDITOR, DIMENSION, City, Question
 
 __all__ = ["city"]
 
@@ -92,7 +92,7 @@ def test_an_opening_after_the_end_of_its_query_has_no_effect(city: City) -> None
     question.all_ready()
     honest = opening(question, question.binding())
     assert found(city, honest) == set()
-    question.release(question.binding(), np.zeros(6, np.int64), status="failed", values=None, binding=None)
+    question.release(question.binding(), np.zeros(DIMENSION, np.int64), status="failed", values=None, binding=None)
     assert found(city, honest) == {Rule.OPENED_TWICE}
 
 
@@ -119,7 +119,7 @@ def test_a_receipt_is_a_member_s_under_the_opened_binding_once(city: City, opene
 
 def test_a_release_follows_all_receipts_under_the_opened_binding_once(city: City, opened: tuple[Question, OpenRequest]) -> None:
     question, request = opened
-    values, binding = np.zeros(6, np.int64), Binding.decode(request.preimage)
+    values, binding = np.zeros(DIMENSION, np.int64), Binding.decode(request.preimage)
     first = release(question, binding, values)
     assert found(city, first) == {Rule.RECEIPT_MISSING}
     for each in request.seeds:
@@ -140,7 +140,7 @@ def test_a_training_is_released_by_members_who_stayed_and_gave_a_receipt(city: C
     city.log_entry(opening(question, binding, first_round=1, last_round=2))
     for uri in binding.counting[1:]:
         city.log_entry(question.contribute(uri, binding, first_round=1, last_round=2).receipt)
-    values = np.zeros(6, np.int64)
+    values = np.zeros(DIMENSION, np.int64)
     assert found(city, release(question, binding, values)) == {Rule.RECEIPT_MISSING}
     stranger = (*binding.counting[1:], "kapok://hospital/h99")
     assert found(city, release(question, binding, values, answered=stranger)) == {Rule.RELEASE, Rule.RECEIPT_MISSING}

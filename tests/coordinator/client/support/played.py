@@ -6,20 +6,18 @@ j = 0, 1, ... of i + j.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 from audit_ledger.opener_core import OpenerCore
 from coordinator.client.forecast import stated
-from privacy.filter import encode_charge
 from privacy.intervals import half_width
-from privacy.pricing import NOTHING, price, prices
 from privacy.rdp import share_variance
 from protocols import statements as st
 from protocols.answer import Answer, Coverage, Proven, Spending
 from protocols.asked import Asked, variance_text
 from protocols.contract import CONTRACT
 from protocols.secagg.binding import Binding
+from tests.support.charged import honest
 from tests.support.city import City, Question
 
 
@@ -33,31 +31,10 @@ class Played(Question):
         query = st.parse(self.entry).statement
         assert isinstance(query, st.Query)
         self.asked = Asked.of(query)
-        self.price = NOTHING if self.asked.is_exact else price(CONTRACT.order, self.asked.pieces)
         self.purpose, self.blocks = query.purpose, self.asked.blocks
         self.receipts: list[bytes] = []
         self.city.log_entry(self.entry)
         self.not_after = self.city.now + CONTRACT.window_s
-
-    def ready(self, uri: str, first: int = 0, last: int = 0, **changes: Any) -> bytes:
-        totals, charged = self.city.hospitals[uri].totals, {}
-        texts = {"price": encode_charge(self.price.one), "price_two": encode_charge(self.price.two)}
-        by_block = {name: (text,) * len(self.blocks) for name, text in texts.items()}
-        if self.asked.weights:
-            due = prices(CONTRACT.order, self.asked.pieces, self.asked.weights)
-            by_block = {"price": tuple(encode_charge(e.one) for e in due), "price_two": tuple(encode_charge(e.two) for e in due)}
-        for name, price_texts in by_block.items():
-            purpose = self.purpose if name == "price" else f"{self.purpose}, two hospitals"
-            for block, price_text in zip(self.blocks, price_texts, strict=True):
-                charged[purpose, block] = totals.get((purpose, block), Decimal(0)) + Decimal(price_text)
-        told = [f"{total:.9f}" for total in charged.values()]
-        ones, twos = tuple(told[: len(self.blocks)]), tuple(told[len(self.blocks) :])
-        said: dict[str, Any] = {"purpose": self.purpose, **texts, "blocks": self.blocks, "totals": ones, "totals_two": twos}
-        weighed = {"prices": by_block["price"], "prices_two": by_block["price_two"]}
-        charge = st.ChargeByBlock(**said, **weighed) if self.asked.weights else st.Charge(**said)
-        made = super().ready(uri, first, last, charge=charge, **changes)
-        totals.update(charged)  # in the place of what the base class counts
-        return made
 
     def binding(self, members: Iterable[str] = (), **changes: Any) -> Binding:
         shape = {"dimension": self.asked.dimension, "variances": self.asked.variances, "ring": 64}
@@ -90,7 +67,7 @@ class Played(Question):
             values=tuple(map(int, values)),
             total_variances=tuple(map(variance_text, totals)),
             half_widths=tuple(map(half_width, totals)),
-            price=encode_charge(self.price.one),
+            price=honest(self.asked).price,
             spending=tuple(
                 Spending(
                     who=each.case.value, epsilon=f"{float(each.epsilon):.9g}", delta=f"{float(each.delta + each.sampler_delta):.9g}"
