@@ -1,5 +1,6 @@
 """What a Ready charges of every kind of question: an honest one breaks no rule, and one that lies about it has no effect."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -174,6 +175,23 @@ def test_a_question_that_this_version_cannot_read_has_no_charge() -> None:
     id_ = unknown.envelope().statement_id().hex()
     found = list(wrongs(unknown, ready(query=id_, charge=honest(Asked.of(KINDS["rows"])))))
     assert found == [(Rule.PRICE, "its question is none of this version")]
+
+
+def test_each_sentence_has_its_chinese() -> None:
+    plain, weighted = KINDS["rows"], KINDS["weighted"]
+    due_plain, by_block = honest(Asked.of(plain)), honest(Asked.of(weighted))
+    assert isinstance(due_plain, st.Charge)
+    assert isinstance(by_block, st.ChargeByBlock)
+    lies = [make(due_plain) for make, _ in LIES.values()]
+    columns = "prices", "prices_two"
+    dearer = [by_block.model_copy(update={name: tuple(map(more, getattr(by_block, name)))}) for name in columns]
+    shorter = [by_block.model_copy(update={name: getattr(by_block, name)[1:]}) for name in columns]
+    readys = [(plain, ready_of(plain, each)) for each in (*lies, by_block)]
+    readys += [(weighted, ready_of(weighted, each)) for each in (*dearer, *shorter)]
+    readys += [(plain, ready_of(plain, due_plain, (0, 1))), (query(spec={}), ready(query="0" * 64))]
+    found = {what for asked, stated in readys for _, what in wrongs(asked, stated)}
+    assert len({re.sub(r"[0-9.-]+", "0", each) for each in found}) >= 10, "each sentence of `due`"
+    assert [each for each in found if re.search("[a-z]{3}", problem_in_chinese(f"{H1}: {each}").removeprefix(H1))] == []
 
 
 # -- where it is held

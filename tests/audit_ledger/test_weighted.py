@@ -22,6 +22,7 @@ from protocols.asked import Asked
 from protocols.contract import CONTRACT
 from protocols.query import Language, QuerySpec
 from protocols.refusal import Reason
+from tests.protocols.examples import ready
 from tests.support.charged import honest, less, more
 from tests.support.city import City, Question
 
@@ -179,7 +180,8 @@ def test_one_price_for_all_blocks_is_no_charge_of_a_weighted_question_nor_the_re
 
 def test_a_spec_that_nobody_can_read_has_no_charge_by_block(city: City) -> None:
     question = asked(city, spec=SPEC | {"weights": [1, 2]})
-    assert list(wrongs("0" * 64, question.query, due(asked(city)))) == [(Rule.PRICE, "its question is none of this version")]
+    told = ready(query=question.id.hex(), charge=due(asked(city)))
+    assert list(wrongs(question.query, told)) == [(Rule.PRICE, "its question is none of this version")]
 
 
 @dataclass

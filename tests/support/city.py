@@ -197,7 +197,7 @@ class Question:
         """An honest request for this member set."""
         binding = binding or self.binding()
         seeds = tuple(self.contribute(each.uri, binding) for each in binding.members)
-        return OpenRequest(binding.encode(), seeds, binding.round, binding.round)
+        return OpenRequest(binding.encode(), seeds)
 
     def open(self, request: OpenRequest) -> bytes:
         """Through the opener: the sum's bytes, the opening logged. Raises AssertionError with the refusals."""

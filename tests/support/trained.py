@@ -3,6 +3,7 @@
 The city's sums have no noise, which no rule can see.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,8 @@ class Trained:
         self.city.approve(self.question.id.hex())
         self.question.all_ready(first=ROUNDS, last=ROUNDS)
         self.question.last_input = tuple(range(self.spec.inputs))
-        request = self.question.request(self.question.binding(round=ROUNDS, dimension=self.spec.width))
+        asked = self.question.request(self.question.binding(round=ROUNDS, dimension=self.spec.width))
+        request = replace(asked, first_round=ROUNDS, last_round=ROUNDS)
         self.values = self.question.finish(request, self.question.open(request), before=lambda *of: self._log_card(*of, **lie))
 
     def _log_card(self, binding: Binding, values: Integers, **lie: Any) -> None:
