@@ -61,6 +61,8 @@ class QuestionFacts:
     card: tuple[int, ModelCard] | None = None
     incidents: list[tuple[int, str]] = field(default_factory=list)
     _tables: frozenset[str] | None = field(default=None, repr=False, compare=False)
+    _charged: tuple[list[bytes], frozenset[tuple[str, str]]] = field(default=([], frozenset()), repr=False, compare=False)
+    _sets: tuple[int, list[tuple[int, str, frozenset[str]]]] = field(default=(0, []), repr=False, compare=False)
 
     @property
     def tables(self) -> frozenset[str]:
@@ -68,6 +70,24 @@ class QuestionFacts:
         if self._tables is None:
             self._tables = tables_named(self.query.spec)
         return self._tables
+
+    @property
+    def charged(self) -> frozenset[tuple[str, str]]:
+        """Purpose and block of everything that its Readys charge; every later question is held against it, as against its sets."""
+        readys = [ready.id for ready in self.readys.values()]
+        if self._charged[0] != readys:
+            charges = [ready.statement.charge for ready in self.readys.values()]
+            self._charged = (readys, frozenset((charge.purpose, block) for charge in charges for block in charge.blocks))
+        return self._charged[1]
+
+    @property
+    def opened_sets(self) -> list[tuple[int, str, frozenset[str]]]:
+        """Index, month and members of each opening; every later question is held against them, so they are looked up once."""
+        if self._sets[0] != len(self.openings):
+            opened = {each[0]: each for each in self.openings.values()}.values()
+            found = [(index, opening.at[:7], frozenset(each.uri for each in binding.members)) for index, binding, opening in opened]
+            self._sets = (len(self.openings), found)
+        return self._sets[1]
 
 
 @dataclass(slots=True)
