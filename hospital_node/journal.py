@@ -1,4 +1,4 @@
-"""The node's durable state: one SQLite file, one writer thread, every step one transaction that is on the disk when it returns.
+"""The node's durable state: one SQLite file, one writer at a time, every step one transaction that is on the disk when it returns.
 
 What must survive `kill -9` at any line, and in which order it is written
  1. A charge and its Ready are one transaction, before the Ready leaves. A crash after it loses budget, a crash before it nothing.
@@ -17,7 +17,6 @@ A `backup` holds no agreement key and closes every question it has a Ready for: 
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -82,12 +81,11 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._writing, self._reading = Lock(), Lock()
         with ExitStack() as opened:  # what is open is closed again where a later step fails
-            opened.callback(self._thread.shutdown)
             self._database = self._run(lambda: open_journal(path))
-            opened.callback(self._thread.submit, self._database.close)
-            self._reading, self._reader = Lock(), self._run(lambda: open_journal(path))
+            opened.callback(self._run, self._database.close)
+            self._reader = self._run(lambda: open_journal(path))
             opened.callback(self._close_reader)
             self._run(lambda: self._reader.execute("PRAGMA query_only=ON"))
             self._followed: list[tuple[int, bytes]] = []  # verified, and not on the disk yet
@@ -105,8 +103,10 @@ class Journal:
             self._reader.close()
 
     def _run(self, step: Callable[[], Result]) -> Result:
+        """In the caller's thread: handing over to another and back would take as long as the step itself."""
         try:
-            return self._thread.submit(step).result()
+            with self._writing:
+                return step()
         except sqlite3.Error as cause:
             raise JournalFailed(f"{self.path}: {cause}") from cause
 
