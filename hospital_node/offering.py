@@ -13,10 +13,12 @@ Rules, in order (each a pure function of query, ledger, policy, journal and cloc
 An Offer that was answered with a Ready is answered with the same bytes while its window is open.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from audit_ledger.exact import permits, table_of
@@ -181,8 +183,8 @@ class Offering:
             yield Refusal(Reason.BUDGET_EXHAUSTED, encode_charge(Fraction(cap)), encode_charge(cost.one), "programme")
         limit = min(self.policy.budget.limit(asked.query.purpose), self._stated_limit(asked.query.purpose))
         budget = Budget({asked.query.purpose: limit})
-        for block, due in zip(asked.blocks, self._due(asked, cost), strict=True):
-            for each in refusals(standing.spent, budget, asked.query.purpose, [block], due.one):
+        for due, blocks in _alike(self._due(asked, cost), asked.blocks):
+            for each in refusals(standing.spent, budget, asked.query.purpose, blocks, due.one):
                 left = max(Fraction(0), each.limit - each.spent)
                 yield Refusal(Reason.BUDGET_EXHAUSTED, encode_charge(left), encode_charge(each.charge), each.block)
 
@@ -270,12 +272,12 @@ class Offering:
         accepted = self.gate.follower.accepted
         if asked is None or cost is None or sealing is None or accepted is None:
             raise AssertionError("a question without refusals has a shape, a price, a sealing key and a checkpoint")
-        purpose, blocks, standing = asked.query.purpose, asked.blocks, offered.standing
+        purpose, standing = asked.query.purpose, offered.standing
         stated, spent, due = standing.stated, standing.spent, self._due(asked, cost)
         if not asked.is_exact:  # which leaves every total as it is
-            for block, each in zip(blocks, due, strict=True):
-                stated = stated.after(purpose, [block], each.one, each.two)
-                spent = spent.after(purpose, [block], each.one, each.two)
+            for each, blocks in _alike(due, asked.blocks):
+                stated = stated.after(purpose, blocks, each.one, each.two)
+                spent = spent.after(purpose, blocks, each.one, each.two)
         charge = _charge(asked, cost, due, stated)
         of_month = month_of(passage)
         origin = asked.query.log
@@ -309,7 +311,7 @@ class Offering:
         with self.trace.step(offered.query, "journal"):
             # Spend before Ready: a crash after this line loses budget, a crash before it loses nothing.
             recorded = StoredQuestion(offered.query, now, "ready", charge.price, ())
-            totals = {} if asked.is_exact else {(purpose, block): spent.spent(purpose, block) for block in blocks}
+            totals = {} if asked.is_exact else {(purpose, block): spent.spent(purpose, block) for block in asked.blocks}
             self.journal.charge(stored, totals, recorded)
         return Reply(offered.query, stored.envelope, [])
 
@@ -334,6 +336,12 @@ class Offering:
             self.journal.record_question(question)
         except JournalFailed:
             return  # a full disk refuses the question as well; it needs no record to do so
+
+
+def _alike(due: tuple[Price, ...], blocks: Iterable[str]) -> Iterator[tuple[Price, list[str]]]:
+    """Blocks that follow one another and pay the same."""
+    for price_of, pairs in groupby(zip(due, blocks, strict=True), key=itemgetter(0)):
+        yield price_of, [block for _, block in pairs]
 
 
 def _charge(asked: Asked, cost: Price, due: tuple[Price, ...], stated: Account) -> Charge | ChargeByBlock:
