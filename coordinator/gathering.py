@@ -206,7 +206,7 @@ class Gathering:
         """What would otherwise wait for the contributions, done once hospitals work: the opener's ledger, the answer's prices."""
         if binding.round == question.admitted.asked.first_round:
             await asyncio.sleep(HEAD_START_S)
-            await self._auditor.bring_up_to_date(self._ledger)
+            await self._auditor.prepare(question.id, self._ledger)
             await asyncio.to_thread(spending, question.admitted.asked, binding)
 
     async def _gathered(self, question: Question, bound: Attempt, input_: bytes) -> set[str]:

@@ -109,17 +109,22 @@ class Auditor:
         except grpc.RpcError as error:
             raise AuditorAway(f"{self.address}: {_code(error)}") from None
 
-    async def bring_up_to_date(self, ledger: CityLedger) -> None:
-        """Tells the opener the ledger before it is asked, while hospitals count. A failure shows when it is asked."""
-        call = self._stub.Open(timeout=TIMEOUT_S)
+    async def prepare(self, query: bytes, ledger: CityLedger) -> None:
+        """Opens the stream on which this question's sum will be asked for, and tells the opener the ledger, while hospitals count.
+        A failure shows when it is asked."""
+        conversation = _Conversation(self._stub.Open(), ledger)
         try:
-            for frame in follow_frames(ledger, (await _next(call)).followed):
-                await call.write(link_pb2.OpenRequest(follow=frame))
-            await call.done_writing()
-            while await call.read() is not grpc.aio.EOF:
-                pass
-        except (grpc.RpcError, AuditorAway) as error:
-            log.warning("opener not told", code=error.code if isinstance(error, AuditorAway) else _code(error))
+            async with asyncio.timeout(TIMEOUT_S):
+                await conversation.tell_ledger()
+        except (grpc.RpcError, AuditorAway, TimeoutError) as error:
+            conversation.call.cancel()
+            log.warning("opener not told", code=_code(error) if isinstance(error, grpc.RpcError) else AuditorAway.code)
+        except BaseException:  # the contributions were there before
+            conversation.call.cancel()
+            raise
+        else:
+            self.hang_up(query)
+            self._kept[query] = conversation
 
     async def open(self, request: OpeningRequest, ledger: CityLedger) -> bytes:
         """The sum of the members' seed streams (ring elements), for residents the blinded cells.
@@ -152,7 +157,7 @@ class Auditor:
         return opened
 
     def hang_up(self, query: bytes) -> None:
-        """Ends the stream of a segment that has no further round."""
+        """Ends the stream of a question of which nothing more is to be opened."""
         if (kept := self._kept.pop(query, None)) is not None:
             kept.call.cancel()
 
@@ -184,7 +189,7 @@ class _Conversation:
     told_note: bytes = field(default=b"", repr=False)
 
     async def opened(self, request: OpeningRequest) -> bytes:
-        await self._tell_ledger()
+        await self.tell_ledger()
         for chunk in chunks(request.encrypted):
             await self.call.write(link_pb2.OpenRequest(encrypted=chunk))
         await self.call.write(link_pb2.OpenRequest(members=_members(request)))
@@ -195,7 +200,7 @@ class _Conversation:
                 case "opening":
                     await self.ledger.append([reply.opening.envelope])
                     await self.ledger.cosigned()
-                    await self._tell_ledger()
+                    await self.tell_ledger()
                 case "sum":
                     total += reply.sum.data
                 case "complete":
@@ -203,7 +208,7 @@ class _Conversation:
                 case "refused":
                     raise OpeningRefused([_refusal(each) for each in reply.refused.refusals])
 
-    async def _tell_ledger(self) -> None:
+    async def tell_ledger(self) -> None:
         """What the auditor has not been told on this stream; nothing where the checkpoint is the one it was told last."""
         if self.followed is None:
             self.followed = (await _next(self.call)).followed

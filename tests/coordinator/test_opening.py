@@ -16,6 +16,7 @@ from audit_ledger.opener_core import OpenerCore
 from audit_ledger.opener_keys import SealingKeys
 from audit_ledger.opener_service import OpenerService, start_opener
 from audit_ledger.opener_store import OpenerStore
+from audit_ledger.party.home import Home
 from coordinator.ledger import CityLedger
 from coordinator.opening import Auditor, OpeningRefused, OpeningRequest
 from coordinator.register import Contributed
@@ -146,5 +147,56 @@ def test_a_training_that_ends_early_leaves_no_stream(tmp_path: Path) -> None:
             made.auditor.hang_up(made.question.id)
             made.auditor.hang_up(made.question.id)
             assert not made.auditor._kept
+
+    asyncio.run(run())
+
+
+def test_a_sum_is_asked_for_on_the_stream_that_was_opened_while_hospitals_counted(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with training(tmp_path) as made:
+            await made.auditor.prepare(made.question.id, made.ledger)
+            await made.opened(1)
+            assert made.service.streams == 1
+
+    asyncio.run(run())
+
+
+def test_a_prepared_stream_that_ended_is_followed_by_another(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with training(tmp_path) as made:
+            await made.auditor.prepare(made.question.id, made.ledger)
+            [kept] = made.auditor._kept.values()
+            kept.call.cancel()
+            await made.opened(1)
+            assert made.service.streams == 2
+
+    asyncio.run(run())
+
+
+def test_a_stream_that_is_prepared_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with training(tmp_path) as made:
+            await made.auditor.prepare(made.question.id, made.ledger)
+            [first] = made.auditor._kept.values()
+            await made.auditor.prepare(made.question.id, made.ledger)
+            assert first.call.cancelled()
+            await made.opened(1)
+
+    asyncio.run(run())
+
+
+def test_preparing_that_is_broken_off_or_fails_leaves_no_stream_and_hinders_nothing(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with training(tmp_path) as made:
+            preparing = asyncio.create_task(made.auditor.prepare(made.question.id, made.ledger))
+            await asyncio.sleep(0)
+            preparing.cancel()
+            await asyncio.gather(preparing, return_exceptions=True)
+            assert not made.auditor._kept
+            away = Auditor(Home(tmp_path / "coordinator"), "127.0.0.1:9", AUDITOR)
+            await away.prepare(made.question.id, made.ledger)
+            assert not away._kept
+            await away.close()
+            await made.opened(1)
 
     asyncio.run(run())
