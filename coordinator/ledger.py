@@ -34,6 +34,7 @@ log = structlog.get_logger("coordinator.ledger")
 RETRY_S = 0.5
 CROWD = 64  # entries under one checkpoint: more than a question brings at once
 CROWD_PAUSE_S = 0.05
+KEPT_ENTRIES = 256
 PUT_OUT_AFTER_S = 0.3
 
 
@@ -61,6 +62,7 @@ class CityLedger:
         self._when_stopped: Callable[[], None] = lambda: None
         self._batches = Batches(store, self._stop)
         self._without_effect: dict[bytes, int] = {}
+        self._read: tuple[int, int, Sequence[bytes]] = (0, 0, ())
         for entry in store.entries(0, store.size):
             self._apply(entry)
         self.note = b""
@@ -192,8 +194,14 @@ class CityLedger:
             past = past.before
         return None if past is None else (past, entry0)
 
-    def entries(self, start: int, end: int) -> list[bytes]:
-        return self._store.entries(start, end)
+    def entries(self, start: int, end: int) -> Sequence[bytes]:
+        """Read once for all hospitals that are told the same."""
+        if self._read[:2] != (start, end):
+            found = tuple(self._store.entries(start, end))
+            if end - start > KEPT_ENTRIES:
+                return found
+            self._read = (start, end, found)
+        return self._read[2]
 
     async def publish_forever(self) -> None:
         """The publisher task: cosigns what is wanted; an absent auditor is retried, since nothing else can be done.

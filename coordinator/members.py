@@ -19,6 +19,8 @@ from protocols.v1 import link_pb2
 log = structlog.get_logger("coordinator.members")
 OUTBOX_FRAMES = 4096
 FOLLOW_BYTES = 1024 * 1024
+JOINED_BYTES = 256 * 1024
+"""Beyond it nothing more joins a message; a frame alone is larger at times, and stays below what gRPC takes."""
 CALM_S = 0.25
 
 
@@ -36,9 +38,11 @@ class Member:
 
     uri: str
     told: int
+    takes_before: bool = False
     outbox: asyncio.Queue[link_pb2.CoordinatorFrame | None] = field(default_factory=lambda: asyncio.Queue(OUTBOX_FRAMES))
     partial: Partial | None = None
     is_paused: bool = False
+    is_over: bool = False
     told_note: bytes = b""
     later: asyncio.TimerHandle | None = None
     listener: Callable[[], None] = lambda: None
@@ -50,6 +54,17 @@ class Member:
         except asyncio.QueueFull:
             log.warning("hospital reads too slowly", party=self.uri)
             close(self)
+
+    async def next_frame(self) -> link_pb2.CoordinatorFrame | None:
+        """What is to be sent next: all that waits as one message, where the hospital takes that; None at the end."""
+        waiting: list[link_pb2.CoordinatorFrame] = []
+        while not self.is_over and (not waiting or (self.takes_before and not self.outbox.empty() and _are_small(waiting))):
+            frame = await self.outbox.get()
+            if frame is None:
+                self.is_over = True
+            else:
+                waiting.append(frame)
+        return _joined(waiting)
 
     def catch_up_soon(self, ledger: CityLedger) -> None:
         """`catch_up` a moment later, so that what one question logs comes in one piece; what depends on it brings it at once."""
@@ -63,6 +78,19 @@ class Member:
         for frame in follow_frames(ledger, self.told):
             self.send(link_pb2.CoordinatorFrame(follow=frame))
         self.told, self.told_note = ledger.note_size, ledger.note
+
+
+def _are_small(frames: list[link_pb2.CoordinatorFrame]) -> bool:
+    return sum(each.ByteSize() for each in frames) < JOINED_BYTES
+
+
+def _joined(frames: list[link_pb2.CoordinatorFrame]) -> link_pb2.CoordinatorFrame | None:
+    """One message of them all. They belong to other outboxes too, and stay as they are."""
+    if len(frames) < 2:
+        return frames[0] if frames else None
+    joined = link_pb2.CoordinatorFrame(before=frames[:-1])
+    joined.MergeFrom(frames[-1])
+    return joined
 
 
 def follow_frames(ledger: CityLedger, start: int) -> Iterator[link_pb2.Follow]:

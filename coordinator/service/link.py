@@ -51,12 +51,12 @@ class Link(link_pb2_grpc.NodeLinkServicer):
             for farewell in _farewell(*ended, hello.hello.followed):
                 yield farewell
             return
-        member = Member(str(uri), told=hello.hello.followed)
+        member = Member(str(uri), told=hello.hello.followed, takes_before=hello.hello.takes_before)
         member.listener = lambda: member.catch_up_soon(self._ledger)
         tasks = [asyncio.create_task(each) for each in (self._read(member, request_iterator), _beat(member))]
         try:
             await self._welcome(member)
-            while (frame := await member.outbox.get()) is not None:
+            while (frame := await member.next_frame()) is not None:
                 yield frame
         finally:
             for task in tasks:

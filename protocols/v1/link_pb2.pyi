@@ -363,26 +363,29 @@ class NodeFrame(message.Message):
 
 @typing.final
 class Hello(message.Message):
-    """`origin` is the log that was followed so far."""
+    """`origin` is the log that was followed so far; `takes_before`: this node knows the field of a coordinator's frame."""
 
     DESCRIPTOR: descriptor.Descriptor
 
     FOLLOWED_FIELD_NUMBER: builtins.int
     AGENT_FIELD_NUMBER: builtins.int
     ORIGIN_FIELD_NUMBER: builtins.int
+    TAKES_BEFORE_FIELD_NUMBER: builtins.int
     followed: builtins.int
     agent: builtins.str
     origin: builtins.str
+    takes_before: builtins.bool
     def __init__(
         self,
         *,
         followed: builtins.int = ...,
         agent: builtins.str = ...,
         origin: builtins.str = ...,
+        takes_before: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "followed", b"followed", "origin", b"origin"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "followed", b"followed", "origin", b"origin", "takes_before", b"takes_before"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -529,6 +532,7 @@ class Goodbye(message.Message):
 class CoordinatorFrame(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
+    BEFORE_FIELD_NUMBER: builtins.int
     WELCOME_FIELD_NUMBER: builtins.int
     FOLLOW_FIELD_NUMBER: builtins.int
     OFFER_FIELD_NUMBER: builtins.int
@@ -539,6 +543,10 @@ class CoordinatorFrame(message.Message):
     DRAIN_FIELD_NUMBER: builtins.int
     APPENDED_FIELD_NUMBER: builtins.int
     NEXT_LOG_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def before(self) -> containers.RepeatedCompositeFieldContainer[CoordinatorFrame]:
+        """Frames that come ahead of this one, in order, and have none ahead themselves: what is sent together takes one message."""
+
     @builtins.property
     def welcome(self) -> Welcome: ...
     @builtins.property
@@ -564,6 +572,7 @@ class CoordinatorFrame(message.Message):
     def __init__(
         self,
         *,
+        before: abc.Iterable[CoordinatorFrame] | None = ...,
         welcome: Welcome | None = ...,
         follow: Follow | None = ...,
         offer: Offer | None = ...,
@@ -577,7 +586,7 @@ class CoordinatorFrame(message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["appended", b"appended", "drain", b"drain", "ended", b"ended", "follow", b"follow", "frame", b"frame", "heartbeat", b"heartbeat", "input", b"input", "member_set", b"member_set", "next_log", b"next_log", "offer", b"offer", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["appended", b"appended", "drain", b"drain", "ended", b"ended", "follow", b"follow", "frame", b"frame", "heartbeat", b"heartbeat", "input", b"input", "member_set", b"member_set", "next_log", b"next_log", "offer", b"offer", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["appended", b"appended", "before", b"before", "drain", b"drain", "ended", b"ended", "follow", b"follow", "frame", b"frame", "heartbeat", b"heartbeat", "input", b"input", "member_set", b"member_set", "next_log", b"next_log", "offer", b"offer", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_frame: _TypeAlias = typing.Literal["welcome", "follow", "offer", "member_set", "input", "ended", "heartbeat", "drain", "appended", "next_log"]  # noqa: Y015
     _WhichOneofArgType_frame: _TypeAlias = typing.Literal["frame", b"frame"]  # noqa: Y015

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.ledger import CityLedger
-from coordinator.members import Members
+from coordinator.members import JOINED_BYTES, Member, Members
 from coordinator.service import link as link_module
 from coordinator.service.link import Link
 from protocols.v1 import link_pb2
@@ -58,3 +58,40 @@ def test_a_stream_on_which_nothing_happens_is_kept_up_by_heartbeats_and_ends_wit
     assert told[:2] == ["welcome", "follow"]
     assert set(told[2:]) == {"heartbeat"}
     assert members.all() == []
+
+
+def _frame(number: int, size: int = 0) -> link_pb2.CoordinatorFrame:
+    return link_pb2.CoordinatorFrame(input=link_pb2.Chunk(data=bytes([number]) + bytes(size)))
+
+
+def _sent(frames: list[link_pb2.CoordinatorFrame | None], takes_before: bool) -> list[list[int]]:
+    """The messages that a hospital gets, each as the numbers of its frames in order."""
+
+    async def story() -> list[list[int]]:
+        member = Member("kapok://hospital/h01", told=0, takes_before=takes_before)
+        for frame in frames:
+            member.outbox.put_nowait(frame)
+        messages = []
+        while (message := await member.next_frame()) is not None:
+            assert not any(each.before for each in message.before)
+            messages.append([each.input.data[0] for each in (*message.before, message)])
+        return messages
+
+    return asyncio.run(asyncio.wait_for(story(), 10))
+
+
+def test_what_waits_together_is_sent_in_one_message_and_in_its_order() -> None:
+    frames = [_frame(number) for number in range(3)]
+    assert _sent([*frames, None], takes_before=True) == [[0, 1, 2]]
+    assert [len(each.before) for each in frames] == [0, 0, 0]  # they wait in other outboxes too
+    assert _sent([*frames, None, _frame(9)], takes_before=True) == [[0, 1, 2]]
+    assert _sent([None], takes_before=True) == []
+
+
+def test_a_program_that_does_not_say_that_it_takes_them_gets_frames_one_by_one() -> None:
+    assert _sent([_frame(0), _frame(1), None], takes_before=False) == [[0], [1]]
+
+
+def test_a_message_grows_no_further_once_it_is_long() -> None:
+    frames = [_frame(0), _frame(1, JOINED_BYTES), _frame(2), _frame(3), None]
+    assert _sent(frames, takes_before=True) == [[0, 1], [2, 3]]
