@@ -22,7 +22,7 @@ from hospital_node.journal import Journal, StoredContribution
 from hospital_node.offering import Offering, Reply
 from hospital_node.policy import Policy
 from hospital_node.preparing import Preparing
-from hospital_node.slots import leaves_at_ms, slot_ms
+from hospital_node.slots import Departure, departure, slot_ms
 from hospital_node.tables.schema import TableSchema
 from hospital_node.trace import Trace
 from protocols.clock import month
@@ -35,17 +35,6 @@ from protocols.statements import Close, Release, Root, Statement, parse
 _CLOSE = Close.payload_type().encode()
 _RELEASE = Release.payload_type().encode()
 """Stands as it is in the envelope of a release; most entries are none, and need no second parsing."""
-
-
-@dataclass(frozen=True, slots=True)
-class ContributionReady:
-    """What leaves under an accepted member set; nothing of it before its slot."""
-
-    sealed: bytes
-    receipt: bytes
-    round_signature: bytes
-    masked: bytes
-    leave_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +110,9 @@ class Answering:
     def offer(self, entry: bytes, proof: bytes, sealing: bytes, first_round: int, last_round: int) -> Reply:
         return self.offering.answer(entry, proof, sealing, first_round, last_round)
 
-    def speculate(self, query: str) -> None:
-        """To be called once the Ready has left."""
-        self.contributing.speculate(query)
+    def speculate(self, query: str, left_s: float) -> None:
+        """To be called once the Ready has left; `left_s` (monotonic) is when it did."""
+        self.contributing.speculate(query, left_s)
 
     def accept(self, preimage: bytes, round_input: bytes = b"") -> Attempt | list[Refusal]:
         attempt = self.contributing.accept(preimage, round_input)
@@ -135,24 +124,15 @@ class Answering:
     def contribute(self, attempt: Attempt, patience_s: float) -> StoredContribution:
         return self.contributing.contribute(attempt, patience_s)
 
-    def member_set(
-        self, preimage: bytes, round_input: bytes, arrived_ms: int, patience_s: float
-    ) -> ContributionReady | list[Refusal]:
-        """`accept` and `contribute` in one, with the moment at which it may leave."""
-        attempt = self.accept(preimage, round_input)
-        if isinstance(attempt, list):
-            return attempt
-        made = self.contribute(attempt, patience_s)
-        return ContributionReady(
-            made.sealed, made.receipt, made.round_signature, made.masked, self.leaves_at_ms(attempt, arrived_ms)
-        )
-
     def slot_ms(self, attempt: Attempt) -> int:
         has_months_ready = self.preparing.is_ready(attempt.asked, attempt.ready)
         return slot_ms(self.config, attempt.asked, attempt.binding.round, has_months_ready)
 
-    def leaves_at_ms(self, attempt: Attempt, arrived_ms: int) -> int:
-        return leaves_at_ms(arrived_ms, self.slot_ms(attempt), self.config.grid_ms)
+    def departure(self, attempt: Attempt, arrived_ms: int, now_s: float) -> Departure:
+        """`arrived_ms` (unix) and `now_s` (monotonic) are the member set's arrival on two clocks: one that all share, and one that
+        nobody sets back."""
+        waited_ms = attempt.share.waited_ms(now_s) if attempt.share else None
+        return departure(arrived_ms, self.slot_ms(attempt), self.config.grid_ms, waited_ms)
 
     def ended(self, query: str) -> None:
         """The coordinator's word, upon which what was sent goes. The count stays until the ledger ends the question or its window
@@ -171,7 +151,7 @@ class Answering:
         closed_before = now - CONTRACT.clock_tolerance_s
         self.contributing.forget_months(self.journal.destroy_agreements(closed_before, month(now - CONTRACT.window_s)))
         self.journal.forget_closed(closed_before)
-        self.counts.keep(self.journal.open_queries(closed_before))
+        self.contributing.keep(self.journal.open_queries(closed_before))
         self.preparing.look(now)
 
     # -- what the ledger should hear from us

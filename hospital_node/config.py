@@ -1,10 +1,10 @@
 """`<home>/config.toml`, read once into a frozen model: who this node is, whom it dials, and in which slot its answers leave.
 
-`slot_ms` is the time between the member set's arrival and the contribution's departure for a table of `size_class` 20 (below 2^20
-rows) or smaller; it doubles with every class above. It must be longer than any honest count takes: an overrun sends zeros and
-pauses the node. `training_slot_ms`, where it is there, holds in place of it for a training's steps (`slots`), `prepared_slot_ms`
-for a question whose months this node has ready (`asked_before`). `grid_ms` is the public grid on which departures lie (25 in a
-demo, 250 in production).
+`slot_ms` is the time between the Ready's departure, or the member set's arrival (`slots`), and the contribution's departure for a
+table of `size_class` 20 (below 2^20 rows) or smaller; it doubles with every class above. It must be longer than any honest count
+takes: an overrun sends zeros and pauses the node. `training_slot_ms`, where it is there, holds in place of it for a training's
+steps (`slots`), `prepared_slot_ms` for a question whose months this node has ready (`asked_before`). `grid_ms` is the public grid
+on which departures lie (25 in a demo, 250 in production).
 """
 
 import json

@@ -5,7 +5,8 @@ Rules (spec of the masks, steps 3 to 5)
  2. The binding is compared with what this node computed itself from the query, its Ready and its journal (`binding_refusals`).
  3. One u per (query, round, attempt): asked again for the same u the stored bytes go out again; an accepted u without stored
     bytes is refused, never recomputed.
- 4. y = exact + noise share + PRG(seed) + pair masks. Seed and noise are fresh, and never stored.
+ 4. y = exact + noise share + PRG(seed) + pair masks. Seed and noise are fresh, and never stored. The share of the set that the
+    whole audience is in is drawn behind the Ready, and used once (`foreseen`).
  5. For residents (`protocols.union`) the seed is sealed for a zero test and nothing else, and the members state one residents' key.
  6. In exact mode no noise is drawn, and only there: the signed query says so, and nothing else.
  7. A count that fails or is not there in time sends zeros + noise once, pauses the node and queues an `incident` that names the
@@ -16,6 +17,7 @@ Rules (spec of the masks, steps 3 to 5)
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from threading import Lock
 
@@ -26,6 +28,7 @@ from audit_ledger.residents import key_refusals as resident_key_refusals
 from audit_ledger.view import QuestionFacts
 from hospital_node.counting import Counts, Plans
 from hospital_node.errors import JournalFailed, Withheld
+from hospital_node.foreseen import Foreseen, Share
 from hospital_node.journal import Journal, StoredContribution, StoredReady
 from hospital_node.logs import log
 from hospital_node.policy import Policy
@@ -82,6 +85,7 @@ class Attempt:
     ready: StoredReady
     asked: Asked
     count: "Future[Integers]"
+    share: Share | None = None
     once: Lock = field(default_factory=Lock)
 
     @property
@@ -108,6 +112,7 @@ class Contributing:
     _pairs: dict[tuple[str, str, bytes], PairKey] = field(default_factory=dict)
     _segments: dict[str, Segment] = field(default_factory=dict)
     _asked: dict[str, Asked] = field(default_factory=dict)
+    _foreseen: Foreseen = field(default_factory=Foreseen)
 
     def accept(self, preimage: bytes, round_input: bytes) -> Attempt | list[Refusal]:
         """The member set, written down as accepted; or everything that is wrong with it."""
@@ -128,9 +133,8 @@ class Contributing:
             return found
         with self.trace.step(query, "journal"):
             self.journal.accept(query, binding.round, binding.attempt, binding.value)
-        attempt = Attempt(
-            binding, binding.value, ready, self._asked_of(facts), self._count(facts, ready, round_input, binding.round)
-        )
+        asked, share = self._asked_of(facts), self._foreseen.take(query, binding.n, binding.c)
+        attempt = Attempt(binding, binding.value, ready, asked, self._count(facts, ready, round_input, binding.round), share)
         self._running[key] = attempt
         if is_segment(ready):
             self._open_segment(binding, facts, ready)
@@ -230,8 +234,9 @@ class Contributing:
 
     # -- the contribution
 
-    def speculate(self, query: str) -> None:
-        """Starts counting once the Ready is out; nothing of it leaves. A training's rounds wait for their input, not for rows."""
+    def speculate(self, query: str, left_s: float) -> None:
+        """Starts counting once the Ready is out, and draws the share of the set it hopes for; nothing of it leaves. A training's
+        rounds wait for their input, not for rows, and the vector of residents for the places that the set gives its members."""
         if (facts := self.gate.follower.view.questions.get(query)) is None:
             return
         asked = self._asked_of(facts)
@@ -240,6 +245,8 @@ class Contributing:
             self.counts.prepare(asked, ready.generation)
         elif ready is not None:
             self._count(facts, ready, b"", 0)
+            if not asked.is_of_residents:
+                self._foreseen.foresee(query, len(facts.query.audience), partial(self._noise, asked), left_s)
 
     def _count(self, facts: QuestionFacts, ready: StoredReady, round_input: bytes, number: int) -> "Future[Integers]":
         key = self.journal.bounding_key(ready.month[:4], self.random(32))
@@ -262,7 +269,7 @@ class Contributing:
         binding, ready = attempt.binding, attempt.ready
         with self.trace.step(attempt.query, "masking"):
             seed, sealed = self._seed(attempt)
-            noise = self._noise(attempt.asked, binding)
+            noise = attempt.share.noise if attempt.share else self._noise(attempt.asked, binding.n, binding.c)
             noisy = self._filled(attempt, exact, noise) if attempt.asked.is_of_residents else exact + noise
             masked = mask(noisy, binding.ring, attempt.value, seed, self._pair_keys(binding, ready.month))
             receipt, signature = self._signed(attempt, sealed, vector_hash(masked))
@@ -294,13 +301,10 @@ class Contributing:
         self.journal.queue(signed.statement_id(), signed.encode(), pause=f"{code} {query}")
         log.error("count failed", query=query, code=code, error=type(error).__name__)
 
-    def _noise(self, asked: Asked, binding: Binding) -> Integers:
+    def _noise(self, asked: Asked, n: int, c: int) -> Integers:
         if asked.is_exact:
             return np.zeros(asked.dimension, np.int64)
-        shares = (
-            draw(skellam_table(share_variance(piece.variance, binding.n, binding.c)), piece.length, self.random)
-            for piece in asked.pieces
-        )
+        shares = (draw(skellam_table(share_variance(piece.variance, n, c)), piece.length, self.random) for piece in asked.pieces)
         return np.concatenate(list(shares))
 
     def _filled(self, attempt: Attempt, exact: Integers, noise: Integers) -> Integers:
@@ -369,6 +373,7 @@ class Contributing:
     def forget(self, query: str) -> None:
         """The question has ended: vectors and counts of it go."""
         self.counts.drop(query)
+        self._foreseen.drop(query)
         self.forget_sent(query)
 
     def forget_sent(self, query: str) -> None:
@@ -376,6 +381,11 @@ class Contributing:
         self._segments.pop(query, None)
         self._asked.pop(query, None)
         self.journal.forget_contributions(query)
+
+    def keep(self, queries: set[str]) -> None:
+        """Counts and shares of all other questions go."""
+        self.counts.keep(queries)
+        self._foreseen.keep(queries)
 
     def forget_months(self, months: Iterable[str]) -> None:
         """Pair keys of months whose agreement key was destroyed."""

@@ -5,6 +5,7 @@ Nothing here knows noise, masks or the link.
 A count may start as soon as the Ready is on the disk; its result stays in memory and nothing of it leaves before the member set.
 """
 
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -233,16 +234,19 @@ class Counts:
                 for older in [each for each in self._running if each[0] == query and each[1] < number]:
                     self._running.pop(older).cancel()
                 pool = self._short if self._plans.is_prepared(asked, generation, bounding_key) else self._pool
-                self._running[key] = pool.submit(self._count, key, asked, generation, bounding_key)
+                self._running[key] = pool.submit(self._count, key, asked, generation, bounding_key, time.perf_counter())
             return self._running[key]
 
     def prepare(self, asked: Asked, generation: str) -> None:
         """Begins what a training's rounds have in common. Whatever fails, the first of them meets again."""
         self._pool.submit(self._plans.prepare, asked, generation)
 
-    def _count(self, key: tuple[str, int, bytes], asked: Asked, generation: str, bounding_key: bytes) -> Integers:
-        with self._trace.step(key[0], "counting"):
-            return self._plans.count(asked, generation, bounding_key, key[2], key[1])
+    def _count(self, key: tuple[str, int, bytes], asked: Asked, generation: str, bounding_key: bytes, wanted: float) -> Integers:
+        try:
+            with self._trace.step(key[0], "counting"):
+                return self._plans.count(asked, generation, bounding_key, key[2], key[1])
+        finally:
+            self._trace.since(wanted, key[0], "counted")
 
     def drop(self, query: str) -> None:
         with self._lock:

@@ -29,6 +29,7 @@ from hospital_node.contributing import Attempt
 from hospital_node.errors import NodeError
 from hospital_node.journal import StoredContribution
 from hospital_node.logs import log
+from hospital_node.slots import Departure
 from protocols.refusal import Reason, Refusal
 from protocols.v1 import link_pb2, link_pb2_grpc
 
@@ -39,8 +40,6 @@ PUT_OFF_S = 1.0
 """How long a contribution keeps the node from looking at its files: a slot may last minutes, and IT's pause must be seen."""
 UNLOGGED_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 30.0
-MASKING_SHARE = 4
-"""A quarter of the slot is kept for masks and the disk; the count must be there before."""
 MAX_INPUT_BYTES = 512 * 1024 * 1024
 Result = TypeVar("Result")
 Items = list[link_pb2.NodeFrame]
@@ -87,6 +86,7 @@ class Session:
     promised: dict[bytes, float] = field(default_factory=dict)
     follow_start: int = 0
     follow_entries: list[bytes] = field(default_factory=list)
+    put_off: list[Callable[[], None]] = field(default_factory=list)
     has_followed: bool = False
     member_set: link_pb2.MemberSet | None = None
     round_input: bytearray = field(default_factory=bytearray)
@@ -95,12 +95,16 @@ class Session:
         """Until the stream ends, drains or fails; then every task of it is over."""
         call: Any = stub.Connect()  # type: ignore[call-arg]  # the generated stub knows no call without an iterator
         followed, origin = self.answering.follower.size, self.answering.config.origin
-        await call.write(link_pb2.NodeFrame(hello=link_pb2.Hello(followed=followed, agent="kapok-node/1", origin=origin)))
+        hello = link_pb2.Hello(followed=followed, agent="kapok-node/1", origin=origin, takes_before=True)
+        await call.write(link_pb2.NodeFrame(hello=hello))
         for work in (self._write(call), self._beat(), self._state_what_is_due()):
             self._start(work)
         try:
             async for frame in _frames(call):
+                for each in frame.before:
+                    await self._handle(each, is_more_here=True)
                 await self._handle(frame)
+                await self._settle()
         finally:
             for task in self.tasks:
                 task.cancel()
@@ -134,10 +138,11 @@ class Session:
 
     # -- frames in
 
-    async def _handle(self, frame: link_pb2.CoordinatorFrame) -> None:
+    async def _handle(self, frame: link_pb2.CoordinatorFrame, is_more_here: bool = False) -> None:
+        """`is_more_here`: another frame came in the same message, and is handled next."""
         match frame.WhichOneof("frame"):
             case "follow":
-                await self._follow(frame.follow)
+                await self._follow(frame.follow, is_more_here)
             case "offer":
                 await self._offer(frame.offer)
             case "member_set":
@@ -148,10 +153,12 @@ class Session:
                 await self._member_set_if_complete()
             case "ended":
                 query = frame.ended.query.hex()
-                await self._in_order(partial(self.answering.ended, query))
+                await self._next(partial(self.answering.ended, query))
             case "next_log":
+                await self._settle()
                 raise NextLog(bytes(frame.next_log.envelope))
             case "drain":
+                await self._settle()
                 await self.outbox.put([link_pb2.NodeFrame(goodbye=link_pb2.Goodbye(code="drained"))])
                 raise Drained(frame.drain.reconnect_after_s)
             case "appended":
@@ -160,58 +167,81 @@ class Session:
             case _:
                 pass  # welcome and heartbeat tell the node nothing that it acts on
 
-    async def _follow(self, frame: link_pb2.Follow) -> None:
+    async def _next(self, step: Callable[[], Result]) -> Result:
+        """A frame's step behind those that were put off for it: thread to thread takes as long as a short step, once for all."""
+        ahead, self.put_off = self.put_off, []
+
+        def steps() -> Result:
+            for each in ahead:
+                each()
+            return step()
+
+        return await self._in_order(steps)
+
+    async def _settle(self) -> None:
+        if self.put_off:
+            await self._next(lambda: None)
+
+    async def _follow(self, frame: link_pb2.Follow, is_more_here: bool) -> None:
         if not self.follow_entries:
             self.follow_start = frame.start
         self.follow_entries += frame.entries
         if not frame.checkpoint:
             return
         start, entries, self.follow_entries = self.follow_start, self.follow_entries, []
-        step = partial(self.answering.follow, start, entries, bytes(frame.checkpoint))
-        try:
-            await self._in_order(step)
-        except LedgerError as error:
-            log.error("ledger not followed", code=error.code, size=self.answering.follower.size, entries=len(entries))
-            raise NotFollowed("the ledger was not followed") from error
+        step = partial(self._followed, start, entries, bytes(frame.checkpoint))
+        if is_more_here and self.has_followed:
+            self.put_off.append(step)
+            return
+        await self._next(step)
         if not self.has_followed:
             self.has_followed = True
             await self._send_due()
+
+    def _followed(self, start: int, entries: list[bytes], checkpoint: bytes) -> None:
+        try:
+            self.answering.follow(start, entries, checkpoint)
+        except LedgerError as error:
+            log.error("ledger not followed", code=error.code, size=self.answering.follower.size, entries=len(entries))
+            raise NotFollowed("the ledger was not followed") from error
 
     async def _offer(self, offer: link_pb2.Offer) -> None:
         step = partial(
             self.answering.offer, bytes(offer.query), bytes(offer.proof), bytes(offer.sealing), offer.first_round, offer.last_round
         )
-        reply = await self._in_order(step)
+        reply = await self._next(step)
         codes = [str(each.reason) for each in reply.refusals]
         log.info("ready" if reply.is_ready else "refused", query=reply.query, codes=codes)
         await self.outbox.put([frames.reply(reply)])
         if reply.is_ready:
-            self.promised[reply.envelope] = time.monotonic()
-            await self._in_order(partial(self.answering.speculate, reply.query))
+            self.promised[reply.envelope] = left_s = time.monotonic()
+            await self._in_order(partial(self.answering.speculate, reply.query, left_s))
 
     async def _member_set_if_complete(self) -> None:
         given = self.member_set
         if given is None or len(self.round_input) < given.input_bytes <= MAX_INPUT_BYTES:
             return
-        arrived_ms, self.member_set = time.time_ns() // 1_000_000, None
+        arrived_ms, arrived_s, self.member_set = time.time_ns() // 1_000_000, time.monotonic(), None
         preimage, round_input, self.round_input = bytes(given.preimage), bytes(self.round_input), bytearray()
         if len(round_input) != given.input_bytes:
             refusals = [Refusal(Reason.BINDING_MALFORMED, "an input of the declared length", "another")]
             await self.outbox.put([frames.binding_refused(preimage, refusals)])
             return
-        accepted = await self._in_order(partial(self.answering.accept, preimage, round_input))
+        accepted = await self._next(partial(self.answering.accept, preimage, round_input))
         if isinstance(accepted, list):
             log.info("member set refused", codes=[str(each.reason) for each in accepted])
             await self.outbox.put([frames.binding_refused(preimage, accepted)])
         else:
-            made = self._start(self._contribute(accepted, preimage, self.answering.leaves_at_ms(accepted, arrived_ms)))
+            made = self._start(self._contribute(accepted, preimage, self.answering.departure(accepted, arrived_ms, arrived_s)))
             self.making.add(made)
             made.add_done_callback(self.making.discard)
 
     # -- the contribution
 
-    async def _contribute(self, attempt: Attempt, preimage: bytes, leave_at_ms: int) -> None:
-        patience_s = max(0.0, leave_at_ms / 1000 - time.time() - self.answering.slot_ms(attempt) / 1000 / MASKING_SHARE)
+    async def _contribute(self, attempt: Attempt, preimage: bytes, when: Departure) -> None:
+        if attempt.share is not None:  # begins when it has to be there, and not when it is: nobody sees how long a count took
+            await asyncio.sleep(max(0.0, when.counted_by_ms / 1000 - time.time()))
+        leave_at_ms, patience_s = when.leaves_at_ms, max(0.0, when.counted_by_ms / 1000 - time.time())
         step = partial(self.answering.contribute, attempt, patience_s)
         try:
             made: StoredContribution = await asyncio.get_running_loop().run_in_executor(self.makers, step)

@@ -32,9 +32,13 @@ class Trace:
         try:
             yield
         finally:
-            if self._path is not None:
-                with self._lock:
-                    self._steps[query][f"{name}_s"] += time.perf_counter() - started
+            self.since(started, query, name)
+
+    def since(self, started: float, query: str, name: str) -> None:
+        """The seconds since then (`time.perf_counter`), added to the step's."""
+        if self._path is not None:
+            with self._lock:
+                self._steps[query][f"{name}_s"] += time.perf_counter() - started
 
     def finish(self, query: str) -> None:
         """One line; a second attempt at the query writes a second one."""

@@ -11,7 +11,7 @@ from coordinator.admission import admitted_of
 from coordinator.attempt import Turn, bind, contribution_refusals
 from coordinator.question import Ended, Question
 from coordinator.register import Contributed
-from hospital_node.answering import ContributionReady
+from hospital_node.journal import StoredContribution
 from protocols.refusal import Reason
 from protocols.statements import parse
 from tests.hospital_node.support.nodes import Asking, Nodes
@@ -41,7 +41,7 @@ def turn(asking: Asking, attempt: int = 1) -> Turn:
 def made(asking: Asking) -> Contributed:
     uri = min(asking.readys)
     found = asking.contribute(asking.world.nodes[uri], asking.binding())
-    assert isinstance(found, ContributionReady), found
+    assert isinstance(found, StoredContribution), found
     return Contributed(uri, found.sealed, found.receipt, found.round_signature, found.masked)
 
 

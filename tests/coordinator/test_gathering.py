@@ -15,7 +15,7 @@ from coordinator.members import OUTBOX_FRAMES, Member, Members
 from coordinator.question import Question
 from coordinator.register import Register
 from coordinator.rounds import Rounds
-from hospital_node.answering import ContributionReady
+from hospital_node.journal import StoredContribution
 from protocols.refusal import Reason
 from protocols.secagg.binding import Binding
 from protocols.v1 import link_pb2
@@ -60,7 +60,7 @@ class Round:
     async def contribute(self, binding: Binding, *but: str) -> None:
         for uri in (each.uri for each in binding.members if each.uri not in but):
             made = self.asking.contribute(self.asking.world.nodes[uri], binding)
-            assert isinstance(made, ContributionReady), made
+            assert isinstance(made, StoredContribution), made
             header = link_pb2.Contribution(
                 query=self.question.id,
                 attempt=binding.attempt,

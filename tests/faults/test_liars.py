@@ -17,7 +17,7 @@ from audit_ledger.errors import LedgerError
 from audit_ledger.gate import reason_of
 from audit_ledger.opener import OpenRequest, SealedSeed
 from audit_ledger.tree import leaf_hash
-from hospital_node.answering import ContributionReady
+from hospital_node.journal import StoredContribution
 from privacy.pricing import reach
 from protocols import statements as st
 from protocols.asked import Asked
@@ -209,7 +209,7 @@ def less_noise(world: Nodes) -> Codes:
 @lie("a second member set for the same attempt", "node", "round.attempt", charges=1)
 def second_set(world: Nodes) -> Codes:
     asking = all_ready(world)
-    assert isinstance(asking.contribute(world.first(), asking.binding()), ContributionReady)
+    assert isinstance(asking.contribute(world.first(), asking.binding()), StoredContribution)
     return told(asking, smaller(asking))
 
 
@@ -296,13 +296,13 @@ def contributed(asking: Asking, binding: Binding) -> OpenRequest:
     return OpenRequest(binding.encode(), tuple(sealed_seed(uri, each) for uri, each in made.items()))
 
 
-def contribution(asking: Asking, uri: str, binding: Binding) -> ContributionReady:
+def contribution(asking: Asking, uri: str, binding: Binding) -> StoredContribution:
     made = asking.contribute(asking.world.nodes[uri], binding)
-    assert isinstance(made, ContributionReady), made
+    assert isinstance(made, StoredContribution), made
     return made
 
 
-def sealed_seed(uri: str, made: ContributionReady) -> SealedSeed:
+def sealed_seed(uri: str, made: StoredContribution) -> SealedSeed:
     return SealedSeed(uri, made.sealed, sha256(made.masked).digest(), receipt=made.receipt)
 
 

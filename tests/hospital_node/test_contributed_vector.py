@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from hospital_node.answering import ContributionReady
 from hospital_node.counting import InstalledPlans
+from hospital_node.journal import StoredContribution
 from privacy.rdp import share_variance
 from privacy.sampler import draw
 from privacy.tables import skellam_table
@@ -36,7 +36,7 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asking]:
     made.close()
 
 
-def _stripped(asking: Asking, node: Node, made: ContributionReady, binding: Binding, noise_seed: int) -> Integers:
+def _stripped(asking: Asking, node: Node, made: StoredContribution, binding: Binding, noise_seed: int) -> Integers:
     """The exact vector: the masks taken off with the auditor's and the hospital's keys, the noise redrawn from the same source."""
     statement = st.parse(asking.readys[node.uri]).statement
     assert isinstance(statement, st.Ready)
@@ -52,8 +52,11 @@ def _stripped(asking: Asking, node: Node, made: ContributionReady, binding: Bind
     noisy = from_ring(np.frombuffer(made.masked, f"<u{binding.ring // 8}") - masks, binding.ring)
     piece = Asked.of(_query(asking)).pieces[0]
     source = Recorded(noise_seed)
-    assert source(32) == seed, "the seed is drawn first, then the noise"
-    return noisy - draw(skellam_table(share_variance(piece.variance, binding.n, binding.c)), piece.length, source)
+    source(32)  # for a bounding key, if there were none
+    noise = draw(skellam_table(share_variance(piece.variance, binding.n, binding.c)), piece.length, source)
+    source(32)  # for a bounding key at the member set
+    assert source(32) == seed, "the noise is drawn behind the Ready, the seed for the member set"
+    return noisy - noise
 
 
 def _query(asking: Asking) -> st.Query:
@@ -74,13 +77,13 @@ class Recorded:
 
 def _exact(asking: Asking, node: Node) -> Integers:
     binding = asking.binding()
+    node.answering.contributing.random = Recorded(7)
+    node.answering.speculate(asking.id.hex(), 0.0)
     attempt = node.answering.accept(binding.encode())
     assert not isinstance(attempt, list), attempt
-    node.answering.contributing.random = Recorded(7)
     made = node.answering.contribute(attempt, 30.0)
     node.answering.contributing.random = os.urandom
-    given = ContributionReady(made.sealed, made.receipt, made.round_signature, made.masked, 0)
-    return _stripped(asking, node, given, binding, 7)
+    return _stripped(asking, node, made, binding, 7)
 
 
 def test_what_is_under_masks_and_noise_is_the_exact_vector(asking: Asking) -> None:

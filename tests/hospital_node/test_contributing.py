@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import structlog
 
-from hospital_node.answering import ContributionReady
 from hospital_node.contributing import Attempt
 from hospital_node.counting import InstalledPlans
+from hospital_node.journal import StoredContribution
 from hospital_node.logs import only_known_keys
 from hospital_node.plans import TablePlan
 from protocols import statements as st
@@ -54,9 +54,9 @@ def _reasons(asking: Asking, node: Node, binding: Binding) -> list[Reason]:
     return [each.reason for each in found]
 
 
-def _made(asking: Asking, node: Node, binding: Binding) -> ContributionReady:
+def _made(asking: Asking, node: Node, binding: Binding) -> StoredContribution:
     found = asking.contribute(node, binding)
-    assert isinstance(found, ContributionReady), found
+    assert isinstance(found, StoredContribution), found
     return found
 
 
@@ -87,7 +87,7 @@ def test_a_binding_that_differs_from_what_the_node_computed_is_refused(
 
 
 def test_bytes_that_are_no_binding_are_refused(shared: Asking) -> None:
-    found = shared.world.first().answering.member_set(b"u", b"", 0, 1.0)
+    found = shared.world.first().answering.accept(b"u")
     assert isinstance(found, list)
     assert [each.reason for each in found] == [Reason.BINDING_MALFORMED]
 
@@ -241,7 +241,7 @@ def test_once_its_ready_is_out_a_training_is_prepared_and_nothing_of_it_is_count
     asking = Asking(world, world.query(purpose="research", programme=None, rounds=3, spec=spec, variances=("200000000.0000",)))
     world.city.approve(asking.id.hex())
     assert asking.offer(node).refusals == []
-    node.answering.speculate(asking.id.hex())
+    node.answering.speculate(asking.id.hex(), 0.0)
     assert plans.prepared.get(timeout=20).query == st.parse(asking.entry).statement
     assert plans.counted == 0
 
@@ -251,7 +251,7 @@ def test_a_contribution_leaves_on_the_grid_whatever_the_count_took(asking: Askin
     config, attempt = node.answering.config, node.answering.accept(binding.encode(), b"")
     assert isinstance(attempt, Attempt)
     for arrived in (0, 1, 24, 25, 1013):
-        leaves = node.answering.leaves_at_ms(attempt, arrived)
+        leaves = node.answering.departure(attempt, arrived, 0.0).leaves_at_ms
         assert leaves % config.grid_ms == 0
         assert 0 <= leaves - arrived - config.slot_ms < config.grid_ms
 
@@ -301,7 +301,7 @@ def test_a_count_that_is_not_there_in_time_is_not_waited_for_and_pauses_the_node
     node.bring()
     asking = world.ask()
     asking.all_ready()
-    found = node.answering.member_set(asking.binding().encode(), b"", 0, 0.01)
+    found = asking.contribute(node, asking.binding(), patience_s=0.01)
     slow.let_go.set()
-    assert isinstance(found, ContributionReady)
+    assert isinstance(found, StoredContribution)
     assert (node.answering.journal.note("paused") or "").startswith("node.overrun")

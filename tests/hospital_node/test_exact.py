@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import hospital_node.contributing as contributing
-from hospital_node.answering import ContributionReady
 from hospital_node.contributing import require_within
 from hospital_node.counting import InstalledPlans
 from hospital_node.errors import InvalidConfig, Withheld
+from hospital_node.journal import StoredContribution
 from hospital_node.policy import default_policy
 from protocols import statements as st
 from protocols.asked import Asked
@@ -224,7 +224,7 @@ def test_a_second_attempt_has_the_same_set_and_the_same_sum(world: Nodes) -> Non
     allow_all(world)
     asking = ask(world)
     asking.all_ready()
-    assert isinstance(asking.contribute(world.first(), asking.binding()), ContributionReady)
+    assert isinstance(asking.contribute(world.first(), asking.binding()), StoredContribution)
     assert np.array_equal(released(asking, attempt=2), wanted)
 
 

@@ -118,6 +118,65 @@ def test_a_node_looks_at_its_files_beside_no_contribution_but_does_not_wait_for_
     asyncio.run(scene())
 
 
+def _followed(node: Node) -> link_pb2.CoordinatorFrame:
+    start, entries, checkpoint = node.city.follow(node.answering.follower.size)
+    return link_pb2.CoordinatorFrame(follow=link_pb2.Follow(start=start, entries=entries, checkpoint=checkpoint))
+
+
+def test_frames_of_one_message_are_handled_in_their_order(world: Nodes, tmp_path: Path) -> None:
+    async def scene() -> None:
+        node = world.first()
+        async with connected(node, tmp_path) as line:
+            assert (await line.expect("hello")).takes_before
+            line.follow(node)
+            await line.until_followed(node, world.city.log.size)
+            asking = world.ask()
+            offer = link_pb2.Offer(query=asking.entry, proof=asking.proof, sealing=world.sealing())
+            line.send(before=[_followed(node)], offer=offer)  # without what stands ahead, the question is unknown
+            ready = await line.expect("ready")
+            asking.log_ready(node.uri, ready.envelope)
+            for uri, other in world.nodes.items():
+                if other is not node:
+                    asking.log_ready(uri, asking.offer(other).envelope)
+            member_set = link_pb2.MemberSet(preimage=asking.binding().encode())
+            line.send(before=[_followed(node)], member_set=member_set)
+            assert (await line.expect("contribution")).query == asking.id
+
+    asyncio.run(scene())
+
+
+def test_a_ledger_ahead_of_a_frame_that_asks_for_nothing_is_followed_all_the_same(world: Nodes, tmp_path: Path) -> None:
+    async def scene() -> None:
+        node = world.first()
+        async with connected(node, tmp_path) as line:
+            await line.expect("hello")
+            line.follow(node)
+            await line.until_followed(node, world.city.log.size)
+            world.ask()
+            line.send(before=[_followed(node)], heartbeat=link_pb2.Heartbeat())
+            await line.until_followed(node, world.city.log.size)
+
+    asyncio.run(scene())
+
+
+def test_behind_a_ledger_that_does_not_continue_ours_nothing_of_the_message_is_answered(world: Nodes, tmp_path: Path) -> None:
+    async def scene() -> None:
+        node = world.first()
+        async with connected(node, tmp_path) as line:
+            await line.expect("hello")
+            line.follow(node)
+            await line.until_followed(node, world.city.log.size)
+            asking = world.ask()
+            wrong = _followed(node)
+            wrong.follow.entries[0] = wrong.follow.entries[0][:-1] + b" "
+            line.send(before=[wrong], offer=link_pb2.Offer(query=asking.entry, proof=asking.proof, sealing=world.sealing()))
+            again = await line.expect("hello")  # and no answer before it
+            assert again.followed == node.answering.follower.size < world.city.log.size
+            assert node.answering.journal.ready(asking.id.hex(), 0) is None
+
+    asyncio.run(scene())
+
+
 def test_an_ended_stream_is_no_completion_and_the_node_comes_back_with_what_it_followed(world: Nodes, tmp_path: Path) -> None:
     async def scene() -> None:
         node = world.first()

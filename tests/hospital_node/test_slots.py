@@ -3,7 +3,7 @@
 import pytest
 
 from hospital_node.config import Config
-from hospital_node.slots import leaves_at_ms, slot_ms
+from hospital_node.slots import departure, slot_ms
 from protocols.asked import Asked
 from protocols.fits import Evaluated, FedAvgTraining, Training
 from protocols.query import QuerySpec
@@ -67,6 +67,15 @@ def test_a_larger_size_class_has_longer_slots() -> None:
 
 @pytest.mark.parametrize("arrived", [0, 1, 24, 25, 1013])
 def test_a_contribution_leaves_at_the_first_point_of_the_grid_behind_its_slot(arrived: int) -> None:
-    leaves = leaves_at_ms(arrived, 100, 25)
+    leaves = departure(arrived, 100, 25, None).leaves_at_ms
     assert leaves % 25 == 0
     assert 0 <= leaves - arrived - 100 < 25
+
+
+@pytest.mark.parametrize("arrived", [0, 1, 24, 25, 1013])
+@pytest.mark.parametrize("waited", [0, 1, 74, 76, 99, 100, 101, 10_000])
+def test_of_a_slot_that_began_with_the_ready_only_the_rest_is_waited_for(arrived: int, waited: int) -> None:
+    when = departure(arrived, 100, 25, waited)
+    assert when.leaves_at_ms % 25 == 0
+    assert when.counted_by_ms == max(arrived, arrived - waited + 100)
+    assert 0 <= when.leaves_at_ms - when.counted_by_ms < 25

@@ -90,9 +90,13 @@ class Shown:
     def _contributed(self, node: Node) -> Integers:
         binding = self.asking.binding(round=self.round, round_input=self.input)
         contributing = node.answering.contributing
+        if not (self.asked.is_training or self.asked.is_of_residents):  # whose noise is drawn behind the Ready
+            contributing.random = Recorded(self.made)
+            node.answering.speculate(self.asking.id.hex(), 0.0)
         attempt = contributing.accept(binding.encode(), self.input)
         assert not isinstance(attempt, list), attempt
-        contributing.random = Recorded(self.made)
+        assert (attempt.share is None) == (self.asked.is_training or self.asked.is_of_residents)
+        contributing.random = Recorded(self.made) if attempt.share is None else contributing.random
         stored = contributing.contribute(attempt, 30.0)
         contributing.random = os.urandom
         assert node.answering.journal.note("paused") is None, "the count failed"
@@ -131,6 +135,6 @@ class Shown:
     def _noise(self, binding: Binding) -> Integers:
         source = Recorded(self.made)
         if not self.asked.is_training:
-            source(32)  # the seed of the masks is drawn first
+            source(32)  # the seed of the masks, or a bounding key that is not needed, is drawn first
         tables = [(skellam_table(share_variance(each.variance, binding.n, binding.c)), each.length) for each in self.asked.pieces]
         return np.concatenate([draw(table, length, source) for table, length in tables])

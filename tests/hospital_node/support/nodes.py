@@ -5,6 +5,7 @@ A test walks one question through them a step at a time and may lie at any step.
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date
@@ -21,10 +22,10 @@ import pytest
 from audit_ledger.follower import Follower
 from audit_ledger.opener import OpenRequest, SealedSeed
 from audit_ledger.opener_core import OpenerCore
-from hospital_node.answering import Answering, ContributionReady, Surroundings
+from hospital_node.answering import Answering, Surroundings
 from hospital_node.config import Config
 from hospital_node.counting import InstalledPlans, Plans
-from hospital_node.journal import Journal
+from hospital_node.journal import Journal, StoredContribution
 from hospital_node.offering import Reply
 from hospital_node.policy import Policy, default_policy, peers_text, read_policy
 from hospital_node.records.schema import DDL
@@ -235,6 +236,7 @@ class Asking:
             reply = self.offer(node)
             if not reply.is_ready:
                 raise AssertionError(f"{uri}: {reply.refusals}")
+            node.answering.speculate(self.id.hex(), time.monotonic())
             self.log_ready(uri, reply.envelope)
         for node in self.world.nodes.values():
             node.bring()
@@ -274,8 +276,10 @@ class Asking:
 
     def contribute(
         self, node: Node, binding: Binding, round_input: bytes = b"", patience_s: float = 30.0
-    ) -> ContributionReady | list[Refusal]:
-        return node.answering.member_set(binding.encode(), round_input, self.world.city.now * 1000, patience_s)
+    ) -> StoredContribution | list[Refusal]:
+        """The member set, accepted and answered."""
+        attempt = node.answering.accept(binding.encode(), round_input)
+        return attempt if isinstance(attempt, list) else node.answering.contribute(attempt, patience_s)
 
     def request(self, binding: Binding, round_input: bytes = b"") -> tuple[OpenRequest, dict[str, np.ndarray[Any, Any]]]:
         """What the coordinator sends to the opener, and the masked vectors."""
