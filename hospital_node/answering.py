@@ -14,15 +14,16 @@ from audit_ledger.gate import Gate
 from audit_ledger.party.home import Home
 from hospital_node.account import still_coming
 from hospital_node.asked_before import AskedBefore
+from hospital_node.attempt import Attempt
 from hospital_node.config import Config
-from hospital_node.contributing import Attempt, Contributing
+from hospital_node.contributing import Contributing
 from hospital_node.counting import Counts, Plans
 from hospital_node.dataset import DatasetFile
 from hospital_node.journal import Journal, StoredContribution
 from hospital_node.offering import Offering, Reply
 from hospital_node.policy import Policy
 from hospital_node.preparing import Preparing
-from hospital_node.slots import Departure, departure, slot_ms
+from hospital_node.slots import KEPT_SHARE, Departure, departure, slot_ms
 from hospital_node.tables.schema import TableSchema
 from hospital_node.trace import Trace
 from protocols.clock import month
@@ -121,6 +122,9 @@ class Answering:
             self.preparing.is_ready(attempt.asked, attempt.ready)
         return attempt
 
+    def cover(self, attempt: Attempt) -> None:
+        self.contributing.cover(attempt)
+
     def contribute(self, attempt: Attempt, patience_s: float) -> StoredContribution:
         return self.contributing.contribute(attempt, patience_s)
 
@@ -131,8 +135,9 @@ class Answering:
     def departure(self, attempt: Attempt, arrived_ms: int, now_s: float) -> Departure:
         """`arrived_ms` (unix) and `now_s` (monotonic) are the member set's arrival on two clocks: one that all share, and one that
         nobody sets back."""
-        waited_ms = attempt.share.waited_ms(now_s) if attempt.share else None
-        return departure(arrived_ms, self.slot_ms(attempt), self.config.grid_ms, waited_ms)
+        waited_ms, slot_ms = attempt.share.waited_ms(now_s) if attempt.share else 0, self.slot_ms(attempt)
+        kept_ms = slot_ms / KEPT_SHARE if attempt.asked.is_of_residents else 0.0
+        return departure(arrived_ms, slot_ms, self.config.grid_ms, waited_ms, kept_ms)
 
     def ended(self, query: str) -> None:
         """The coordinator's word, upon which what was sent goes. The count stays until the ledger ends the question or its window

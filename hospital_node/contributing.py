@@ -19,16 +19,16 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from threading import Lock
 
 import numpy as np
 
 from audit_ledger.gate import Gate
 from audit_ledger.residents import key_refusals as resident_key_refusals
 from audit_ledger.view import QuestionFacts
+from hospital_node.attempt import Attempt, Cover, Segment, is_segment, require_within
 from hospital_node.counting import Counts, Plans
 from hospital_node.errors import JournalFailed, Withheld
-from hospital_node.foreseen import Foreseen, Share
+from hospital_node.foreseen import Foreseen
 from hospital_node.journal import Journal, StoredContribution, StoredReady
 from hospital_node.logs import log
 from hospital_node.policy import Policy
@@ -43,54 +43,19 @@ from protocols.asked import Asked
 from protocols.canonical import unb64
 from protocols.clock import stamp
 from protocols.errors import BadSignature, MalformedBytes
-from protocols.exact import LARGEST_ENTRY
 from protocols.identity import Signer
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.agreement import AgreementKey, PairKey
 from protocols.secagg.binding import Binding
-from protocols.secagg.masks import mask, vector_hash
+from protocols.secagg.masks import mask, masked_sum, vector_hash
 from protocols.secagg.member import Expected, binding_refusals
-from protocols.secagg.ring import Integers, ring_bits
-from protocols.secagg.sealing import chained, query_context, round_message, round_seed, seal, segment_context, union_context
+from protocols.secagg.ring import Integers, Vector, ring_bits
+from protocols.secagg.sealing import query_context, round_message, round_seed, seal, segment_context, union_context
 from protocols.statements import Incident, Ready, Receipt, parse
 from protocols.union import filled, place_of
 
 Random = Callable[[int], bytes]
 ASKED_KEPT = 64
-
-
-@dataclass(slots=True)
-class Segment:
-    """A training's rounds as this process made them: the root of their seeds (in memory only), who is still in, what was sent."""
-
-    root: bytes
-    sealed: bytes
-    members: frozenset[str]
-    sent: dict[int, tuple[bytes, bytes]] = field(default_factory=dict)
-
-    def heads(self) -> tuple[bytes, bytes]:
-        """The hash chains of sealed and masked over the rounds so far, in order."""
-        heads = (bytes(32), bytes(32))
-        for _, (sealed, masked) in sorted(self.sent.items()):
-            heads = (chained(heads[0], sealed), chained(heads[1], masked))
-        return heads
-
-
-@dataclass(slots=True)
-class Attempt:
-    """A member set that was accepted; `contribute` turns it into bytes, once, however often it is asked for."""
-
-    binding: Binding
-    value: bytes
-    ready: StoredReady
-    asked: Asked
-    count: "Future[Integers]"
-    share: Share | None = None
-    once: Lock = field(default_factory=Lock)
-
-    @property
-    def query(self) -> str:
-        return self.ready.query
 
 
 @dataclass(slots=True)
@@ -143,7 +108,7 @@ class Contributing:
     def _stored(self, binding: Binding, facts: QuestionFacts, ready: StoredReady) -> Attempt | list[Refusal]:
         if self.journal.contribution(ready.query, binding.round, binding.attempt) is None:
             return [Refusal(Reason.UNSTORED, "the contribution as it was sent", "accepted, and not stored")]
-        return Attempt(binding, binding.value, ready, self._asked_of(facts), Future())
+        return Attempt(binding, binding.value, ready, self._asked_of(facts), Future(), is_stored=True)
 
     def _asked_of(self, facts: QuestionFacts) -> Asked:
         """Read once a question: a training's hundred columns take longer to read than a round takes to mask."""
@@ -252,6 +217,14 @@ class Contributing:
         key = self.journal.bounding_key(ready.month[:4], self.random(32))
         return self.counts.start(ready.query, self._asked_of(facts), ready.generation, key, round_input, number)
 
+    def cover(self, attempt: Attempt) -> None:
+        """Seed, noise and masks, made while the count runs: behind the slot there is only an addition then. Not for residents,
+        whose noise lies in slots of the same cells."""
+        with attempt.once:
+            if not (attempt.cover or attempt.is_stored or attempt.asked.is_of_residents):
+                with self.trace.step(attempt.query, "masking"):
+                    attempt.cover = self._covered(attempt)
+
     def contribute(self, attempt: Attempt, patience_s: float) -> StoredContribution:
         """The contribution of an accepted member set, on the disk when this returns. Waits for the count at most `patience_s`."""
         binding = attempt.binding
@@ -266,12 +239,13 @@ class Contributing:
 
     def _make(self, attempt: Attempt, patience_s: float) -> StoredContribution:
         exact = self._exact(attempt, patience_s)
-        binding, ready = attempt.binding, attempt.ready
+        binding = attempt.binding
         with self.trace.step(attempt.query, "masking"):
-            seed, sealed = self._seed(attempt)
-            noise = attempt.share.noise if attempt.share else self._noise(attempt.asked, binding.n, binding.c)
-            noisy = self._filled(attempt, exact, noise) if attempt.asked.is_of_residents else exact + noise
-            masked = mask(noisy, binding.ring, attempt.value, seed, self._pair_keys(binding, ready.month))
+            if attempt.asked.is_of_residents:
+                sealed, masked = self._filled(attempt, exact)
+            else:
+                cover = attempt.cover or self._covered(attempt)
+                sealed, masked = cover.sealed, masked_sum(cover.vector, exact, binding.ring)
             receipt, signature = self._signed(attempt, sealed, vector_hash(masked))
         made = StoredContribution(
             attempt.query, binding.round, binding.attempt, attempt.value, sealed, receipt, signature, masked.tobytes()
@@ -279,6 +253,16 @@ class Contributing:
         with self.trace.step(attempt.query, "journal"):
             self.journal.store(made)  # a crash before this line loses the attempt, after it the same bytes go out again
         return made
+
+    def _covered(self, attempt: Attempt) -> Cover:
+        seed, sealed = self._seed(attempt)
+        binding = attempt.binding
+        noise = attempt.share.noise if attempt.share else self._noise(attempt.asked, binding.n, binding.c)
+        return Cover(sealed, self._masked(attempt, noise, seed))
+
+    def _masked(self, attempt: Attempt, entries: Integers, seed: bytes) -> Vector:
+        binding = attempt.binding
+        return mask(entries, binding.ring, attempt.value, seed, self._pair_keys(binding, attempt.ready.month))
 
     def _exact(self, attempt: Attempt, patience_s: float) -> Integers:
         try:
@@ -307,13 +291,16 @@ class Contributing:
         shares = (draw(skellam_table(share_variance(piece.variance, n, c)), piece.length, self.random) for piece in asked.pieces)
         return np.concatenate(list(shares))
 
-    def _filled(self, attempt: Attempt, exact: Integers, noise: Integers) -> Integers:
+    def _filled(self, attempt: Attempt, exact: Integers) -> tuple[bytes, Vector]:
         """Residents: a random word in each bucket that somebody is in, and the noise as a number of filled slots of its own."""
         asked, binding = attempt.asked, attempt.binding
+        seed, sealed = self._seed(attempt)
+        noise = self._noise(asked, binding.n, binding.c)
         shape = asked.shape(len(binding.members), _slots(asked, binding))
         cell, bucket = np.divmod(np.flatnonzero(exact), shape.buckets)
         mine = [each.uri for each in binding.members].index(self.me)
-        return filled(shape, place_of(shape, cell, bucket), mine, noise, self.random)
+        entries = filled(shape, place_of(shape, cell, bucket), mine, noise, self.random)
+        return sealed, self._masked(attempt, entries, seed)
 
     def _pair_keys(self, binding: Binding, of_month: str) -> list[PairKey]:
         seed = self.journal.agreement_seed(of_month)
@@ -396,14 +383,3 @@ class Contributing:
 def _slots(asked: Asked, binding: Binding) -> int:
     """Half of one member's slots in a cell of residents: the largest noise it can draw. No other question has any."""
     return hospital_tail(asked.pieces[0].variance, binding.n, binding.c) if asked.is_of_residents else 0
-
-
-def require_within(exact: Integers) -> None:
-    """Raises OverflowError for an entry that no ring was priced for: an exact sum never wraps."""
-    if len(exact) and not -LARGEST_ENTRY <= int(exact.min()) <= int(exact.max()) <= LARGEST_ENTRY:
-        raise OverflowError("an entry beyond what exact mode may add up")
-
-
-def is_segment(ready: StoredReady) -> bool:
-    """Whether the Ready covers a training's rounds."""
-    return ready.first_round < ready.last_round

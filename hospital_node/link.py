@@ -25,7 +25,7 @@ from audit_ledger.party.channel import CHUNK_BYTES, open_channel
 from audit_ledger.party.home import Home
 from hospital_node import frames
 from hospital_node.answering import Answering
-from hospital_node.contributing import Attempt
+from hospital_node.attempt import Attempt
 from hospital_node.errors import NodeError
 from hospital_node.journal import StoredContribution
 from hospital_node.logs import log
@@ -239,21 +239,25 @@ class Session:
     # -- the contribution
 
     async def _contribute(self, attempt: Attempt, preimage: bytes, when: Departure) -> None:
-        if attempt.share is not None:  # begins when it has to be there, and not when it is: nobody sees how long a count took
-            await asyncio.sleep(max(0.0, when.counted_by_ms / 1000 - time.time()))
-        leave_at_ms, patience_s = when.leaves_at_ms, max(0.0, when.counted_by_ms / 1000 - time.time())
-        step = partial(self.answering.contribute, attempt, patience_s)
         try:
-            made: StoredContribution = await asyncio.get_running_loop().run_in_executor(self.makers, step)
+            made = await self._made(attempt, when)
         except Exception as error:  # noqa: BLE001 (its text may quote a record; the code may not)
             log.error(
                 "contribution failed", query=attempt.query, code=getattr(error, "code", "node.internal"), error=type(error).__name__
             )
             refusal = Refusal(Reason.INTERNAL, "a contribution", "none")
-            await self._leave(leave_at_ms, [frames.binding_refused(preimage, [refusal])])
+            await self._leave(when.leaves_at_ms, [frames.binding_refused(preimage, [refusal])])
             return
-        await self._leave(leave_at_ms, frames.contribution(made, CHUNK_BYTES))
+        await self._leave(when.leaves_at_ms, frames.contribution(made, CHUNK_BYTES))
         log.info("contributed", query=attempt.query, round=made.round, attempt=made.attempt)
+
+    async def _made(self, attempt: Attempt, when: Departure) -> StoredContribution:
+        left_s, run = when.counted_by_ms / 1000 - time.time(), asyncio.get_running_loop().run_in_executor
+        if not attempt.asked.is_of_residents and left_s > 0:
+            # Ends when the count has to be there, and not when it is: nobody sees how long it took.
+            await asyncio.gather(run(self.makers, self.answering.cover, attempt), asyncio.sleep(left_s))
+            left_s = 0.0
+        return await run(self.makers, self.answering.contribute, attempt, max(0.0, left_s))
 
     async def _leave(self, leave_at_ms: int, items: Items) -> None:
         """In the slot; a node that missed it (by masks and disk, which know no record) takes the next point of the grid."""

@@ -3,10 +3,10 @@
 Nothing of it depends on a record, nor on how long a count took: whoever sees a contribution leave learns what it knew before.
 
 The slot of a question begins when its Ready leaves, if the member set is the one the node hoped for: the whole audience, asked for
-the first time (`foreseen`). Count and noise are there at its end, or at the set's arrival if that is later: at that moment masks,
-signature and disk begin, however early the count was there. They take as long for any vector of that length, and the contribution
-leaves at the next point of the grid behind them. Else, and for trainings and residents always, the slot begins with the member
-set's arrival, and a quarter of it is kept for them (decision 0024).
+the first time (`foreseen`); else, and for trainings and residents always, with the member set's arrival. At its end, or at the
+set's arrival if that is later, count and noise are there: at that moment they are added to the masks, signed and written, however
+early the count was there. That takes as long for any vector of that length, and the contribution leaves at the next point of the
+grid behind it. Only residents' vectors take longer the fuller they are: a quarter of their slot is kept for that (decision 0024).
 
 A question whose months this node has ready leaves in a shorter slot, `prepared_slot_ms`. Whether it has them is decided by what it
 was asked before, and by when it started and its records were imported (`asked_before`), and not by what is found in memory.
@@ -24,7 +24,7 @@ from protocols.asked import Asked
 from protocols.fits import Training
 
 KEPT_SHARE = 4
-"""A quarter of a slot that begins with the member set is kept for masks and the disk; the count must be there before."""
+"""A quarter of the slot of a question for residents is kept for filling, masks and disk; the count must be there before."""
 
 
 def slot_ms(config: Config, asked: Asked, number: int, has_months_ready: bool = False) -> int:
@@ -47,14 +47,7 @@ class Departure:
     leaves_at_ms: int
 
 
-def departure(arrived_ms: int, slot_ms: int, grid_ms: int, waited_ms: int | None) -> Departure:
-    """`waited_ms`: how much of the slot was over when the member set arrived; None where the slot begins with it."""
-    if waited_ms is None:
-        leaves_at_ms = _on_grid(arrived_ms + slot_ms, grid_ms)
-        return Departure(leaves_at_ms - slot_ms / KEPT_SHARE, leaves_at_ms)
+def departure(arrived_ms: int, slot_ms: int, grid_ms: int, waited_ms: int = 0, kept_ms: float = 0.0) -> Departure:
+    """`waited_ms`: how much of the slot was over when the member set arrived; `kept_ms`: how much of it is not the count's."""
     ends_ms = arrived_ms + max(0, slot_ms - waited_ms)
-    return Departure(ends_ms, _on_grid(ends_ms, grid_ms))
-
-
-def _on_grid(moment_ms: int, grid_ms: int) -> int:
-    return -(-moment_ms // grid_ms) * grid_ms
+    return Departure(ends_ms - kept_ms, -(-ends_ms // grid_ms) * grid_ms)

@@ -55,6 +55,11 @@ def mask(exact_with_noise: Integers, bits: int, binding_value: bytes, seed: byte
     return total
 
 
+def masked_sum(mask_and_noise: Vector, exact: Integers, bits: int) -> Vector:
+    """y_i from the mask of a noise share (`mask` of the noise alone) and x_i: the same ring elements as `mask` of their sum."""
+    return np.add(mask_and_noise, into_ring(exact, bits))
+
+
 def seed_stream_sum(seeds: Iterable[bytes], dimension: int, bits: int, binding_value: bytes) -> Vector:
     """What the auditor hands out: the sum of the members' PRG(s_i)."""
     total = np.zeros(dimension, dtype_of(bits))

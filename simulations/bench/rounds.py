@@ -8,8 +8,8 @@ Beside it the same model through Flower's own deployment runtime (`flower_runtim
 50 times as long.
 
 Contributions leave in a slot, which the protocol demands in every round. A training's first round has the slot of a count, the
-others that of a step; both are set as an operator sets them, from what the slowest contribution of a training before took from
-its member set on.
+others that of a step; both are set as an operator sets them, from what the slowest count of a training before took from its member
+set on.
 """
 
 import json
@@ -44,8 +44,8 @@ PRICE = "0.033"
 FLOWER_ROUNDS = 4
 PAUSED = "node.paused"
 FIRST_SLOT_MS, LONGEST_SLOT_MS, GRID_MS = 1_500, 1_500, 5
-ROOM = 1.5
-"""A slot over the slowest contribution before; the count must be there in the first three quarters of it."""
+ROOM = 1.25
+"""A slot over the slowest count before, which must be there at its end."""
 
 LONGER = 1.25
 """The next slot, where one was too short."""
@@ -145,7 +145,7 @@ def _traced(town: Town, query: str, length: int) -> tuple[dict[str, float], ...]
 
 def slots_for(found: Sequence[Trained]) -> Slots:
     lines = [line for each in found for line in each.traced]
-    first, later = ([line["contributing_s"] for line in lines if (line["round"] == 1) is is_first] for is_first in (True, False))
+    first, later = ([line["counted_s"] for line in lines if (line["round"] == 1) is is_first] for is_first in (True, False))
     return Slots(_on_grid(1000 * ROOM * max(first + later)), _on_grid(1000 * ROOM * max(later)))
 
 
@@ -225,7 +225,7 @@ def _steps(found: Sequence[Trained], rounds: int, how: str) -> Iterator[Row]:
             took = sum(each.steps[name] for each in found)
             yield Row.measured(f"step: {name}, a round", "ms", 1000 * took / rounds, how)
     lines = [line for each in found for line in each.traced]
-    for name in ("counting_s", "gate_s", "masking_s", "journal_s", "contributing_s"):
+    for name in ("counting_s", "counted_s", "gate_s", "masking_s", "journal_s", "contributing_s"):
         times = [1000 * line[name] for line in lines if name in line]
         yield Row.measured(f"hospital: {name[:-2]}, median", "ms", statistics.median(times), how)
         yield Row.measured(f"hospital: {name[:-2]}, slowest", "ms", max(times), how)

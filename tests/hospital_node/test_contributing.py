@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from hospital_node.contributing import Attempt
+from hospital_node.attempt import Attempt
 from hospital_node.counting import InstalledPlans
 from hospital_node.journal import StoredContribution
 from hospital_node.logs import only_known_keys

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hospital_node.contributing as contributing
-from hospital_node.contributing import require_within
+from hospital_node.attempt import require_within
 from hospital_node.counting import InstalledPlans
 from hospital_node.errors import InvalidConfig, Withheld
 from hospital_node.journal import StoredContribution

@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hospital_node.contributing import Attempt
+from hospital_node.attempt import Attempt
 from hospital_node.foreseen import Foreseen
+from protocols import statements as st
 from protocols.contract import colluders
+from protocols.secagg.agreement import PairKey
 from protocols.secagg.binding import Binding
-from protocols.secagg.ring import Integers
+from protocols.secagg.masks import mask
+from protocols.secagg.ring import Integers, from_ring
+from protocols.secagg.sealing import query_context
 from tests.hospital_node.support.nodes import Asking, Node, Nodes
 
 QUERY = "ab" * 32
@@ -102,8 +106,47 @@ def test_a_smaller_set_gets_noise_of_its_own_in_a_slot_of_its_own(world: Nodes) 
     attempt = _accepted(node, _smaller(asking))
     assert attempt.share is None
     when = node.answering.departure(attempt, 0, 1e9)
-    assert when.leaves_at_ms >= node.answering.slot_ms(attempt)
-    assert when.counted_by_ms == when.leaves_at_ms - node.answering.slot_ms(attempt) / 4
+    assert when.counted_by_ms == node.answering.slot_ms(attempt) <= when.leaves_at_ms
+
+
+def test_masks_and_noise_may_be_made_ahead_and_give_the_same_bytes(world: Nodes) -> None:
+    """One seed, one share: what left is the exact vector under them, whether they were ready before the count or made behind it."""
+    node, asking = world.first(), world.ask()
+    asking.all_ready()
+    attempt = _accepted(node, asking.binding())
+    assert attempt.share is not None
+    node.answering.cover(attempt)
+    cover = attempt.cover
+    node.answering.cover(attempt)
+    assert attempt.cover is cover is not None, "made once"
+    made = node.answering.contribute(attempt, 30.0)
+    assert made.sealed == cover.sealed
+    exact = from_ring(np.frombuffer(made.masked, "<u4") - cover.vector, attempt.binding.ring)
+    assert exact.tolist() == attempt.count.result().tolist()
+    bare = mask(np.zeros(len(exact), np.int64), 32, attempt.value, _seed_of(asking, node, made.sealed), _pairs(node, attempt))
+    assert from_ring(cover.vector - bare, 32).tolist() == attempt.share.noise.tolist()
+
+
+def _seed_of(asking: Asking, node: Node, sealed: bytes) -> bytes:
+    statement = st.parse(asking.readys[node.uri]).statement
+    assert isinstance(statement, st.Ready)
+    key = asking.world.opener.keys.find(statement.sealing.month)
+    assert key is not None
+    return key.open(sealed, query_context(asking.binding().value, node.uri))
+
+
+def _pairs(node: Node, attempt: Attempt) -> list[PairKey]:
+    return node.answering.contributing._pair_keys(attempt.binding, attempt.ready.month)
+
+
+def test_a_contribution_that_was_stored_is_covered_no_second_time(world: Nodes) -> None:
+    node, asking = world.first(), world.ask()
+    asking.all_ready()
+    made = asking.contribute(node, asking.binding())
+    again = _accepted(node, asking.binding())
+    node.answering.cover(again)
+    assert again.cover is None
+    assert node.answering.contribute(again, 0.0) == made
 
 
 def test_a_second_attempt_at_the_same_set_draws_anew(world: Nodes) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from hospital_node.config import Config
-from hospital_node.slots import departure, slot_ms
+from hospital_node.slots import Departure, departure, slot_ms
 from protocols.asked import Asked
 from protocols.fits import Evaluated, FedAvgTraining, Training
 from protocols.query import QuerySpec
@@ -67,7 +67,7 @@ def test_a_larger_size_class_has_longer_slots() -> None:
 
 @pytest.mark.parametrize("arrived", [0, 1, 24, 25, 1013])
 def test_a_contribution_leaves_at_the_first_point_of_the_grid_behind_its_slot(arrived: int) -> None:
-    leaves = departure(arrived, 100, 25, None).leaves_at_ms
+    leaves = departure(arrived, 100, 25).leaves_at_ms
     assert leaves % 25 == 0
     assert 0 <= leaves - arrived - 100 < 25
 
@@ -79,3 +79,7 @@ def test_of_a_slot_that_began_with_the_ready_only_the_rest_is_waited_for(arrived
     assert when.leaves_at_ms % 25 == 0
     assert when.counted_by_ms == max(arrived, arrived - waited + 100)
     assert 0 <= when.leaves_at_ms - when.counted_by_ms < 25
+
+
+def test_what_is_kept_of_a_slot_is_not_the_count_s() -> None:
+    assert departure(1000, 100, 25, 0, 30.0) == Departure(1070.0, 1100)

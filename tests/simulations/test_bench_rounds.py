@@ -14,7 +14,10 @@ from simulations.processes import Services
 from simulations.town import Town
 
 STEPS = {"approval": 5.0, "segment_before": 2.0, "contribute": 3.0, "open": 1.0, "total": 11.0}
-LINES = ({"counting_s": 0.1, "contributing_s": 0.4}, {"counting_s": 0.1, "contributing_s": 0.2})
+LINES = (
+    {"counting_s": 0.1, "counted_s": 0.4, "contributing_s": 0.5},
+    {"counting_s": 0.1, "counted_s": 0.2, "contributing_s": 0.5},
+)
 TRACED = tuple({**line, "round": float(number)} for number, line in enumerate(LINES, 1))
 
 
@@ -22,12 +25,12 @@ def test_the_wait_for_the_auditor_and_for_the_segment_before_is_not_a_round_s() 
     assert Trained("q", 10, STEPS, TRACED).own_s == 4.0
 
 
-def test_the_slots_leave_room_above_the_slowest_contribution_of_the_first_round_and_of_the_others() -> None:
+def test_the_slots_leave_room_above_the_slowest_count_of_the_first_round_and_of_the_others() -> None:
     slots = rounds.slots_for([Trained("q", 10, STEPS, TRACED)])
-    assert slots == Slots(600, 300)
-    assert slots.longer() == Slots(750, 375)
-    first_is_quick = tuple({**line, "contributing_s": each} for line, each in zip(TRACED, (0.1, 0.21), strict=True))
-    assert rounds.slots_for([Trained("q", 10, STEPS, first_is_quick)]) == Slots(315, 315)
+    assert slots == Slots(500, 250)
+    assert slots.longer() == Slots(625, 315)
+    first_is_quick = tuple({**line, "counted_s": each} for line, each in zip(TRACED, (0.1, 0.21), strict=True))
+    assert rounds.slots_for([Trained("q", 10, STEPS, first_is_quick)]) == Slots(265, 265)
 
 
 def test_two_hundred_steps_are_counted_with_what_a_segment_costs_once(monkeypatch: pytest.MonkeyPatch) -> None:
