@@ -254,8 +254,10 @@ class Session:
     async def _made(self, attempt: Attempt, when: Departure) -> StoredContribution:
         left_s, run = when.counted_by_ms / 1000 - time.time(), asyncio.get_running_loop().run_in_executor
         if not attempt.asked.is_of_residents and left_s > 0:
-            # Ends when the count has to be there, and not when it is: nobody sees how long it took.
-            await asyncio.gather(run(self.makers, self.answering.cover, attempt), asyncio.sleep(left_s))
+            # Masks begin at a moment of their own, so that they know nothing of the count, and late enough to leave it the cores.
+            # All ends when the count has to be there, and not when it is: nobody sees how long it took.
+            await asyncio.sleep(left_s / 2)
+            await asyncio.gather(run(self.makers, self.answering.cover, attempt), asyncio.sleep(left_s / 2))
             left_s = 0.0
         return await run(self.makers, self.answering.contribute, attempt, max(0.0, left_s))
 

@@ -38,14 +38,17 @@ from simulations.bench.wide_study import FEATURES, WEIGHTS, Wide
 from simulations.processes import run
 from simulations.town import Town
 
-SEGMENTS, SEGMENT, WARM_UP = 4, 50, 12
+SEGMENTS, SEGMENT, WARM_UP = 4, 50, 25
 PRICE = "0.033"
 """Of a segment: a budget holds the warm-up and two tries."""
 FLOWER_ROUNDS = 4
 PAUSED = "node.paused"
 FIRST_SLOT_MS, LONGEST_SLOT_MS, GRID_MS = 1_500, 1_500, 5
-ROOM = 1.25
-"""A slot over the slowest count before, which must be there at its end."""
+ROOM = 1.5
+"""A step's slot over the slowest count before, which must be there at its end."""
+
+FIRST_ROOM = 5
+"""A first round's, whose rows are read behind a Ready that may have left a moment before, in a city that has just started."""
 
 LONGER = 1.25
 """The next slot, where one was too short."""
@@ -146,7 +149,7 @@ def _traced(town: Town, query: str, length: int) -> tuple[dict[str, float], ...]
 def slots_for(found: Sequence[Trained]) -> Slots:
     lines = [line for each in found for line in each.traced]
     first, later = ([line["counted_s"] for line in lines if (line["round"] == 1) is is_first] for is_first in (True, False))
-    return Slots(_on_grid(1000 * ROOM * max(first + later)), _on_grid(1000 * ROOM * max(later)))
+    return Slots(_on_grid(1000 * FIRST_ROOM * max(first + later)), _on_grid(1000 * ROOM * max(later)))
 
 
 def _on_grid(slot_ms: float) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from hospital_node import frames, link
+from hospital_node.attempt import Attempt
 from hospital_node.journal import StoredContribution
 from hospital_node.policy import Policy
 from protocols import statements as st
@@ -87,6 +88,30 @@ def test_a_contribution_leaves_in_its_slot_and_not_before(world: Nodes, tmp_path
             await line.expect("contribution")
             slot_s = node.answering.config.slot_ms / 1000
             assert time.time() - sent >= slot_s
+
+    asyncio.run(scene())
+
+
+def test_a_count_that_is_there_early_is_added_to_its_masks_no_sooner_than_a_late_one(world: Nodes, tmp_path: Path) -> None:
+    """Else the point of the grid at which a contribution leaves would tell how long its count took."""
+
+    async def scene() -> None:
+        node, begun = world.first(), list[tuple[float, float]]()
+        contribute = node.answering.contribute
+
+        def timed(attempt: Attempt, patience_s: float) -> StoredContribution:
+            assert attempt.share is not None
+            begun.append((time.monotonic() - attempt.share.left_s, patience_s))
+            return contribute(attempt, patience_s)
+
+        node.answering.contribute = timed  # type: ignore[method-assign]
+        async with connected(node, tmp_path) as line:
+            await line.expect("hello")
+            await _member_set(line, world, node)
+            await line.expect("contribution")
+            [(waited_s, patience_s)] = begun
+            assert waited_s >= node.answering.config.slot_ms / 1000 - 0.002  # the Ready's moment is told in whole milliseconds
+            assert patience_s == 0.0
 
     asyncio.run(scene())
 

@@ -27,10 +27,10 @@ def test_the_wait_for_the_auditor_and_for_the_segment_before_is_not_a_round_s() 
 
 def test_the_slots_leave_room_above_the_slowest_count_of_the_first_round_and_of_the_others() -> None:
     slots = rounds.slots_for([Trained("q", 10, STEPS, TRACED)])
-    assert slots == Slots(500, 250)
-    assert slots.longer() == Slots(625, 315)
+    assert slots == Slots(2000, 300)
+    assert slots.longer() == Slots(2500, 375)
     first_is_quick = tuple({**line, "counted_s": each} for line, each in zip(TRACED, (0.1, 0.21), strict=True))
-    assert rounds.slots_for([Trained("q", 10, STEPS, first_is_quick)]) == Slots(265, 265)
+    assert rounds.slots_for([Trained("q", 10, STEPS, first_is_quick)]) == Slots(1050, 315)
 
 
 def test_two_hundred_steps_are_counted_with_what_a_segment_costs_once(monkeypatch: pytest.MonkeyPatch) -> None:
