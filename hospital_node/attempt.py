@@ -53,6 +53,7 @@ class Attempt:
     share: Share | None = None
     cover: Cover | None = None
     is_stored: bool = False
+    """It was made and written once. If it is gone from the journal since, it is never made again (rule 3 of `contributing`)."""
     once: Lock = field(default_factory=Lock)
 
     @property

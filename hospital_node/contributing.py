@@ -231,8 +231,11 @@ class Contributing:
         with attempt.once:
             stored = self.journal.contribution(attempt.query, binding.round, binding.attempt)
             if stored is None:
+                if attempt.is_stored:  # and gone since: a second vector under the same masks would tell of the first
+                    raise Withheld("what was sent for this member set is no longer kept, and is not made again")
                 with self.trace.step(attempt.query, "contributing"):
                     stored = self._make(attempt, patience_s)
+                attempt.is_stored = True
                 self.trace.finish(attempt.query)
         self._running.pop((attempt.query, binding.round, binding.attempt), None)
         return stored

@@ -6,7 +6,7 @@
     ├── JournalFailed       node.journal    the journal cannot be read or written; nothing was promised that it does not hold
     ├── StudyFailed         node.study      a study's process cannot start, ended, or gave no answer
     ├── Usage               node.usage      the command line asks for something that cannot be done as written
-    └── Withheld            node.withheld   exact mode: a count failed, and nothing leaves in its place
+    └── Withheld            node.withheld   a contribution must not be made: an exact count failed, or it was sent and is gone
 
 No message holds a value that came out of a record.
 """
@@ -43,7 +43,8 @@ class StudyFailed(NodeError):
 
 
 class Withheld(NodeError):
-    """An exact contribution that is not made; the node has paused and says so in the ledger."""
+    """A contribution that is not made: an exact one whose count failed (the node has paused and says so in the ledger), or a second
+    one for a member set whose first was sent and is no longer kept."""
 
     code = "node.withheld"
 

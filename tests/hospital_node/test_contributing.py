@@ -11,6 +11,7 @@ import structlog
 
 from hospital_node.attempt import Attempt
 from hospital_node.counting import InstalledPlans
+from hospital_node.errors import Withheld
 from hospital_node.journal import StoredContribution
 from hospital_node.logs import only_known_keys
 from hospital_node.plans import TablePlan
@@ -190,6 +191,25 @@ def test_after_the_question_has_ended_its_vector_is_gone(asking: Asking) -> None
     assert _reasons(asking, node, binding) == [Reason.UNSTORED]
 
 
+@pytest.mark.parametrize("is_asked_again", [False, True])
+def test_what_was_sent_and_forgotten_is_not_made_again_for_one_who_still_waits_for_it(asking: Asking, is_asked_again: bool) -> None:
+    """A member set that comes twice has two slots. The coordinator's word of an end between them must not bring a second vector."""
+    node, binding = asking.world.first(), asking.binding()
+    attempts = [node.answering.accept(binding.encode())]
+    if is_asked_again:
+        assert isinstance(attempts[0], Attempt)
+        node.answering.contribute(attempts[0], 30.0)
+    attempts.append(node.answering.accept(binding.encode()))
+    first, second = attempts
+    assert isinstance(first, Attempt)
+    assert isinstance(second, Attempt)
+    node.answering.contribute(first, 30.0)
+    node.answering.ended(asking.id.hex())
+    with pytest.raises(Withheld):
+        node.answering.contribute(second, 0.0)
+    assert not node.answering.is_paused
+
+
 class _Live(InstalledPlans):
     """A database that goes on: read again, it has other numbers."""
 
@@ -305,3 +325,23 @@ def test_a_count_that_is_not_there_in_time_is_not_waited_for_and_pauses_the_node
     slow.let_go.set()
     assert isinstance(found, StoredContribution)
     assert (node.answering.journal.note("paused") or "").startswith("node.overrun")
+
+
+def test_a_count_that_comes_after_its_zeros_left_is_not_sent_under_the_same_masks(world: Nodes) -> None:
+    """The difference of the two would be the exact vector, for whoever sees both."""
+    node, slow = world.first(), _Slow()
+    node.plans = InstalledPlans(node.home / "records", {QuerySpec: slow})
+    node.restart()
+    node.bring()
+    asking = world.ask()
+    asking.all_ready()
+    first, second = (node.answering.accept(asking.binding().encode()) for _ in range(2))
+    assert isinstance(first, Attempt)
+    assert isinstance(second, Attempt)
+    node.answering.cover(first)
+    zeros = node.answering.contribute(first, 0.01)
+    node.answering.ended(asking.id.hex())
+    slow.let_go.set()
+    with pytest.raises(Withheld):
+        node.answering.contribute(second, 30.0)
+    assert zeros.masked
