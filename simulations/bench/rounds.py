@@ -147,8 +147,10 @@ def _traced(town: Town, query: str, length: int) -> tuple[dict[str, float], ...]
 
 
 def slots_for(found: Sequence[Trained]) -> Slots:
+    """A step's from the second half of the rounds: before, programs read what they run for the first time."""
     lines = [line for each in found for line in each.traced]
-    first, later = ([line["counted_s"] for line in lines if (line["round"] == 1) is is_first] for is_first in (True, False))
+    half = max(line["round"] for line in lines) / 2
+    first, later = ([line["counted_s"] for line in lines if (line["round"] <= half) is is_early] for is_early in (True, False))
     return Slots(_on_grid(1000 * FIRST_ROOM * max(first + later)), _on_grid(1000 * ROOM * max(later)))
 
 
