@@ -14,6 +14,7 @@ import pytest
 
 from audit_ledger.opener import OpenRequest
 from coordinator.residents import _counted, _sum
+from hospital_node.attempt import Attempt
 from hospital_node.records.residents import KEY_FILE
 from privacy.union import released_variance
 from protocols import statements as st
@@ -91,6 +92,14 @@ def test_residents_of_several_hospitals_count_once(world: Nodes) -> None:
     sd = float(released_variance(asked_of(asking).pieces[0], 5, 5, 1) + 1) ** 0.5
     assert released_variance(asked_of(asking).pieces[0], 5, 5, 1) == Fraction(16) + 5 * Fraction(4)
     assert abs(int(found) - EVERYBODY) < 6.5 * sd + 1
+
+
+def test_for_residents_nothing_is_foreseen_and_the_slot_begins_with_the_set(world: Nodes) -> None:
+    asking = ask(world)
+    asking.all_ready()
+    attempt = world.first().answering.accept(asking.binding().encode())
+    assert isinstance(attempt, Attempt)
+    assert attempt.share is None
 
 
 def test_a_failed_count_leaves_only_noise_and_the_same_length(world: Nodes) -> None:

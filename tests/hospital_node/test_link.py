@@ -96,15 +96,22 @@ def test_a_count_that_is_there_early_is_added_to_its_masks_no_sooner_than_a_late
     """Else the point of the grid at which a contribution leaves would tell how long its count took."""
 
     async def scene() -> None:
-        node, begun = world.first(), list[tuple[float, float]]()
-        contribute = node.answering.contribute
+        node, begun, covered = world.first(), list[tuple[float, float]](), list[float]()
+        contribute, cover = node.answering.contribute, node.answering.cover
 
         def timed(attempt: Attempt, patience_s: float) -> StoredContribution:
             assert attempt.share is not None
             begun.append((time.monotonic() - attempt.share.left_s, patience_s))
             return contribute(attempt, patience_s)
 
+        def timed_too(attempt: Attempt) -> None:
+            assert attempt.share is not None
+            covered.append(time.monotonic() - attempt.share.left_s)
+            attempt.count.result()  # is there long before the masks begin, which wait for their own moment and not for it
+            cover(attempt)
+
         node.answering.contribute = timed  # type: ignore[method-assign]
+        node.answering.cover = timed_too  # type: ignore[method-assign]
         async with connected(node, tmp_path) as line:
             await line.expect("hello")
             await _member_set(line, world, node)
@@ -112,6 +119,7 @@ def test_a_count_that_is_there_early_is_added_to_its_masks_no_sooner_than_a_late
             [(waited_s, patience_s)] = begun
             assert waited_s >= node.answering.config.slot_ms / 1000 - 0.002  # the Ready's moment is told in whole milliseconds
             assert patience_s == 0.0
+            assert covered[0] >= node.answering.config.slot_ms / 2000 - 0.002
 
     asyncio.run(scene())
 
@@ -157,7 +165,11 @@ def test_frames_of_one_message_are_handled_in_their_order(world: Nodes, tmp_path
             await line.until_followed(node, world.city.log.size)
             asking = world.ask()
             offer = link_pb2.Offer(query=asking.entry, proof=asking.proof, sealing=world.sealing())
-            line.send(before=[_followed(node)], offer=offer)  # without what stands ahead, the question is unknown
+            ahead = [_followed(node)]
+            world.ask()
+            start, entries, checkpoint = world.city.follow(ahead[0].follow.start + len(ahead[0].follow.entries))
+            ahead.append(link_pb2.CoordinatorFrame(follow=link_pb2.Follow(start=start, entries=entries, checkpoint=checkpoint)))
+            line.send(before=ahead, offer=offer)  # without what stands ahead, in its order, the question is unknown
             ready = await line.expect("ready")
             asking.log_ready(node.uri, ready.envelope)
             for uri, other in world.nodes.items():

@@ -1,5 +1,6 @@
 """Differencing: which member sets are held because an earlier one over the same blocks differs by one or two hospitals."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,22 @@ def test_a_restored_opener_holds_the_same_set(city: City) -> None:
         (city.path / "opener" / name).unlink(missing_ok=True)
     question.opener = city.opener()
     assert held(question) == {H6}
+
+
+def test_what_is_looked_up_once_is_looked_up_again_where_the_question_has_more(city: City) -> None:
+    opener = city.opener()
+    question = ask(city, opener, all_but(city))
+    request = question.request()
+    question.finish(request, question.open(request))
+    city.bring(opener)
+    facts = opener.gate.follower.view.questions[question.id.hex()]
+    assert {block for _, block in facts.charged} == {"2026-10"}
+    [(index, month, members)] = facts.opened_sets
+    [(_, binding, opening)] = facts.openings.values()
+    assert members == frozenset(all_but(city))
+    facts.openings[9] = (index + 1, binding, opening)
+    assert facts.opened_sets == [(index, month, members), (index + 1, month, members)]
+    other = facts.readys[H6].statement
+    charge = other.charge.model_copy(update={"blocks": ("2026-11",)})
+    facts.readys[H6] = replace(facts.readys[H6], id=bytes(32), statement=other.model_copy(update={"charge": charge}))
+    assert {block for _, block in facts.charged} == {"2026-10", "2026-11"}
