@@ -12,7 +12,8 @@ Rules (measured pitfalls: spec of the link, 1 to 7)
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -258,8 +259,9 @@ class Session:
             # All ends when the count has to be there, and not when it is: nobody sees how long it took.
             await asyncio.sleep(left_s / 2)
             await asyncio.gather(run(self.makers, self.answering.cover, attempt), asyncio.sleep(left_s / 2))
-            left_s = 0.0
-        return await run(self.makers, self.answering.contribute, attempt, max(0.0, left_s))
+        elif left_s > 0:
+            await _done_or_late(attempt.count, left_s)  # not in a maker's thread: others' departures would tell when it came free
+        return await run(self.makers, self.answering.contribute, attempt, 0.0)
 
     async def _leave(self, leave_at_ms: int, items: Items) -> None:
         """In the slot; a node that missed it (by masks and disk, which know no record) takes the next point of the grid."""
@@ -294,6 +296,14 @@ class Session:
         if envelope not in self.sent:
             self.sent.add(envelope)
             await self.outbox.put([link_pb2.NodeFrame(statement=link_pb2.Statement(envelope=envelope))])
+
+
+async def _done_or_late(count: "Future[Any]", patience_s: float) -> None:
+    """What came of the count is not looked at here: an error's text may quote a record."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    count.add_done_callback(lambda _: loop.is_closed() or loop.call_soon_threadsafe(done.set))
+    with suppress(TimeoutError):
+        await asyncio.wait_for(done.wait(), patience_s)
 
 
 async def _frames(call: Any) -> AsyncIterator[link_pb2.CoordinatorFrame]:

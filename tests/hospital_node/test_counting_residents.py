@@ -1,7 +1,10 @@
 """Residents from question to number: real nodes over tagged records, the real opener, and a coordinator that counts or lies."""
 
+import asyncio
 import os
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from fractions import Fraction
@@ -15,7 +18,9 @@ import pytest
 from audit_ledger.opener import OpenRequest
 from coordinator.residents import _counted, _sum
 from hospital_node.attempt import Attempt
+from hospital_node.link import Session
 from hospital_node.records.residents import KEY_FILE
+from hospital_node.slots import Departure
 from privacy.union import released_variance
 from protocols import statements as st
 from protocols.asked import Asked
@@ -100,6 +105,39 @@ def test_for_residents_nothing_is_foreseen_and_the_slot_begins_with_the_set(worl
     attempt = world.first().answering.accept(asking.binding().encode())
     assert isinstance(attempt, Attempt)
     assert attempt.share is None
+
+
+@pytest.mark.parametrize("has_failed", [False, True])
+def test_a_count_of_residents_is_waited_for_where_nothing_else_waits_behind_it(world: Nodes, has_failed: bool) -> None:
+    """Else the departure of another question's contribution would tell when the residents were counted."""
+
+    def accepted(asking: Asking) -> Attempt:
+        asking.all_ready()
+        found = world.first().answering.accept(asking.binding().encode())
+        assert isinstance(found, Attempt)
+        return found
+
+    def in_s(seconds: float) -> Departure:
+        return Departure(1000 * (time.time() + seconds), 0)
+
+    residents, other = accepted(ask(world)), accepted(world.ask())
+    residents.count = Future()
+
+    async def scene() -> None:
+        with ThreadPoolExecutor(1) as worker, ThreadPoolExecutor(1) as makers:
+            session = Session(world.first().answering, worker, makers, lambda: None)
+            waiting = asyncio.create_task(session._made(residents, in_s(10.0)))
+            await asyncio.sleep(0.05)
+            await asyncio.wait_for(session._made(other, in_s(0.1)), 5.0)
+            assert not waiting.done()
+            if has_failed:
+                residents.count.set_exception(ValueError())
+            else:
+                residents.count.set_result(np.zeros(residents.asked.exact_length, np.int64))
+            assert await asyncio.wait_for(waiting, 5.0)
+            assert world.first().answering.is_paused == has_failed
+
+    asyncio.run(scene())
 
 
 def test_a_failed_count_leaves_only_noise_and_the_same_length(world: Nodes) -> None:
