@@ -173,6 +173,20 @@ def test_a_prepared_stream_that_ended_is_followed_by_another(tmp_path: Path) -> 
     asyncio.run(run())
 
 
+def test_a_prepared_stream_on_which_the_ledger_was_refused_does_not_end_the_question(tmp_path: Path) -> None:
+    """Say the opener's clock was set right in between."""
+
+    async def run() -> None:
+        async with training(tmp_path) as made:
+            now, made.service._clock = made.city.now, lambda: made.city.now + 86_400
+            await made.auditor.prepare(made.question.id, made.ledger)
+            made.service._clock = lambda: now
+            await made.opened(1)
+            assert made.service.streams == 2
+
+    asyncio.run(run())
+
+
 def test_a_stream_that_is_prepared_again_takes_the_place_of_the_first(tmp_path: Path) -> None:
     async def run() -> None:
         async with training(tmp_path) as made:
