@@ -133,7 +133,8 @@ class Auditor:
         """
         query, patience_s = request.binding.query, TIMEOUT_S + len(request.encrypted) * S_PER_BYTE
         if (kept := self._kept.pop(query, None)) is not None:
-            with contextlib.suppress(AuditorAway):
+            # A refusal there may be of the ledger as it was told while hospitals counted: what the sum is refused for is said again.
+            with contextlib.suppress(AuditorAway, OpeningRefused):
                 return await self._asked(kept, request, patience_s)
         return await self._asked(_Conversation(self._stub.Open(), ledger), request, patience_s)
 
