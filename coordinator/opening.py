@@ -133,8 +133,9 @@ class Auditor:
         """
         query, patience_s = request.binding.query, TIMEOUT_S + len(request.encrypted) * S_PER_BYTE
         if (kept := self._kept.pop(query, None)) is not None:
-            # A refusal there may be of the ledger as it was told while hospitals counted: what the sum is refused for is said again.
-            with contextlib.suppress(AuditorAway, OpeningRefused):
+            # In a first round it may be the ledger, told while hospitals counted, that was refused; a sum is refused again.
+            told_before = (OpeningRefused,) if request.binding.round == request.first_round else ()
+            with contextlib.suppress(AuditorAway, *told_before):
                 return await self._asked(kept, request, patience_s)
         return await self._asked(_Conversation(self._stub.Open(), ledger), request, patience_s)
 
