@@ -5,10 +5,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -283,3 +286,19 @@ def test_the_bounding_key_is_made_once_a_year_and_stays_through_a_restart(journa
     journal.close()
     with closing(Journal(tmp_path / "journal.sqlite")) as again:
         assert again.bounding_key("2026", later) == first
+
+
+def test_threads_write_one_after_the_other(journal: Journal) -> None:
+    is_inside, ended = Event(), list[str]()
+
+    def first() -> None:
+        journal._write(lambda _: (is_inside.set(), time.sleep(0.1), ended.append("first")))
+
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(first)
+        assert is_inside.wait(10)
+        journal.set_note("second", "1")
+        ended.append("second")
+        writing.result()
+    assert ended == ["first", "second"]
+    assert journal.note("second") == "1"
