@@ -364,6 +364,7 @@ class Contributing:
         """The question has ended: vectors and counts of it go."""
         self.counts.drop(query)
         self._foreseen.drop(query)
+        self._drop_running(lambda other: other == query)
         self.forget_sent(query)
 
     def forget_sent(self, query: str) -> None:
@@ -376,6 +377,12 @@ class Contributing:
         """Counts and shares of all other questions go."""
         self.counts.keep(queries)
         self._foreseen.keep(queries)
+        self._drop_running(lambda query: query not in queries)
+
+    def _drop_running(self, is_over: Callable[[str], bool]) -> None:
+        """Attempts whose stream ended before they left; asked for again, they are refused: accepted, and not stored."""
+        for key in [each for each in list(self._running) if is_over(each[0])]:
+            self._running.pop(key, None)
 
     def forget_months(self, months: Iterable[str]) -> None:
         """Pair keys of months whose agreement key was destroyed."""

@@ -188,3 +188,19 @@ def test_what_was_foreseen_goes_with_its_question(world: Nodes) -> None:
     world.city.now += 8 * 86_400
     node.answering.sweep()
     assert node.answering.contributing._foreseen.take(other.id.hex(), 5, 1) is None
+
+
+def test_an_attempt_that_never_left_goes_with_its_question(world: Nodes) -> None:
+    node, first, second = world.first(), world.ask(), world.ask()
+    first.all_ready()
+    _accepted(node, first.binding())
+    node.answering.contributing.forget(first.id.hex())
+    assert not node.answering.contributing._running
+    second.all_ready()
+    binding = second.binding()
+    _accepted(node, binding)
+    node.answering.sweep()
+    assert node.answering.contributing._running, "its window is open"
+    world.city.now += 8 * 86_400
+    node.answering.sweep()
+    assert not node.answering.contributing._running
