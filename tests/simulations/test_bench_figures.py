@@ -61,7 +61,7 @@ def test_the_central_mechanism_costs_what_the_release_costs() -> None:
 
 
 def _timed(steps: dict[str, float]) -> latency.Timed:
-    return latency.Timed("q", 0.5, steps, 0.125, 0.125)
+    return latency.Timed("q", 0.5, steps, counting_s=0.125, counted_s=0.25, contributing_s=0.0625)
 
 
 def test_a_question_s_time_is_the_client_s_less_the_slowest_count() -> None:
@@ -77,10 +77,9 @@ def test_steps_that_do_not_sum_to_the_total_miss_their_bar() -> None:
     assert [row.ok for row in rows if row.name.startswith("steps")] == [False]
 
 
-def test_the_slot_leaves_room_above_the_slowest_contribution() -> None:
-    slot_ms = latency._slot_for([_timed({"total": 0.4})])
-    assert slot_ms % latency.GRID_MS == 0
-    assert 0.75 * slot_ms > 125
+def test_the_slot_leaves_room_above_the_slowest_count_from_its_ready_on() -> None:
+    slow, quick = _timed({"total": 0.4}), latency.Timed("q", 0.5, {"total": 0.4}, 0.125, 0.125, 0.0625)
+    assert latency._slot_for([quick, slow]) == 375
 
 
 def _town(folder: Path, counts: dict[str, list[dict[str, object]]]) -> Town:
