@@ -57,13 +57,14 @@ class Member:
 
     async def next_frame(self) -> link_pb2.CoordinatorFrame | None:
         """What is to be sent next: all that waits as one message, where the hospital takes that; None at the end."""
-        waiting: list[link_pb2.CoordinatorFrame] = []
-        while not self.is_over and (not waiting or (self.takes_before and not self.outbox.empty() and _are_small(waiting))):
+        waiting, size = list[link_pb2.CoordinatorFrame](), 0
+        while not self.is_over and (not waiting or (self.takes_before and not self.outbox.empty() and size < JOINED_BYTES)):
             frame = await self.outbox.get()
             if frame is None:
                 self.is_over = True
             else:
                 waiting.append(frame)
+                size += frame.ByteSize()
         return _joined(waiting)
 
     def catch_up_soon(self, ledger: CityLedger) -> None:
@@ -78,10 +79,6 @@ class Member:
         for frame in follow_frames(ledger, self.told):
             self.send(link_pb2.CoordinatorFrame(follow=frame))
         self.told, self.told_note = ledger.note_size, ledger.note
-
-
-def _are_small(frames: list[link_pb2.CoordinatorFrame]) -> bool:
-    return sum(each.ByteSize() for each in frames) < JOINED_BYTES
 
 
 def _joined(frames: list[link_pb2.CoordinatorFrame]) -> link_pb2.CoordinatorFrame | None:

@@ -20,7 +20,7 @@ from protocols.query import QuerySpec
 
 TIMES = 3
 SLACK = 3
-"""How many of the slowest count the slot holds: gate, masks and disk come on top, and the machine has other work on some days."""
+"""How many of the slowest count the slot holds: a count waits for its turn, and the machine has other work on some days."""
 SHORTEST_MS = 100
 
 

@@ -45,7 +45,7 @@ PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "no_proxy", "HTTP_PROXY", 
 EXPIRY_DAYS = 14
 UNMAPPED_SHARE = 0.05
 SLOT_SHARE = 2
-"""How many times the reading of a year has to fit into the slot: counting and masking come on top, and some days are slow."""
+"""How many times the reading of a year has to fit into the slot: counting comes on top, and some days are slow."""
 
 
 @dataclass(frozen=True, slots=True)

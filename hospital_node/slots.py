@@ -2,11 +2,12 @@
 
 Nothing of it depends on a record, nor on how long a count took: whoever sees a contribution leave learns what it knew before.
 
-The slot of a question begins when its Ready leaves, if the member set is the one the node hoped for: the whole audience, asked for
-the first time (`foreseen`); else, and for trainings and residents always, with the member set's arrival. At its end, or at the
-set's arrival if that is later, count and noise are there: at that moment they are added to the masks, signed and written, however
-early the count was there. That takes as long for any vector of that length, and the contribution leaves at the next point of the
-grid behind it. Only residents' vectors take longer the fuller they are: a quarter of their slot is kept for that (decision 0024).
+The slot of a question begins when its Ready leaves, if the member set is the one the node hoped for: the whole audience, and the
+first set behind that Ready (`foreseen`); else, and for trainings and residents always, with the member set's arrival. At its end,
+or at the set's arrival if that is later, count and noise are there: at that moment they are added to the masks, signed and written,
+however early the count was there. That takes as long for any vector of that length, and the contribution leaves at the next point
+of the grid behind it. Only residents' vectors take longer the fuller they are: a quarter of their slot is kept for that (decision
+0024).
 
 A question whose months this node has ready leaves in a shorter slot, `prepared_slot_ms`. Whether it has them is decided by what it
 was asked before, and by when it started and its records were imported (`asked_before`), and not by what is found in memory.
@@ -28,7 +29,7 @@ KEPT_SHARE = 4
 
 
 def slot_ms(config: Config, asked: Asked, number: int, has_months_ready: bool = False) -> int:
-    """How long after the member set of the round of this number its contribution leaves, before the grid."""
+    """How long the slot of the round of this number is."""
     spec = asked.spec
     if has_months_ready:
         return config.slot_of_prepared_ms

@@ -314,13 +314,19 @@ class _Slow(TablePlan):
         return super().run(asked, records, bounding_key, round_input, number)
 
 
-def test_a_count_that_is_not_there_in_time_is_not_waited_for_and_pauses_the_node(world: Nodes) -> None:
+def _slowed(world: Nodes) -> tuple[Node, _Slow, Asking]:
+    """A question that waits for its count at the first node."""
     node, slow = world.first(), _Slow()
     node.plans = InstalledPlans(node.home / "records", {QuerySpec: slow})
     node.restart()
     node.bring()
     asking = world.ask()
     asking.all_ready()
+    return node, slow, asking
+
+
+def test_a_count_that_is_not_there_in_time_is_not_waited_for_and_pauses_the_node(world: Nodes) -> None:
+    node, slow, asking = _slowed(world)
     found = asking.contribute(node, asking.binding(), patience_s=0.01)
     slow.let_go.set()
     assert isinstance(found, StoredContribution)
@@ -329,12 +335,7 @@ def test_a_count_that_is_not_there_in_time_is_not_waited_for_and_pauses_the_node
 
 def test_a_count_that_comes_after_its_zeros_left_is_not_sent_under_the_same_masks(world: Nodes) -> None:
     """The difference of the two would be the exact vector, for whoever sees both."""
-    node, slow = world.first(), _Slow()
-    node.plans = InstalledPlans(node.home / "records", {QuerySpec: slow})
-    node.restart()
-    node.bring()
-    asking = world.ask()
-    asking.all_ready()
+    node, slow, asking = _slowed(world)
     first, second = (node.answering.accept(asking.binding().encode()) for _ in range(2))
     assert isinstance(first, Attempt)
     assert isinstance(second, Attempt)

@@ -151,6 +151,13 @@ def test_a_node_looks_at_its_files_beside_no_contribution_but_does_not_wait_for_
     asyncio.run(scene())
 
 
+async def _caught_up(line: Line, world: Nodes, node: Node) -> link_pb2.Hello:
+    hello: link_pb2.Hello = await line.expect("hello")
+    line.follow(node)
+    await line.until_followed(node, world.city.log.size)
+    return hello
+
+
 def _followed(node: Node) -> link_pb2.CoordinatorFrame:
     start, entries, checkpoint = node.city.follow(node.answering.follower.size)
     return link_pb2.CoordinatorFrame(follow=link_pb2.Follow(start=start, entries=entries, checkpoint=checkpoint))
@@ -160,9 +167,7 @@ def test_frames_of_one_message_are_handled_in_their_order(world: Nodes, tmp_path
     async def scene() -> None:
         node = world.first()
         async with connected(node, tmp_path) as line:
-            assert (await line.expect("hello")).takes_before
-            line.follow(node)
-            await line.until_followed(node, world.city.log.size)
+            assert (await _caught_up(line, world, node)).takes_before
             asking = world.ask()
             offer = link_pb2.Offer(query=asking.entry, proof=asking.proof, sealing=world.sealing())
             ahead = [_followed(node)]
@@ -186,9 +191,7 @@ def test_a_ledger_ahead_of_a_frame_that_asks_for_nothing_is_followed_all_the_sam
     async def scene() -> None:
         node = world.first()
         async with connected(node, tmp_path) as line:
-            await line.expect("hello")
-            line.follow(node)
-            await line.until_followed(node, world.city.log.size)
+            await _caught_up(line, world, node)
             world.ask()
             line.send(before=[_followed(node)], heartbeat=link_pb2.Heartbeat())
             await line.until_followed(node, world.city.log.size)
@@ -200,9 +203,7 @@ def test_behind_a_ledger_that_does_not_continue_ours_nothing_of_the_message_is_a
     async def scene() -> None:
         node = world.first()
         async with connected(node, tmp_path) as line:
-            await line.expect("hello")
-            line.follow(node)
-            await line.until_followed(node, world.city.log.size)
+            await _caught_up(line, world, node)
             asking = world.ask()
             wrong = _followed(node)
             wrong.follow.entries[0] = wrong.follow.entries[0][:-1] + b" "
