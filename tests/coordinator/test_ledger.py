@@ -60,6 +60,17 @@ def test_a_statement_appended_twice_keeps_its_place(city: City) -> None:
     in_life(city, work)
 
 
+def test_entries_that_are_read_again_are_those_that_are_asked_for(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(ledger: CityLedger, _: CityWitness) -> None:
+        await ledger.append([query(city), query(city)])
+        for most in (ledger_module.KEPT_ENTRIES, 1):
+            monkeypatch.setattr(ledger_module, "KEPT_ENTRIES", most)
+            for start, end in ((0, ledger.size), (1, ledger.size), (1, ledger.size), (1, 2), (0, 2), (0, ledger.size)):
+                assert list(ledger.entries(start, end)) == city.log.entries(start, end)
+
+    in_life(city, work)
+
+
 def test_a_statement_that_breaks_a_rule_is_named_and_not_appended(city: City) -> None:
     async def work(ledger: CityLedger, _: CityWitness) -> None:
         size = ledger.size
