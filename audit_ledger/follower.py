@@ -12,7 +12,7 @@ from audit_ledger.errors import RolledBack, TreeMismatch, Unavailable
 from audit_ledger.findings import Finding
 from audit_ledger.periods import carried, next_trust
 from audit_ledger.policy import Accepted, TrustFile
-from audit_ledger.tree import CompactRange, leaf_hash
+from audit_ledger.tree import leaf_hash
 from audit_ledger.view import LedgerView
 from protocols.contract import CONTRACT
 
@@ -51,7 +51,7 @@ class Follower:
             raise RolledBack(f"checkpoint of size {size}, but size {self.size} was followed before")
         if start != self.size or size != start + len(entries):
             raise Unavailable(f"expected entries {self.size} to {size}, got {len(entries)} from {start}")
-        reached = CompactRange.decode(self.view.range.encode())
+        reached = self.view.range
         for entry in entries:
             reached.append(leaf_hash(entry))
         if reached.root() != root:

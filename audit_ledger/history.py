@@ -47,8 +47,9 @@ class Roots:
         self.size += 1
 
     def _grow(self) -> None:
-        self._recent.extend(self._waiting)
-        self._waiting.clear()
+        if self._waiting:
+            self._recent.extend(self._waiting)
+            self._waiting.clear()
 
     def get(self, size: int) -> bytes | None:
         """The root at `size`; None for a size that is not reached yet, or too old to be known here."""

@@ -108,11 +108,13 @@ class FullTree:
         """Add many leaf hashes in order."""
         self._levels[0] += b"".join(leaves)
         for level, hashes in enumerate(self._levels):
-            if level + 1 == len(self._levels) and len(hashes) >= 2 * HASH_SIZE:
-                self._levels.append(bytearray())  # and the loop goes on with it
-            if level + 1 < len(self._levels):
-                above = self._levels[level + 1]
-                above += _nodes(bytes(hashes[2 * len(above) : len(hashes) // _PAIR * _PAIR]))
+            done = 2 * len(self._levels[level + 1]) if level + 1 < len(self._levels) else 0
+            pairs = bytes(hashes[done : len(hashes) // _PAIR * _PAIR])
+            if not pairs:
+                break  # and so nothing new above
+            if level + 1 == len(self._levels):
+                self._levels.append(bytearray())  # the loop goes on with it
+            self._levels[level + 1] += _nodes(pairs)
         self.size = len(self._levels[0]) // HASH_SIZE
 
     def read(self, level: int, index: int) -> bytes:

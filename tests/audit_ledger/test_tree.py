@@ -183,6 +183,21 @@ def test_a_lone_right_node_is_carried_up_unhashed() -> None:
     assert grown.root() == node_hash(node_hash(left, right), lone)
 
 
+@given(st.lists(st.integers(0, 9), max_size=14))
+def test_a_tree_that_grew_in_pieces_is_the_one_that_was_made_at_once(pieces: list[int]) -> None:
+    leaves, grown = [leaf_hash(entry) for entry in known.numbered(SIZE)], FullTree()
+    for piece in pieces:
+        coming = leaves[grown.size :][:piece]
+        if len(coming) == 1:
+            grown.append(*coming)
+        else:
+            grown.extend(coming)
+    once = FullTree()
+    once.extend(leaves[: grown.size])
+    assert (grown.size, grown.peaks()) == (once.size, once.peaks())
+    assert all(grown.root(each) == tree().root(each) for each in range(grown.size + 1))
+
+
 @given(st.integers(0, SIZE), st.integers(0, SIZE))
 def test_a_compact_range_goes_on_where_it_was_stored(first: int, more: int) -> None:
     compact = CompactRange()
