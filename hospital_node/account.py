@@ -17,7 +17,7 @@ from typing import Self
 from audit_ledger.view import Account as LedgerAccount
 from audit_ledger.view import LedgerView
 from hospital_node.journal import StoredReady
-from privacy.filter import NOTHING, Account, Spent
+from privacy.filter import NOTHING, Account, Spent, decode_charge
 from protocols.statements import Charge, ChargeByBlock, Ready, parse
 
 
@@ -57,8 +57,12 @@ def _is_too_late(view: LedgerView, me: str, ready: StoredReady) -> bool:
 
 def ledger_totals(ledger: LedgerAccount) -> Account:
     keys = ledger.totals.keys() | ledger.totals_two.keys()
-    zero = Decimal(0)
-    return Account({key: Spent(Fraction(ledger.totals.get(key, zero)), Fraction(ledger.totals_two.get(key, zero))) for key in keys})
+    return Account({key: Spent(_exactly(ledger.totals.get(key)), _exactly(ledger.totals_two.get(key))) for key in keys})
+
+
+def _exactly(total: Decimal | None) -> Fraction:
+    """Read as the journal reads its own, so that what is equal in both is one object, and compared in no time."""
+    return Fraction(0) if total is None else decode_charge(f"{total:f}")
 
 
 def charge_of(ready: StoredReady) -> Charge | ChargeByBlock:
@@ -82,4 +86,6 @@ def _larger(first: Account, second: Account) -> Account:
 
 
 def larger(first: Spent, second: Spent) -> Spent:
+    if first == second:
+        return first
     return Spent(max(first.single, second.single), max(first.doubled or Fraction(0), second.doubled or Fraction(0)))

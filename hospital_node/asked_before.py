@@ -60,10 +60,10 @@ class AskedBefore:
 
     def read(self, questions: dict[str, QuestionFacts]) -> None:
         """Takes in the Readys that have come since."""
-        recent = list(islice(reversed(questions.values()), LOOKED_AT))
-        new = [facts for facts in recent if self.me in facts.readys and facts.id.hex() not in self._read]
-        for facts in sorted(new, key=lambda each: unix(each.readys[self.me].statement.at)):
-            self._read[facts.id.hex()] = None
+        recent = islice(reversed(questions.items()), LOOKED_AT)
+        new = [(id_, facts) for id_, facts in recent if id_ not in self._read and self.me in facts.readys]
+        for id_, facts in sorted(new, key=lambda each: unix(each[1].readys[self.me].statement.at)):
+            self._read[id_] = None
             self._take(facts)
         while len(self._read) > 2 * LOOKED_AT:
             self._read.pop(next(iter(self._read)))

@@ -1,6 +1,7 @@
 """The journal's file: its tables, how it is opened, emptied of what was deleted, and copied."""
 
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 from hospital_node.errors import JournalFailed
@@ -23,6 +24,11 @@ CREATE TABLE question(query TEXT PRIMARY KEY, at INTEGER NOT NULL, outcome TEXT 
     reasons TEXT NOT NULL) STRICT;
 CREATE TABLE outbox(id BLOB PRIMARY KEY, envelope BLOB NOT NULL) STRICT;
 """
+_INDEXES = """
+CREATE INDEX IF NOT EXISTS ready_sequence ON ready(sequence);
+CREATE INDEX IF NOT EXISTS ready_window ON ready(not_after);
+"""
+"""Readys are looked up by their order and by their windows with every question, and every second."""
 
 
 def open_journal(path: Path) -> sqlite3.Connection:
@@ -48,6 +54,8 @@ def _set_up(database: sqlite3.Connection, path: Path) -> None:
         database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;")
     elif version != _VERSION:
         raise JournalFailed(f"{path}: of version {version}, expected {_VERSION}")
+    with suppress(sqlite3.OperationalError):  # a full disk has no room for them: then it takes longer, and nothing else
+        database.executescript(_INDEXES)
 
 
 def is_log_kept(database: sqlite3.Connection) -> bool:

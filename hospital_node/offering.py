@@ -46,7 +46,7 @@ from protocols.query import QueryError
 from protocols.refusal import Reason, Refusal
 from protocols.secagg.agreement import AgreementKey
 from protocols.secagg.sealing import require_sealing_key
-from protocols.statements import Charge, ChargeByBlock, Ready, Reasoned, Refused, Sealing, Seen, parse
+from protocols.statements import Agreement, Charge, ChargeByBlock, Ready, Reasoned, Refused, Sealing, Seen, parse
 from protocols.union.question import MAX_ENTRIES
 
 MAX_REASONS = 64
@@ -97,6 +97,8 @@ class Offering:
     clock: Callable[[], int]
     random: Random
     trace: Trace
+    _agreed: tuple[bytes, Agreement] | None = None
+    """The certificate of the latest agreement key, under the hash of its seed and the log."""
 
     def answer(self, entry: bytes, proof: bytes, sealing: bytes, first_round: int, last_round: int) -> Reply:
         now, query = self.clock(), _query_id(entry)
@@ -281,7 +283,7 @@ class Offering:
         charge = _charge(asked, cost, due, stated)
         of_month = month_of(passage)
         origin = asked.query.log
-        agreement = self.agreement(of_month).certificate(origin, self.me, self.identity)
+        agreement = self._agreement(of_month, origin)
         ready = Ready(
             log=origin,
             at=stamp(now),
@@ -315,12 +317,15 @@ class Offering:
             self.journal.charge(stored, totals, recorded)
         return Reply(offered.query, stored.envelope, [])
 
-    def agreement(self, of_month: str) -> AgreementKey:
-        """The month's key, on the disk before anybody learns its public half."""
+    def _agreement(self, of_month: str, origin: str) -> Agreement:
+        """The month's key with its signatures; on the disk before anybody learns its public half, and signed once."""
         seed = self.journal.agreement_seed(of_month) or self.journal.agreement_seed(of_month, self.random(32))
         if seed is None:
             raise JournalFailed("the agreement key was not stored")
-        return AgreementKey(seed, of_month)
+        of = sha256(seed + origin.encode()).digest()
+        if self._agreed is None or self._agreed[0] != of:
+            self._agreed = of, AgreementKey(seed, of_month).certificate(origin, self.me, self.identity)
+        return self._agreed[1]
 
     def _refuse(self, query: str, found: list[Refusal], now: int, cost: Price | None, is_logged: bool) -> Reply:
         reasons = tuple(Reasoned(**each.to_json()) for each in found[:MAX_REASONS])

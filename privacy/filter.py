@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
+from itertools import groupby
 from types import MappingProxyType
 
 from privacy.errors import InvalidFootprint, InvalidPrice, MalformedCharge
@@ -130,7 +131,10 @@ class Account:
         paying = _checked(purpose, blocks, charge)
         if doubled is not None and doubled < charge:
             raise InvalidPrice(f"doubled charge: expected at least the charge {charge}, got {doubled}")
-        paid = {(purpose, block): self.spent(purpose, block).after(charge, doubled) for block in paying}
+        paid: dict[tuple[str, str], Spent] = {}
+        for spent, alike in groupby(paying, key=lambda block: self.spent(purpose, block)):
+            after = spent.after(charge, doubled)  # neighbours have mostly paid alike: one sum for all
+            paid |= {(purpose, block): after for block in alike}
         return Account({**self.totals, **paid})
 
 
@@ -141,7 +145,8 @@ def refusals(account: Account, budget: Budget, purpose: str, blocks: Iterable[st
     """
     limit = budget.limit(purpose)
     spends = {block: account.spent(purpose, block).single for block in _checked(purpose, blocks, charge)}
-    return [Overspend(purpose, block, charge, spent, limit) for block, spent in spends.items() if spent + charge > limit]
+    most = limit - charge
+    return [Overspend(purpose, block, charge, spent, limit) for block, spent in spends.items() if spent > most]
 
 
 def _checked(purpose: str, blocks: Iterable[str], charge: Fraction) -> list[str]:

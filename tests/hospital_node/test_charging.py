@@ -1,7 +1,9 @@
 """What a node charges for a Ready: once, before it leaves, within every limit; and its account after a restore."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -39,6 +41,22 @@ def test_the_charge_is_in_the_journal_when_the_ready_is_there(world: Nodes) -> N
     assert charge.blocks == ("2026-10", "2026-11")
     assert {Fraction(charge.price)} == {spent[("surveillance", block)].single for block in charge.blocks}
     assert spent[("surveillance", "2026-10")].doubled == Fraction(charge.price_two) > Fraction(charge.price)
+
+
+def test_a_ready_names_the_agreement_key_that_the_journal_holds(world: Nodes) -> None:
+    node = world.first()
+
+    def named() -> st.Agreement:
+        ready = st.parse(world.ask().offer(node).envelope).statement
+        assert isinstance(ready, st.Ready)
+        return ready.agreement
+
+    first = named()
+    assert named() == first, "one a month"
+    with closing(sqlite3.connect(node.answering.journal.path)) as journal, journal:
+        journal.execute("DELETE FROM agreement")
+    assert named().key != first.key
+    assert node.answering.journal.agreement_seed(first.month) is not None
 
 
 WEIGHTED = VISITS_BY_DISTRICT | {"measures": [{"kind": "count", "hi": 2}], "cells_per_patient": 1, "weights": [8, 64]}

@@ -88,6 +88,23 @@ def test_the_disk_is_flushed_once_for_an_accepted_binding_and_its_vector(journal
     assert settings == ["FULL", "NORMAL", "FULL"]
 
 
+@pytest.mark.parametrize("is_older", [False, True], ids=["new", "made before there were indexes"])
+def test_readys_are_looked_up_by_order_and_window_without_reading_them_all(tmp_path: Path, is_older: bool) -> None:
+    path = tmp_path / "journal.sqlite"
+    Journal(path).close()
+    if is_older:
+        with closing(sqlite3.connect(path)) as before:
+            before.executescript("DROP INDEX ready_sequence; DROP INDEX ready_window;")
+    Journal(path).close()
+    asked = {
+        "ready_sequence": "SELECT max(sequence) FROM ready",
+        "ready_window": "SELECT query FROM ready WHERE not_after >= 1000",
+    }
+    with closing(sqlite3.connect(path)) as database:
+        plans = {name: str(database.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()) for name, sql in asked.items()}
+    assert all(f"INDEX {name}" in plan for name, plan in plans.items()), plans
+
+
 def test_a_charge_its_ready_and_its_record_are_one_transaction(journal: Journal) -> None:
     journal.charge(ready(), SPENT, READY)
     assert journal.questions() == [READY]
