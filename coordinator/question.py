@@ -75,6 +75,8 @@ class Question:
     is_gathered: bool = False
     breakdown: Breakdown = field(default_factory=Breakdown)
     changed: News = field(default_factory=News)
+    over: News = field(default_factory=News)
+    """For who does not look at every change."""
 
     @property
     def id(self) -> bytes:
@@ -96,6 +98,8 @@ class Question:
     def note(self) -> None:
         """Wakes everybody who waits for this question."""
         self.changed.tell()
+        if self.state in ENDED:
+            self.over.tell()
 
     def progress(self) -> link_pb2.Progress:
         is_last = self.state in ENDED
@@ -127,9 +131,8 @@ class Question:
             await self._calm()
 
     async def _calm(self) -> None:
-        until = time.monotonic() + CALM_S
-        while self.state not in ENDED and (left := until - time.monotonic()) > 0:
-            await first_of(left, self.changed)
+        if self.state not in ENDED:
+            await first_of(CALM_S, self.over)
 
 
 def reason_message(refusal: Refusal) -> link_pb2.Reason:

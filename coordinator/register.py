@@ -173,7 +173,9 @@ class Register:
         self._write("UPDATE question SET refusals = ? WHERE query = ?", (text, query))
 
     def set_offer(self, query: bytes, proof: bytes, not_after: int) -> None:
-        self._write("UPDATE question SET proof = ?, not_after = ? WHERE query = ?", (proof, not_after, query))
+        """Written before anybody is asked, and so charged; on the disk with the state that follows it at once."""
+        values = (proof, not_after, query)
+        self._put("UPDATE question SET proof = ?, not_after = ? WHERE query = ?", values, is_flushed=False).result()
 
     def set_attempt(self, query: bytes, round_: int, attempt: int, preimage: bytes) -> None:
         """Outlives the process, and is on the disk with the first contribution to it: until then nothing hangs on it."""
