@@ -88,7 +88,8 @@ def test_a_connection_of_ours_meets_only_a_server_of_tls_1_3(
         serving.start()
         address = f"127.0.0.1:{listening.getsockname()[1]}"
         with open_blocking_channel(ca.equip(tmp_path / "h01", HOSPITAL), address, COORDINATOR) as opened:
-            opened.subscribe(lambda _: None, try_to_connect=True)
+            with pytest.raises(grpc.RpcError):
+                opened.unary_unary("/nobody/answers")(b"", timeout=20)
             serving.join(20)
     assert found == [met]
 
