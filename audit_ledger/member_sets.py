@@ -33,10 +33,6 @@ class OpenedSet:
     facts: QuestionFacts
     members: frozenset[str]
 
-    def is_near(self, members: frozenset[str]) -> bool:
-        """Whether the two sets differ by so few hospitals that their difference tells of them."""
-        return members != self.members and len(members ^ self.members) <= NEAR
-
     def excuses(self, uri: str) -> bool:
         """A hospital's own word only: nobody else can explain its absence away, and no provoked refusal counts."""
         refused = self.facts.refusals.get(uri)
@@ -48,17 +44,21 @@ def differing_refusals(view: LedgerView, facts: QuestionFacts, members: frozense
     """A refusal for each hospital whose absence, here or in an earlier set, is neither accounted for nor let pass."""
     if _is_lifted(view, facts):
         return []
-    opened = list(_opened(view))
-    if not any(each.is_near(members) for each in opened):
+    if not any(_is_near(members, each) for earlier in view.questions.values() for _, _, each in earlier.opened_sets):
         return []
     new = OpenedSet(view.size, stamp(now)[:7], facts, members)
-    sets = [each for each in opened if not facts.charged.isdisjoint(each.facts.charged)]
-    near = [each for each in sets if each.is_near(members)]
+    sets = [each for each in _opened(view) if not facts.charged.isdisjoint(each.facts.charged)]
+    near = [each for each in sets if _is_near(members, each.members)]
     found = {uri: earlier for earlier in near for uri in _unexplained(view, earlier, new, [*sets, new])}
     return [
         Refusal(Reason.SET_DIFFERS, f"the members of entry {earlier.index}, or a reason in the ledger", "absent without one", uri)
         for uri, earlier in sorted(found.items())
     ]
+
+
+def _is_near(first: frozenset[str], second: frozenset[str]) -> bool:
+    """Whether two sets differ by so few hospitals that their difference tells of them."""
+    return first != second and len(first ^ second) <= NEAR
 
 
 def _is_lifted(view: LedgerView, facts: QuestionFacts) -> bool:
