@@ -5,6 +5,7 @@
     ├── GradientError       node.gradient   a study's gradients are not what its question says
     ├── JournalFailed       node.journal    the journal cannot be read or written; nothing was promised that it does not hold
     ├── StudyFailed         node.study      a study's process cannot start, ended, or gave no answer
+    │   └── WrongSize       node.study      its model has another number of weights than the question states
     ├── Usage               node.usage      the command line asks for something that cannot be done as written
     └── Withheld            node.withheld   a contribution must not be made: an exact count failed, or it was sent and is gone
 
@@ -40,6 +41,14 @@ class StudyFailed(NodeError):
     """Says what happened to the process, never a word of what it wrote."""
 
     code = "node.study"
+
+
+class WrongSize(StudyFailed):
+    """Both numbers follow from the study and the question, before any record: they may be told."""
+
+    def __init__(self, found: int, stated: int) -> None:
+        super().__init__(f"its model has {found} weights, the question states {stated}")
+        self.found, self.stated = found, stated
 
 
 class Withheld(NodeError):

@@ -27,7 +27,7 @@ from audit_ledger.view import Account as LedgerAccount
 from audit_ledger.view import QuestionFacts
 from hospital_node.account import Standing, still_coming
 from hospital_node.counting import Plans
-from hospital_node.errors import JournalFailed
+from hospital_node.errors import JournalFailed, WrongSize
 from hospital_node.journal import Journal, StoredQuestion, StoredReady
 from hospital_node.policy import Policy, policy_refusals
 from hospital_node.records.errors import RecordsError
@@ -263,6 +263,10 @@ class Offering:
         try:
             self.plans.probe(asked)
             _make_noise_table(asked)
+        except WrongSize as error:
+            return [
+                Refusal(Reason.PLAN_FAILED, f"weights = {error.found}, as the study's model has", str(error.stated), asked.table)
+            ]
         except Exception:  # noqa: BLE001 (whatever a plan raises on empty tables is about the question, and is a no)
             return [Refusal(Reason.PLAN_FAILED, "a plan that runs on empty tables", "one that does not")]
         return []

@@ -16,7 +16,7 @@ from typing import IO
 
 import numpy as np
 
-from hospital_node.errors import GradientError, StudyFailed
+from hospital_node.errors import GradientError, StudyFailed, WrongSize
 from hospital_node.factors import Factors, Part
 from hospital_node.fits.bounded import Floats
 from hospital_node.fits.rows import Rows
@@ -26,6 +26,8 @@ from hospital_node.studies.parts import heard
 from protocols.fits import Training
 
 PROGRAM = "hospital_node.studies.process"
+MOST_WEIGHTS = 1 << 40
+"""What it may say of its size: a number and nothing else."""
 PIPE_BYTES = 1 << 20
 """As large as the system lets a pipe be by itself: fewer turns between the two processes."""
 
@@ -50,7 +52,10 @@ class Worker:
         hello["evaluated"] = spec.is_evaluated
         try:
             worker._send(hello)
-            worker._require_ok(worker._answer())
+            answer = worker._answer()
+            if isinstance(found := answer.get("weights"), int) and 0 <= found < MOST_WEIGHTS:
+                raise WrongSize(found, spec.weights)
+            worker._require_ok(answer)
         except StudyFailed:
             worker.stop()
             raise

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hospital_node.counting import InstalledPlans
+from hospital_node.errors import WrongSize
 from hospital_node.plans import TablePlan
 from protocols import statements as st
 from protocols.asked import Asked
@@ -211,3 +212,15 @@ def test_a_plan_that_fails_on_empty_tables_refuses_and_names_no_reason_of_its_ow
     reply = world.ask().offer(node)
     assert [each.reason for each in reply.refusals] == [Reason.PLAN_FAILED]
     assert b"p17" not in reply.envelope
+
+
+def test_a_model_of_another_size_is_told_with_both_numbers(world: Nodes) -> None:
+    class Larger(TablePlan):
+        def probe(self, asked: Asked) -> None:
+            raise WrongSize(4, 7)
+
+    node = world.first()
+    node.plans = InstalledPlans(node.home / "records", {QuerySpec: Larger()})
+    node.restart()
+    [told] = world.ask().offer(node).refusals
+    assert (told.reason, told.expected, told.got) == (Reason.PLAN_FAILED, "weights = 4, as the study's model has", "7")

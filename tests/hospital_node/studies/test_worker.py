@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hospital_node.errors import GradientError, StudyFailed
+from hospital_node.errors import GradientError, StudyFailed, WrongSize
 from hospital_node.factors import Factors, written_out
 from hospital_node.studies.hashing import package_hash
 from hospital_node.studies.installed import GROUP, Installed, installed_studies, pins_text, read_pins, study_refusals
@@ -120,8 +120,9 @@ def test_a_study_whose_files_changed_since_it_was_asked_for_does_not_start(root:
 
 
 def test_a_model_of_another_size_than_the_question_states_does_not_start() -> None:
-    with pytest.raises(StudyFailed, match="4 weights"):
+    with pytest.raises(WrongSize, match="4 weights") as raised:
         Worker.start(installed_studies()["logistic"], training(weights=7))
+    assert (raised.value.found, raised.value.stated) == (4, 7)
 
 
 def test_a_hash_that_is_not_installed_or_not_accepted_is_refused_with_the_reason(tmp_path: Path) -> None:
