@@ -12,7 +12,7 @@ Rules
 import re
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Protocol
 
@@ -26,6 +26,7 @@ MAX_NOTE = 1 << 20
 MAX_SIGNATURES = 100
 KEY_ID_SIZE = 4
 ED25519_KEY_SIZE = 32
+VERIFIED_KEPT = 32  # a checkpoint is followed, and stands in the proofs that come with it
 
 _DASH = "— ".encode()
 _CONTROL = re.compile(rb"[\x00-\x09\x0b-\x1f]")
@@ -212,6 +213,12 @@ def demand_ed25519(key: VerifierKey, expected: KeyType, role: str) -> None:
 def verify_ed25519(key: VerifierKey, signature: bytes, message: bytes) -> None:
     """Raises BadSignature, also for a key that is no point of the curve."""
     try:
-        Ed25519PublicKey.from_public_bytes(key.material).verify(signature, message)
+        _verify(key.material, signature, message)
     except (InvalidSignature, ValueError) as cause:
         raise BadSignature(f"signature of {key.name!r} ({key.key_id.hex()}) does not verify") from cause
+
+
+@lru_cache(VERIFIED_KEPT)
+def _verify(public: bytes, signature: bytes, message: bytes) -> None:
+    """Raises InvalidSignature or ValueError each time; what verifies is computed once."""
+    Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
