@@ -6,7 +6,8 @@ node's own counting time (from its trace file), the median is at most 150 ms; an
 8 nodes of 100,000 visits each, 52 weeks x 11 districts. DuckDB reads one row group of that size with one thread. The client is one
 channel that stays open, as a bureau's notebook has: the start of a program is not measured. A question comes alone: between two
 the city rests, so that what its programs tidy up after an answer is not part of the next. The slot in which contributions leave is
-set as an operator sets it: half as long again as what the slowest count of some questions before took from its Ready on.
+set as an operator sets it: half as long again as what the slowest count of some questions before took from its Ready on, and a
+third more where one does not fit all the same (then everything is asked again).
 
 What was prepared. The first question of a shape counts months that nobody asked before. It leaves in the long slot (`slot_ms`, set
 by its own count and told in a row), and is not among the timed ones. The timed ones ask the same shape again, as the next
@@ -118,7 +119,7 @@ def _measured(size: Size, queries: int, tell: Callable[[str], None]) -> list[Row
             try:
                 timed = ask_many(town, queries, tell)
             except Overrun:
-                prepared_ms *= 2
+                prepared_ms += math.ceil(prepared_ms / 3)
                 if prepared_ms > slot_ms:
                     raise
                 continue
