@@ -81,6 +81,7 @@ _CHINESE = {
     "{} exact answers over the table in {}": "此表 {} 个精确答案（{}）",
     "records that can be asked": "可查询的数据",
     "a plan that runs on empty tables": "能在空表上运行的计划",
+    "weights = {}, as the study's model has": "weights = {}，即此研究的模型所有的参数个数",
     "one that does not": "不能运行",
     "a node of imported records": "使用已导入数据的节点",
     "a live database": "实时数据库",
