@@ -44,11 +44,7 @@ class StudyFailed(NodeError):
 
 
 class WrongSize(StudyFailed):
-    """Both numbers follow from the study and the question, before any record: they may be told."""
-
-    def __init__(self, found: int, stated: int) -> None:
-        super().__init__(f"its model has {found} weights, the question states {stated}")
-        self.found, self.stated = found, stated
+    """That it is so may be told to the asker. The number that it has is the study's own word, and stays here."""
 
 
 class Withheld(NodeError):

@@ -263,10 +263,8 @@ class Offering:
         try:
             self.plans.probe(asked)
             _make_noise_table(asked)
-        except WrongSize as error:
-            return [
-                Refusal(Reason.PLAN_FAILED, f"weights = {error.found}, as the study's model has", str(error.stated), asked.table)
-            ]
+        except WrongSize:
+            return [Refusal(Reason.PLAN_FAILED, "as many weights as the study's model has", "another number")]
         except Exception:  # noqa: BLE001 (whatever a plan raises on empty tables is about the question, and is a no)
             return [Refusal(Reason.PLAN_FAILED, "a plan that runs on empty tables", "one that does not")]
         return []

@@ -26,7 +26,7 @@ def loaded(hello: dict[str, Any]) -> Study:
     study = built(getattr(importlib.import_module(module), name))
     size = study.prepare(int(hello["features"]))
     if size != hello["weights"]:
-        raise WrongSize(size, int(hello["weights"]))
+        raise WrongSize(f"its model has {size} weights, the question states {hello['weights']}")
     if hello["evaluated"]:
         _require_chances(study, int(hello["features"]), size)
     return study
@@ -56,7 +56,7 @@ def serve(source: IO[bytes], out: IO[bytes]) -> None:
     try:
         study = loaded(json.loads(source.readline()))
     except Exception as error:  # noqa: BLE001 (whatever a package raises while it is loaded is told as a code)
-        _tell(out, {"error": _code(error), **({"weights": error.found} if isinstance(error, WrongSize) else {})})
+        _tell(out, {"error": _code(error), "is_size": isinstance(error, WrongSize)})
         return
     _tell(out, {})
     while line := source.readline():

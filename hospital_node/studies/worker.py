@@ -26,8 +26,6 @@ from hospital_node.studies.parts import heard
 from protocols.fits import Training
 
 PROGRAM = "hospital_node.studies.process"
-MOST_WEIGHTS = 1 << 40
-"""What it may say of its size: a number and nothing else."""
 PIPE_BYTES = 1 << 20
 """As large as the system lets a pipe be by itself: fewer turns between the two processes."""
 
@@ -52,10 +50,7 @@ class Worker:
         hello["evaluated"] = spec.is_evaluated
         try:
             worker._send(hello)
-            answer = worker._answer()
-            if isinstance(found := answer.get("weights"), int) and 0 <= found < MOST_WEIGHTS:
-                raise WrongSize(found, spec.weights)
-            worker._require_ok(answer)
+            worker._require_ok(worker._answer())
         except StudyFailed:
             worker.stop()
             raise
@@ -121,7 +116,7 @@ class Worker:
 
     def _require_ok(self, answer: dict[str, object]) -> None:
         if (code := answer.get("error")) is not None:
-            raise StudyFailed(f"study: {str(code)[:120]}")
+            raise (WrongSize if answer.get("is_size") is True else StudyFailed)(f"study: {str(code)[:120]}")
 
     @staticmethod
     def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -50,6 +50,17 @@ def test_what_returned_is_there_after_a_kill(tmp_path: Path) -> None:
     register.close()
 
 
+def test_an_offer_comes_to_the_disk_with_the_state_behind_it(register: Register) -> None:
+    register.put_question(QUERY, b"entry", 7)
+    told = list[str]()
+    register._run(lambda: register._db.set_trace_callback(told.append))
+    register.set_offer(QUERY, b"proof", 600)
+    register.note_state(QUERY, "running", 8)
+    assert register.question(QUERY) is not None  # read behind both
+    register._run(lambda: register._db.set_trace_callback(None))
+    assert [each.split()[-1] for each in told if "synchronous" in each] == ["NORMAL", "FULL"]
+
+
 def test_the_same_question_and_contribution_again_change_nothing(register: Register) -> None:
     register.put_question(QUERY, b"entry", 1)
     register.set_state(QUERY, "running", 2)

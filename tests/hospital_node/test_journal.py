@@ -18,6 +18,7 @@ import pytest
 from hospital_node.errors import JournalFailed
 from hospital_node.journal import Journal, StoredContribution, StoredQuestion, StoredReady
 from privacy.filter import Spent
+from tests.support.small_disk import filled, small_disk
 
 KEY = ("surveillance", "2026-11")
 SPENT = {KEY: Spent(Fraction(1, 10), Fraction(4, 10))}
@@ -95,14 +96,34 @@ def test_readys_are_looked_up_by_order_and_window_without_reading_them_all(tmp_p
     if is_older:
         with closing(sqlite3.connect(path)) as before:
             before.executescript("DROP INDEX ready_sequence; DROP INDEX ready_window;")
-    Journal(path).close()
-    asked = {
-        "ready_sequence": "SELECT max(sequence) FROM ready",
-        "ready_window": "SELECT query FROM ready WHERE not_after >= 1000",
-    }
-    with closing(sqlite3.connect(path)) as database:
-        plans = {name: str(database.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()) for name, sql in asked.items()}
-    assert all(f"INDEX {name}" in plan for name, plan in plans.items()), plans
+    asked = list[str]()
+    with closing(Journal(path)) as journal, closing(sqlite3.connect(path)) as database:
+        journal._reader.set_trace_callback(asked.append)
+        journal.ready(QUERY, 0)
+        journal.last_sequence()
+        journal.readys_until(1000, 5)
+        journal.open_queries(1000)
+        journal.destroy_agreements(1000, "2026-11")
+        journal.forget_closed(1000)
+        journal._reader.set_trace_callback(None)
+        plans = [str(database.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()) for sql in asked if "ready" in sql]
+    assert len(plans) == 6
+    assert not [each for each in plans if "SCAN ready" in each], plans
+
+
+def test_an_older_journal_on_a_full_disk_opens_without_its_indexes(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "small", "1m") as place:
+        path = place / "journal.sqlite"
+        with closing(Journal(path)) as journal:
+            journal.charge(ready(), SPENT, READY)
+        with closing(sqlite3.connect(path)) as before:
+            before.executescript("DROP INDEX ready_sequence; DROP INDEX ready_window;")
+        with closing(sqlite3.connect(path)) as reader:  # keeps the shared memory of the log, which a full disk could not give
+            reader.execute("SELECT count(*) FROM ready").fetchone()
+            with filled(place, place), closing(Journal(path)) as journal:
+                assert journal.last_sequence() == 1
+            names = {row[0] for row in reader.execute("SELECT name FROM sqlite_master WHERE name LIKE 'ready_%'")}
+        assert not names
 
 
 def test_a_charge_its_ready_and_its_record_are_one_transaction(journal: Journal) -> None:

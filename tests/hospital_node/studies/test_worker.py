@@ -120,9 +120,8 @@ def test_a_study_whose_files_changed_since_it_was_asked_for_does_not_start(root:
 
 
 def test_a_model_of_another_size_than_the_question_states_does_not_start() -> None:
-    with pytest.raises(WrongSize, match="4 weights") as raised:
+    with pytest.raises(WrongSize, match="4 weights"):
         Worker.start(installed_studies()["logistic"], training(weights=7))
-    assert (raised.value.found, raised.value.stated) == (4, 7)
 
 
 def test_a_hash_that_is_not_installed_or_not_accepted_is_refused_with_the_reason(tmp_path: Path) -> None:
