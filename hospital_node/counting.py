@@ -82,6 +82,10 @@ class Plans(Protocol):
         """The exact vector of the round of this number, 0 where there is one only."""
         ...
 
+    def close(self) -> None:
+        """Lets the records go; a count that still runs keeps them until it ends."""
+        ...
+
 
 class InstalledPlans:
     """The installed plans over the records folder. Connections are read-only and closed to the outside; one a generation.
@@ -197,6 +201,11 @@ class InstalledPlans:
                 return plan.run_prepared(asked, cursor, bounding_key, prepared)
             return plan.run(asked, cursor, bounding_key, round_input, number)
 
+    def close(self) -> None:
+        with self._lock:
+            while self._open:
+                self._open.popitem()[1].close()
+
     def _plan(self, asked: Asked) -> Plan:
         return self._installed[type(asked.spec)]
 
@@ -262,3 +271,4 @@ class Counts:
     def close(self) -> None:
         for pool in (self._pool, self._short):
             pool.shutdown(wait=False, cancel_futures=True)
+        self._plans.close()

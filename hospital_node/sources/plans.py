@@ -86,6 +86,9 @@ class DatabasePlans:
         except SourceError as error:
             return [error]
 
+    def close(self) -> None:
+        """Each question has a connection of its own."""
+
     def holds(self, generation: str) -> bool:
         return generation == self._name
 
