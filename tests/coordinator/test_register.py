@@ -5,8 +5,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from threading import Event
 
@@ -50,15 +51,27 @@ def test_what_returned_is_there_after_a_kill(tmp_path: Path) -> None:
     register.close()
 
 
-def test_an_offer_comes_to_the_disk_with_the_state_behind_it(register: Register) -> None:
-    register.put_question(QUERY, b"entry", 7)
+def _how_written(register: Register, *steps: Callable[[], object]) -> list[str]:
+    """Whether each of these steps waited for the disk (FULL)."""
     told = list[str]()
     register._run(lambda: register._db.set_trace_callback(told.append))
-    register.set_offer(QUERY, b"proof", 600)
-    register.note_state(QUERY, "running", 8)
-    assert register.question(QUERY) is not None  # read behind both
+    for step in steps:
+        step()
+    assert register.question(QUERY) is not None  # read behind them all
     register._run(lambda: register._db.set_trace_callback(None))
-    assert [each.split()[-1] for each in told if "synchronous" in each] == ["NORMAL", "FULL"]
+    return [each.split()[-1] for each in told if "synchronous" in each]
+
+
+def test_an_offer_comes_to_the_disk_with_the_state_behind_it(register: Register) -> None:
+    register.put_question(QUERY, b"entry", 7)
+    offered, running = partial(register.set_offer, QUERY, b"proof", 600), partial(register.note_state, QUERY, "running", 8)
+    assert _how_written(register, offered, running) == ["NORMAL", "FULL"]
+
+
+@pytest.mark.parametrize(("is_counted", "how"), [(False, "NORMAL"), (True, "FULL")])
+def test_an_answer_that_can_be_made_again_does_not_wait_for_the_disk(register: Register, is_counted: bool, how: str) -> None:
+    register.put_question(QUERY, b"entry", 7)
+    assert _how_written(register, partial(register.set_answer, QUERY, b"answer", "{}", 8, is_counted=is_counted)) == [how]
 
 
 def test_the_same_question_and_contribution_again_change_nothing(register: Register) -> None:
