@@ -22,7 +22,7 @@ from protocols.query import Layout, QuerySpec
 pytestmark = [pytest.mark.wire, pytest.mark.xdist_group("demo"), pytest.mark.timeout(600)]
 HOSPITALS = 4
 # Other tests share the machine; a count that overran its slot would pause its hospital, as it must.
-BUSY = ("--slot-ms", "5000")
+BUSY = ("--slot-ms", "2000")
 QUESTIONS = ("respiratory", "dengue", "visits")
 FHIR = Path(__file__).parents[3] / "shared" / "data" / "fhir_r4" / "ndjson"
 AUDIT = Path(sys.executable).parent / "kapok-audit"

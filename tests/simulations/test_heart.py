@@ -106,6 +106,7 @@ def _holds(told: dict[str, Any], reference: list[float]) -> None:
 
 
 @pytest.mark.wire
+@pytest.mark.xdist_group("heart")
 def test_least_squares_of_one_round(town: Town) -> None:
     """Published pooled fit of thalach on age and sex: 865 rows, 198.249, -0.99165, -10.2982."""
     held = _pooled((7, 0, 1))
@@ -119,6 +120,7 @@ def test_least_squares_of_one_round(town: Town) -> None:
 
 
 @pytest.mark.wire
+@pytest.mark.xdist_group("heart")
 def test_logistic_by_rounds_and_the_ledger_verifies(town: Town) -> None:
     """Published pooled fit of disease on age and sex, all 920 rows: -4.6512, 0.06672, 1.6494."""
     told = _fitted(town, "logistic")

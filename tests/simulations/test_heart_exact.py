@@ -81,6 +81,7 @@ def _size(town: Town) -> int:
 
 
 @pytest.mark.wire
+@pytest.mark.xdist_group("exact")
 def test_one_hospital_whose_policy_does_not_say_so_refuses_for_all_and_is_named(town: Town) -> None:
     told = _kapok(town, "train", _fit_file(town), "--rounds", 8, expect=1)
     assert _codes(told) == {"policy.exact"}
@@ -88,12 +89,14 @@ def test_one_hospital_whose_policy_does_not_say_so_refuses_for_all_and_is_named(
 
 
 @pytest.mark.wire
+@pytest.mark.xdist_group("exact")
 def test_four_hospitals_are_below_the_floor_and_nothing_is_signed(town: Town) -> None:
     told = _kapok(town, "train", _fit_file(town), "--hospitals", "h01,h02,h03,h04", expect=2)
     assert (told["error"]["code"], told["error"]["exit_code"]) == ("client.usage", 2)
 
 
 @pytest.mark.wire
+@pytest.mark.xdist_group("exact")
 def test_what_the_auditor_rejects_is_refused_by_its_code_and_asked_again_changes_nothing(town: Town) -> None:
     _policy(town, LAST, "exact_tables = []", 'exact_tables = ["heart"]')
     town.await_hospitals(lambda each: "exact:heart" in each["policy"]["tables"])
@@ -112,6 +115,7 @@ def test_what_the_auditor_rejects_is_refused_by_its_code_and_asked_again_changes
 
 
 @pytest.mark.wire
+@pytest.mark.xdist_group("exact")
 def test_approved_and_permitted_it_is_the_pooled_fit_and_says_in_red_that_it_is_not_private(town: Town) -> None:
     asked = _kapok(town, "train", _fit_file(town), "--rounds", 9, "--exact", "--detach")["query"]
     run("kapok-audit", "approve", asked, "--exact", "--home", town.auditor, "--until", town.until)
