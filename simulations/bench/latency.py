@@ -18,7 +18,6 @@ ready by themselves; the bench waits until it counts as done, as a city would.
 
 import json
 import math
-import os
 import statistics
 import tempfile
 import time
@@ -29,8 +28,6 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 import kapok
 from audit_ledger.party.channel import open_blocking_channel
 from audit_ledger.party.home import Home
@@ -38,9 +35,9 @@ from coordinator.client.city import City, Plan, Request
 from coordinator.client.forecast import BySd
 from coordinator.client.settings import Settings
 from hospital_node.asked_before import AskedBefore
-from protocols.identity import SigningKey
 from protocols.query.sql import parse_sql
 from protocols.v1 import link_pb2, link_pb2_grpc
+from simulations.bench import machine
 from simulations.bench.rows import Row, load
 from simulations.bench.slots import set_slot
 from simulations.city import build_city, write_duckdb
@@ -52,8 +49,6 @@ SQL = (
     "WHERE date >= DATE '2024-12-30' AND date < DATE '2025-12-29' GROUP BY week, district"
 )
 HOSPITALS, VISITS, MANY_VISITS, QUERIES, WARM_UP = 8, 100_000, 1_000_000, 20, 3
-VERIFICATIONS = 2_000
-LOOPS = 3_000_000
 GRID_MS = 25
 FIRST_SLOT_MS, FIRST_SLOT_OF_MANY_MS = 2_000, 8_000
 REST_S = 0.75
@@ -124,7 +119,13 @@ def _measured(size: Size, queries: int, tell: Callable[[str], None]) -> list[Row
                     raise
                 continue
             processor_s = (_processor_seconds(town) - spent_before) / (WARM_UP + queries)
-            return [*_whole(timed, prepared_ms, size.visits), _first(slot_ms), _processor(processor_s), *_machine(), *_steps(timed)]
+            return [
+                *_whole(timed, prepared_ms, size.visits),
+                _first(slot_ms),
+                _processor(processor_s),
+                *machine.rows(),
+                *_steps(timed),
+            ]
 
 
 @contextmanager
@@ -226,21 +227,6 @@ def _first(slot_ms: int) -> Row:
 def _processor(processor_s: float) -> Row:
     how = f"of all {HOSPITALS} nodes, coordinator and auditor together, a question; over the cores it bounds the time from below"
     return Row.measured("processor time of the city", "ms", 1000 * processor_s, how)
-
-
-def _machine() -> list[Row]:
-    """How fast this machine is right now, for whoever compares the milliseconds above with another's, or with an hour ago."""
-    started, total = time.thread_time(), 0
-    for number in range(LOOPS):
-        total += number * number
-    loop = Row.measured("a million steps of a bare loop", "ms", 1e9 * (time.thread_time() - started) / LOOPS, "processor time")
-    key, message = SigningKey.generate(), os.urandom(600)
-    public, signature = Ed25519PublicKey.from_public_bytes(key.public), key.sign(message)
-    started = time.thread_time()
-    for _ in range(VERIFICATIONS):
-        public.verify(signature, message)
-    each_us = 1e6 * (time.thread_time() - started) / VERIFICATIONS
-    return [loop, Row.measured("one Ed25519 verification", "us", each_us, f"of 600 bytes, processor time; {load()}")]
 
 
 def _steps(timed: list[Timed]) -> list[Row]:

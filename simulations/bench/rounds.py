@@ -29,6 +29,7 @@ import numpy as np
 import kapok
 from coordinator.client import segments as chain
 from coordinator.client.errors import NotGiven
+from simulations.bench import machine
 from simulations.bench.flower_runtime import rounds_s
 from simulations.bench.rows import Row, load
 from simulations.bench.slots import set_slot
@@ -87,7 +88,7 @@ class Trained:
 def rows(is_quick: bool = False, tell: Callable[[str], None] = lambda _: None) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="kapok-bench-") as folder:
         round_s, own = _own(Path(folder), *((1, 10) if is_quick else (SEGMENTS, SEGMENT)), tell)
-        return [own[0], _beside_flower(Path(folder), round_s, is_quick, tell), *own[1:]]
+        return [own[0], _beside_flower(Path(folder), round_s, is_quick, tell), *own[1:], *machine.rows()]
 
 
 def _own(folder: Path, segments: int, length: int, tell: Callable[[str], None]) -> tuple[float, list[Row]]:
