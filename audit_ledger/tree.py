@@ -9,6 +9,7 @@ Rules
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
 from hashlib import sha256
 
 from audit_ledger.errors import BadProof
@@ -149,19 +150,29 @@ def root_at(size: int, read: ReadHash) -> bytes:
 
 def inclusion_proof(index: int, size: int, read: ReadHash) -> list[bytes]:
     """The audit path of leaf `index` in the tree of `size` leaves, the leaf's sibling first."""
-    if not 0 <= index < size:
-        raise ValueError(f"no leaf {index} in a tree of size {size}")
-    path: list[bytes] = []
-    start, end = 0, size
-    while end - start > 1:
-        middle = start + _split(end - start)
-        if index < middle:
-            path.append(_range_root(middle, end, read))
-            end = middle
-        else:
-            path.append(_range_root(start, middle, read))
-            start = middle
-    return path[::-1]
+    return prover(size, read)(index)
+
+
+def prover(size: int, read: ReadHash) -> Callable[[int], list[bytes]]:
+    """`inclusion_proof` for many leaves of one tree: what their paths share is computed once."""
+    root = cache(partial(_range_root, read=read))
+
+    def proof(index: int) -> list[bytes]:
+        if not 0 <= index < size:
+            raise ValueError(f"no leaf {index} in a tree of size {size}")
+        path: list[bytes] = []
+        start, end = 0, size
+        while end - start > 1:
+            middle = start + _split(end - start)
+            if index < middle:
+                path.append(root(middle, end))
+                end = middle
+            else:
+                path.append(root(start, middle))
+                start = middle
+        return path[::-1]
+
+    return proof
 
 
 def consistency_proof(old: int, new: int, read: ReadHash) -> list[bytes]:

@@ -142,7 +142,9 @@ class Gathering:
             log.warning("statement not taken", party=uri, rules=["another kind, or another price"])
             return
         signed = parse(envelope)
-        index, findings = await self._ledger.append_valid(signed)
+        question.heard.add(uri)
+        is_last = question.heard.issuperset(question.query.audience)
+        index, findings = await self._ledger.append_valid(signed, is_last=is_last)
         if index is None or signed.statement.by != uri:
             log.warning("statement not taken", party=uri, rules=[str(each.rule) for each in findings])
             return

@@ -67,6 +67,7 @@ class CityLedger:
             self._apply(entry)
         self.note = b""
         self.note_size = 0
+        self._prover = (0, store.prover(0))
         self._wanted = asyncio.Event()
         self._news = asyncio.Condition()
         self._listeners: list[Callable[[], None]] = []
@@ -103,8 +104,10 @@ class CityLedger:
             log.error("log stopped", code=why.code, size=self.size, why=str(why))
             self._when_stopped()
 
-    async def append_valid(self, signed: Signed) -> tuple[int | None, list[Finding]]:
+    async def append_valid(self, signed: Signed, *, is_last: bool = False) -> tuple[int | None, list[Finding]]:
         """Appends a statement from outside if no rule is against it; its durable position, or the rules it breaks.
+
+        `is_last`: it will be cosigned at once, and has its checkpoint signed in its own commit.
 
         Judged in the order of the calls: a hospital's Readys of two questions at once follow each other without a gap. One that
         stands already keeps its place. Raises Busy and LogStopped.
@@ -113,7 +116,8 @@ class CityLedger:
         known = self._place_of(signed.id)
         if known is None and not is_effective(findings):
             return None, findings
-        queued = self._batches.put([(signed.id, signed.entry)])  # from here to `admit` nothing else runs on this loop
+        # From here to `admit` nothing else runs on this loop.
+        queued = self._batches.put([(signed.id, signed.entry)], is_signed=is_last)
         place = self.size if known is None else known
         if known is None:
             self.view.admit(signed, findings)
@@ -121,9 +125,12 @@ class CityLedger:
         return place, [] if known is None else findings
 
     async def append(self, entries: Sequence[bytes]) -> list[int]:
-        """Durable positions of these envelopes, in order; one that stands already keeps its place. Raises Busy and LogStopped."""
+        """Durable positions of these envelopes, in order; one that stands already keeps its place. Raises Busy and LogStopped.
+
+        They are about to be cosigned: the checkpoint over them is signed in their own commit.
+        """
         keyed = [(Envelope.decode(entry).statement_id(), entry) for entry in entries]
-        queued = self._batches.put(keyed)  # from here to the last `_apply` nothing else runs on this loop
+        queued = self._batches.put(keyed, is_signed=True)  # from here to the last `_apply` nothing else runs on this loop
         places = [self._apply(entry) if (known := self._place_of(key)) is None else known for key, entry in keyed]
         await self._durable(queued, places)
         return places
@@ -177,7 +184,9 @@ class CityLedger:
 
     def proof(self, index: int) -> bytes:
         """The tlog-proof of an entry under the newest cosigned checkpoint."""
-        return TlogProof(index, tuple(self._store.proof(index, self.note_size)), self.note).encode()
+        if self._prover[0] != self.note_size:
+            self._prover = (self.note_size, self._store.prover(self.note_size))
+        return TlogProof(index, tuple(self._prover[1](index)), self.note).encode()
 
     def index_of(self, statement_id: bytes) -> int:
         """Raises KeyError."""

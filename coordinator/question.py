@@ -58,6 +58,8 @@ class Question:
     state: str = "submitted"
     readys: dict[str, bytes] = field(default_factory=dict)
     refused: dict[str, bytes] = field(default_factory=dict)
+    heard: set[str] = field(default_factory=set)
+    """Who has answered the Offer; what it said may still be on its way into the ledger."""
     made: dict[tuple[int, int], dict[str, Contributed]] = field(default_factory=dict)
     balked: dict[tuple[int, int], dict[str, list[Refusal]]] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)

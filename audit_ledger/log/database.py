@@ -10,7 +10,8 @@ Rules
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from audit_ledger.errors import Damaged, LogStopped, RolledBack, WrongLogKey
@@ -43,6 +44,15 @@ CREATE TRIGGER IF NOT EXISTS checkpoint_is_never_removed BEFORE DELETE ON checkp
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """A signed checkpoint of this size, to follow the one of the size `old`; None: it is the first."""
+
+    old: int | None
+    size: int
+    note: bytes
+
+
 class LogDatabase:
     """Written by one thread; read by any, through a second connection. The open raises what `spoilt` explains."""
 
@@ -66,10 +76,11 @@ class LogDatabase:
         elif found[0] != vkey:
             raise WrongLogKey(f"log was made with key {found[0]}, opened with {vkey}")
 
-    def append(self, batch: Sequence[tuple[bytes, bytes]], size: int) -> tuple[list[int], list[bytes]]:
+    def append(self, batch: Sequence[tuple[bytes, bytes]], size: int, grown: Callable[[Sequence[bytes]], Swap | None]) -> list[int]:
         """Give each (key, entry) its position, in one durable transaction; a key seen before keeps its first position.
 
-        `size` is the log's size before. Returns the positions, in order, and the entries that are new.
+        `size` is the log's size before. `grown` is told the entries that are new, and may give a checkpoint over them, which is
+        signed with them or not at all. Returns the positions, in order.
         """
         positions: list[int] = []
         fresh: list[bytes] = []
@@ -80,17 +91,22 @@ class LogDatabase:
             if found is None:
                 self._write.execute("INSERT INTO entry VALUES (?, ?, ?)", (positions[-1], key, entry))
                 fresh.append(entry)
+        if (swap := grown(fresh)) is not None:
+            self._swap(swap)
         self._disk.commit(self._write)
-        return positions, fresh
+        return positions
 
-    def swap_checkpoint(self, old: int | None, size: int, note: bytes) -> None:
-        """Make (size, note) the signed checkpoint, if the last one was that of `old`. Raises LogStopped."""
+    def swap_checkpoint(self, swap: Swap) -> None:
+        """Make this the signed checkpoint, if the last one was the one before it. Raises LogStopped."""
         self._write.execute("BEGIN IMMEDIATE")
-        last = self._write.execute("SELECT max(size) FROM checkpoint").fetchone()[0]
-        if last != old:
-            raise LogStopped(f"log signed size {last} behind our back, we know of {old}: another writer")
-        self._write.execute("INSERT INTO checkpoint VALUES (?, ?)", (size, note))
+        self._swap(swap)
         self._disk.commit(self._write)
+
+    def _swap(self, swap: Swap) -> None:
+        last = self._write.execute("SELECT max(size) FROM checkpoint").fetchone()[0]
+        if last != swap.old:
+            raise LogStopped(f"log signed size {last} behind our back, we know of {swap.old}: another writer")
+        self._write.execute("INSERT INTO checkpoint VALUES (?, ?)", (swap.size, swap.note))
 
     def signed(self) -> bytes | None:
         """The last signed checkpoint, None before the first."""

@@ -2,7 +2,8 @@
 
 Order (Sunlight's: staged entries, swap, tiles, checkpoint); 1 and 2 on one writer thread:
 1. a batch of entries is committed to SQLite; now its callers have their positions;
-2. when somebody asks for a checkpoint, it is signed and swapped into SQLite, if it extends the last one, and handed out;
+2. when somebody asks for a checkpoint, it is signed and swapped into SQLite, if it extends the last one, and handed out; whoever
+   brings an entry that will be asked for at once has it signed in the entry's own commit;
 3. witnesses cosign; then `publish` writes and fsyncs the tiles and bundles that the world's checkpoint has not yet;
 4. and puts the cosigned note in place of `checkpoint`. A checkpoint that was overtaken meanwhile leaves no tiles.
 
@@ -19,14 +20,15 @@ import fcntl
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from audit_ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint
 from audit_ledger.errors import Busy, Damaged, LedgerError, LogLocked, LogStopped, NotOurs, RolledBack, TreeMismatch
-from audit_ledger.log.database import KEY_SIZE, LogDatabase, spoilt
+from audit_ledger.log.database import KEY_SIZE, LogDatabase, Swap, spoilt
 from audit_ledger.log.disk import Disk
 from audit_ledger.log.folder import PublishedFolder
 from audit_ledger.note import LogKey, Note, Signer
@@ -40,7 +42,7 @@ from audit_ledger.tiles import (
     hash_tile,
     tiles_between,
 )
-from audit_ledger.tree import FullTree, consistency_proof, inclusion_proof, leaf_hash
+from audit_ledger.tree import FullTree, consistency_proof, leaf_hash, prover
 
 MAX_WAITING = 256
 
@@ -50,6 +52,7 @@ _Waiting = Future[list[int]] | Future[bytes]
 @dataclass(frozen=True, slots=True)
 class _Append:
     entries: Sequence[tuple[bytes, bytes]]
+    is_signed: bool
     positions: "Future[list[int]]" = field(default_factory=Future)
 
 
@@ -84,9 +87,11 @@ class LogStore:
         self._appends: list[_Append] = []
         self._wanted: list[Future[bytes]] = []
         self._taken: list[_Waiting] = []
+        self._signing: _Signed | None = None
         self._is_closing = False
         self._stopped: LogStopped | None = None
         self._tree = FullTree()
+        self._durable = 0  # the tree is ahead of it while a commit runs
         self._published = 0
         self._lock = database.with_name(database.name + ".lock").open("ab")
         try:
@@ -102,15 +107,17 @@ class LogStore:
     @property
     def size(self) -> int:
         """Durable entries; a checkpoint may not cover them all yet."""
-        return self._tree.size
+        return self._durable
 
     @property
     def published_size(self) -> int:
         """Size of the published checkpoint."""
         return self._published
 
-    def append(self, entries: Sequence[tuple[bytes, bytes]]) -> "Future[list[int]]":
+    def append(self, entries: Sequence[tuple[bytes, bytes]], *, is_signed: bool = False) -> "Future[list[int]]":
         """Log (key, entry) pairs in this order; the future holds their positions once they are durable.
+
+        `is_signed`: with a checkpoint over them, which `request_checkpoint` has at once then.
 
         The key is the entry's identity (SHA-256 of what was signed): logged before, it gets its first position and
         nothing is written. Raises EntryTooLarge, Busy and LogStopped; then nothing of this call is in the log. A future
@@ -120,7 +127,7 @@ class LogStore:
             if len(key) != KEY_SIZE:
                 raise ValueError(f"key of an entry has {len(key)} bytes, expected {KEY_SIZE}")
             demand_fits(entry)
-        append = _Append(tuple(entries))
+        append = _Append(tuple(entries), is_signed)
         with self._changed:
             self._demand_running()
             if len(self._appends) >= self._max_waiting:
@@ -134,8 +141,8 @@ class LogStore:
         future: Future[bytes] = Future()
         with self._changed:
             self._demand_running()
-            if size > self._tree.size:
-                raise ValueError(f"log has {self._tree.size} entries, no checkpoint can cover {size}")
+            if size > self._durable:
+                raise ValueError(f"log has {self._durable} entries, no checkpoint can cover {size}")
             if self._signed is not None and self._signed.checkpoint.size >= size:
                 future.set_result(self._signed.note)
             else:
@@ -149,7 +156,11 @@ class LogStore:
 
     def proof(self, index: int, size: int) -> list[bytes]:
         """The inclusion proof of entry `index` in the tree of `size`."""
-        return inclusion_proof(index, self._within(size), self._tree.read)
+        return self.prover(size)(index)
+
+    def prover(self, size: int) -> Callable[[int], list[bytes]]:
+        """`proof` for as many entries of the tree of `size` as are asked for."""
+        return prover(self._within(size), self._tree.read)
 
     def consistency(self, old: int, new: int) -> list[bytes]:
         """The consistency proof between two sizes of this log."""
@@ -217,6 +228,7 @@ class LogStore:
         try:
             self._database.bind(self._key.vkey.encode())
             self._tree.extend(leaf_hash(entry) for entry in self._database.all_entries())
+            self._durable = self._tree.size
             self._signed = self._load_signed()
             self._folder = PublishedFolder(folder, disk)
             self._published = self._load_published()
@@ -295,33 +307,47 @@ class LogStore:
 
     def _commit(self, appends: Sequence[_Append]) -> None:
         batch = [entry for append in appends for entry in append.entries]
-        positions, fresh = self._database.append(batch, self._tree.size) if batch else ([], [])
-        self._tree.extend(map(leaf_hash, fresh))
+        is_signed = any(append.is_signed for append in appends)
+        positions = self._database.append(batch, self._durable, partial(self._grow, is_signed)) if batch else []
+        self._settle()
         at = 0
         for append in appends:
             append.positions.set_result(positions[at : at + len(append.entries)])
             at += len(append.entries)
 
     def _answer(self, wanted: "Sequence[Future[bytes]]") -> None:
-        if wanted:
-            note = self._sign().note
-            for future in wanted:
-                future.set_result(note)
+        if not wanted:
+            return
+        if (swap := self._sign()) is not None:
+            self._database.swap_checkpoint(swap)
+            self._settle()
+        assert self._signed is not None
+        for future in wanted:
+            future.set_result(self._signed.note)
 
-    def _sign(self) -> _Signed:
+    def _grow(self, is_signed: bool, fresh: Sequence[bytes]) -> Swap | None:
+        """The tree with entries that are about to be committed; the checkpoint over it that is committed with them, if one is."""
+        self._tree.extend(map(leaf_hash, fresh))
+        return self._sign() if is_signed else None
+
+    def _settle(self) -> None:
+        """What was committed is in force."""
+        with self._changed:
+            self._durable = self._tree.size
+            self._signed, self._signing = self._signing or self._signed, None
+
+    def _sign(self) -> Swap | None:
+        """A checkpoint over the tree, to be swapped in before it leaves: after a crash the next open hands out this very note; the
+        other order could fork. None where the last one covers it."""
         old = self._signed
         checkpoint = Checkpoint(self._key.origin, self._tree.size, self._tree.root())
         if old is not None:
             if old.checkpoint.size == checkpoint.size:
-                return old
+                return None
             if self._tree.root(old.checkpoint.size) != old.checkpoint.root:
                 raise TreeMismatch(f"tree of size {checkpoint.size} does not extend the one signed at {old.checkpoint.size}")
-        signed = _Signed(checkpoint, sign_checkpoint(checkpoint, self._key, self._signer).encode())
-        # Swap before it leaves: after a crash here the next open hands out this very note; the other order could fork.
-        self._database.swap_checkpoint(None if old is None else old.checkpoint.size, checkpoint.size, signed.note)
-        with self._changed:
-            self._signed = signed
-        return signed
+        self._signing = _Signed(checkpoint, sign_checkpoint(checkpoint, self._key, self._signer).encode())
+        return Swap(None if old is None else old.checkpoint.size, checkpoint.size, self._signing.note)
 
     def _write_tiles(self, tiles: Iterable[Tile]) -> None:
         for tile in tiles:
@@ -364,6 +390,6 @@ class LogStore:
 
     def _within(self, size: int) -> int:
         self._demand_running()
-        if not 0 <= size <= self._tree.size:
-            raise ValueError(f"log has {self._tree.size} entries, got size {size}")
+        if not 0 <= size <= self._durable:
+            raise ValueError(f"log has {self._durable} entries, got size {size}")
         return size

@@ -16,7 +16,7 @@ def main(home: Path, number: int) -> None:
         sys.stdout.flush()
         while True:
             count = 1 + number % 90
-            positions = log.append(keyed(known.numbered(count, start=number))).result()
+            positions = log.append(keyed(known.numbered(count, start=number)), is_signed=bool(count % 2)).result()
             acknowledged = [f"{number + at} {position}\n" for at, position in enumerate(positions)]
             sys.stdout.write("".join(acknowledged))
             sys.stdout.flush()

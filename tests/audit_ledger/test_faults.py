@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from audit_ledger.checkpoint import Checkpoint
 from audit_ledger.errors import LogStopped
 from audit_ledger.log import Disk
+from audit_ledger.note import Note
 from audit_ledger.tiles import check_log
 from tests.audit_ledger import known
 from tests.audit_ledger.test_log import keyed, open_log, publish
@@ -72,8 +74,9 @@ def life(home: Path, disk: Disk, acknowledged: dict[bytes, int]) -> int:
     """Open, append and publish in three steps; note what was acknowledged. Returns the size last published."""
     published = 0
     with open_log(home, disk) as log:
-        for step in STEPS:
-            acknowledged.update(zip(step, log.append(keyed(step)).result(), strict=True))
+        for number, step in enumerate(STEPS):
+            positions = log.append(keyed(step), is_signed=number == 1).result()  # the others' checkpoint has a commit of its own
+            acknowledged.update(zip(step, positions, strict=True))
             assert log.publish(log.checkpoint_covering(log.size))
             published = log.size
     return published
@@ -126,6 +129,27 @@ def test_writes_are_made_durable_in_the_promised_order(tmp_path: Path) -> None:
     entry, file, names, signed = ["commit"], ["write", "sync", "link", "remove"], ["sync_folder"] * 2, ["commit"]
     checkpoint = ["write", "sync", "rename", "sync_folder"]
     assert disk.calls == [*entry, *signed, *file, *file, *names, *checkpoint]
+
+
+def test_an_entry_and_a_checkpoint_over_it_come_to_the_disk_together_or_not_at_all(tmp_path: Path) -> None:
+    disk = BrokenDisk(-1, is_done=False, error=sqlite3.OperationalError("disk I/O error"))
+    with open_log(tmp_path, disk) as log:
+        log.append(keyed([b"a"])).result()
+        disk.calls.clear()
+        log.append(keyed([b"b"]), is_signed=True).result()
+        assert disk.calls == ["commit"]
+        note = log.checkpoint_covering(2)
+        assert disk.calls == ["commit"], "it was there already"
+        assert log.append(keyed([b"b"]), is_signed=True).result() == [1]
+        assert log.checkpoint_covering(2) == note, "one size is signed once"
+        disk.at = len(disk.calls)
+        with pytest.raises(LogStopped, match="disk I/O error"):
+            log.append(keyed([b"c"]), is_signed=True).result()
+        assert log.size == 2, "what is not durable is in no proof"
+    with open_log(tmp_path) as log:
+        assert (log.size, log.checkpoint_covering(2)) == (2, note)
+        assert log.append(keyed([b"d"]), is_signed=True).result() == [2]
+        assert Checkpoint.parse(Note.parse(log.checkpoint_covering(3)).text).root == grown(log.entries(0, 3)).root()
 
 
 @pytest.mark.parametrize(("error", "is_done"), [(io_error, False), (io_error, True), (disk_full, False)])

@@ -46,7 +46,8 @@ class Round:
         self.members, self.register = Members(), Register(path / "register.sqlite")
         self.gathering = Gathering(ledger, self.members, self.register, None, lambda: city.now, TIMING)  # type: ignore[arg-type]
         self.question = Question(admitted_of(asking.entry))
-        self.question.readys, self.question.not_after = dict(asking.readys), asking.not_after()
+        self.question.readys = dict(asking.readys)
+        self.question.not_after = asking.not_after() if asking.readys else 0
         for uri in asking.readys:
             self.members.join(Member(uri, told=ledger.note_size, told_note=ledger.note))
 
@@ -179,6 +180,28 @@ def test_a_ready_that_is_not_on_the_disk_yet_is_not_read_from_it(tmp_path: Path)
     early, after = asyncio.run(work())
     assert after - early == {late}
     assert early == set(asking.readys)
+    world.close()
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_the_last_ready_brings_the_checkpoint_under_which_all_of_them_stand(tmp_path: Path, at_once: bool) -> None:
+    world = Nodes(tmp_path, 5)
+    asking = world.ask()
+    offered = {uri: asking.offer(node).envelope for uri, node in world.nodes.items()}
+
+    async def work() -> list[bool]:
+        told = Round(asking, tmp_path)
+        answers = (told.gathering.answered(told.question, uri, envelope, True) for uri, envelope in offered.items())
+        if at_once:
+            await asyncio.gather(*answers)
+            return [world.city.log._signed_size == world.city.log.size]
+        found = []
+        for each in answers:
+            await each
+            found.append(world.city.log._signed_size == world.city.log.size)
+        return found
+
+    assert asyncio.run(work()) == ([True] if at_once else [False] * 4 + [True])
     world.close()
 
 

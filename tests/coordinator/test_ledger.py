@@ -60,6 +60,17 @@ def test_a_statement_appended_twice_keeps_its_place(city: City) -> None:
     in_life(city, work)
 
 
+@pytest.mark.parametrize("is_last", [False, True])
+def test_what_is_about_to_be_cosigned_brings_its_checkpoint_in_its_own_commit(city: City, is_last: bool) -> None:
+    async def work(ledger: CityLedger, _: CityWitness) -> None:
+        await ledger.append_valid(st.parse(query(city)), is_last=is_last)
+        assert (city.log._signed_size == city.log.size) is is_last
+        await ledger.append([query(city)])
+        assert city.log._signed_size == city.log.size
+
+    in_life(city, work)
+
+
 def test_entries_that_are_read_again_are_those_that_are_asked_for(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(ledger: CityLedger, _: CityWitness) -> None:
         await ledger.append([query(city), query(city)])
