@@ -168,7 +168,7 @@ class Register:
         self._put("UPDATE question SET state = ?, changed = ? WHERE query = ?", (state, now, query))
 
     def set_refusals(self, query: bytes, refusals: Sequence[Refusal]) -> None:
-        """Why the question is about to end, written before its end is."""
+        """Why hospitals refused member sets, and why the question is about to end, written before its end is."""
         text = json.dumps([each.to_json() for each in refusals])
         self._write("UPDATE question SET refusals = ? WHERE query = ?", (text, query))
 

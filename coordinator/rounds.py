@@ -284,7 +284,8 @@ class Rounds:
             receipts = [each.receipt for each in complete.made if each.receipt]
             await self._ledger.append([*receipts, *(self._signed(each) for each in [*more, release])])
         await self._ledger.cosigned()
-        if told := why_absent(self._ledger.view.questions[question.id.hex()], question):
+        told = why_absent(self._ledger.view, question)
+        if told or question.refusals or question.why_balked():  # what was kept of somebody who answered after all goes
             question.refusals = told
             await asyncio.to_thread(self._register.set_refusals, question.id, told)
         question.breakdown.step("log_release")

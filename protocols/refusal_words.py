@@ -151,6 +151,8 @@ _CHINESE = {
     "every hospital of the audience, in exact mode": "精确模式须受询名单中的全部医院",
     "a hospital the auditor admitted": "审计方已准入的医院",
     "on this hospital's peer list": "在本院的医院名单上",
+    "all that were counted on its own peer list": "其医院名单含全部被计入的医院",
+    "{} missing": "缺 {} 家",
     "a member set that only shrinks": "只减不增的成员集",
     "members within those of entry {}": "不超出第 {} 条的成员",
     "the members of entry {}, or a reason in the ledger": "第 {} 条的成员，或账本中的理由",

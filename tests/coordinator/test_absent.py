@@ -9,7 +9,6 @@ from coordinator.admission import admitted_of
 from coordinator.question import Question
 from protocols import statements as st
 from protocols.refusal import Reason, Refusal
-from tests.coordinator.support.asked import query
 from tests.support.city import City
 from tests.support.city import Question as Life
 
@@ -32,9 +31,18 @@ def life(tmp_path: Path) -> Life:
     return made
 
 
-def told(life: Life, question: Question, left_out: tuple[str, ...]) -> list[Refusal]:
-    facts = life.city.view().questions[life.id.hex()]
+def asked(life: Life) -> Question:
+    return Question(admitted_of(life.entry))
+
+
+def told(life: Life, question: Question, left_out: tuple[str, ...], peers: frozenset[str] | None = None) -> list[Refusal]:
+    """`peers`: whom the left out have accepted; everybody, where it is not given."""
+    view = life.city.view()
+    facts = view.questions[life.id.hex()]
     assert facts.openings
+    for uri in left_out:
+        accepted = {each.identity for each in facts.readys.values()} if peers is None else peers
+        view.policies[uri] = view.policies[uri].model_copy(update={"peers": tuple(sorted(accepted))})
     answered = tuple(each for each in sorted(life.readys) if each not in left_out)
     head = life.city.head("kapok://coordinator/gz")
     release = st.Release(
@@ -51,24 +59,35 @@ def told(life: Life, question: Question, left_out: tuple[str, ...]) -> list[Refu
         left_out=left_out,
     )
     facts.release = (0, release)
-    return why_absent(facts, question)
+    return why_absent(view, question)
 
 
 SIGNED = [Refusal(Reason.DISK_FULL, "2,000 MB free", "less", H1), Refusal(Reason.INTERNAL, subject=H1)]
 
 
 def test_a_signed_refusal_is_read_from_the_ledger_and_a_code_of_a_newer_node_is_an_internal_one(life: Life) -> None:
-    assert told(life, Question(admitted_of(query(life.city))), ()) == SIGNED
+    assert told(life, asked(life), ()) == SIGNED
 
 
 def test_a_refused_member_set_is_told_of_who_was_left_out_and_of_nobody_who_answered_after_all(life: Life) -> None:
-    question = Question(admitted_of(query(life.city)))
+    question = asked(life)
     question.balked = {(0, 1): {H2: [PAUSED], H3: [Refusal(Reason.BUSY, subject=H3)]}, (0, 2): {H2: [PAUSED]}}
     assert told(life, question, (H2,)) == [*SIGNED, PAUSED]
 
 
 def test_what_the_register_held_is_told_again_once(life: Life) -> None:
     """A crash between the reasons and the answer: the process that goes on has them from the register."""
-    question = Question(admitted_of(query(life.city)))
+    question = asked(life)
     question.refusals = [*SIGNED, PAUSED]
     assert told(life, question, (H2,)) == [*SIGNED, PAUSED]
+
+
+def test_who_had_not_accepted_those_that_were_counted_is_told_by_the_ledger_where_it_said_nothing_itself(life: Life) -> None:
+    view = life.city.view()
+    counted = view.questions[life.id.hex()].openings[0][1].counting
+    lacking = Refusal(Reason.NOT_A_PEER, "all that were counted on its own peer list", f"{len(set(counted) - {H2})} missing", H2)
+    assert told(life, asked(life), (H2,), frozenset()) == [*SIGNED, lacking]
+    assert told(life, asked(life), (H2,)) == SIGNED, "it only stayed away"
+    question = asked(life)
+    question.balked = {(0, 1): {H2: [PAUSED]}}
+    assert told(life, question, (H2,), frozenset()) == [*SIGNED, PAUSED]

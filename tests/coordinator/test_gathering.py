@@ -16,7 +16,7 @@ from coordinator.question import Question
 from coordinator.register import Register
 from coordinator.rounds import Rounds
 from hospital_node.journal import StoredContribution
-from protocols.refusal import Reason
+from protocols.refusal import Reason, Refusal
 from protocols.secagg.binding import Binding
 from protocols.v1 import link_pb2
 from tests.coordinator.support.witness import CityWitness
@@ -88,6 +88,21 @@ def test_one_refusal_leaves_out_the_one_who_refused_and_nobody_who_is_still_in_i
     complete = asyncio.run(work())
     assert [each.uri for each in complete.binding.members] == sorted(asking.readys)[:-1]
     assert complete.binding.attempt == 2
+
+
+def test_why_a_member_set_was_refused_outlives_the_process(asking: Asking, tmp_path: Path) -> None:
+    async def work() -> list[Refusal]:
+        told = Round(asking, tmp_path)
+        told.register.put_question(told.question.id, asking.entry, 0)
+        gathered = asyncio.create_task(told.gathering.round(told.question, 0, b""))
+        await told.announced(1)
+        await told.balk(max(asking.readys), 1, Reason.PAUSED)
+        await told.announced(2)
+        gathered.cancel()
+        [row] = told.register.unfinished()
+        return list(row.refusals)
+
+    assert asyncio.run(work()) == [Refusal(Reason.PAUSED, subject=max(asking.readys))]
 
 
 def test_a_hospital_that_vanished_is_left_out_and_what_the_others_sent_before_is_not_used(asking: Asking, tmp_path: Path) -> None:
