@@ -23,6 +23,7 @@ from typing import Any
 
 import protocols
 from audit_ledger.errors import Malformed, RolledBack
+from audit_ledger.findings import Finding, Rule
 from audit_ledger.history import Digests, Roots
 from audit_ledger.policy import TrustFile
 from audit_ledger.replay import Replay
@@ -32,7 +33,7 @@ from audit_ledger.view import LedgerView
 _MAGIC = b"kapok-audit state 1\n"
 _PLAIN = {("collections", "Counter"): Counter, ("decimal", "Decimal"): Decimal}
 _OURS = {
-    *(f"audit_ledger.{name}" for name in ("authority", "facts", "findings", "history", "tree", "view")),
+    *(f"audit_ledger.{name}" for name in ("authority", "facts", "history", "tree", "view")),
     *(f"protocols.{name}" for name in ("secagg.binding", "secagg.member", "statements.authority", "statements.question")),
 }
 _ALSO = {
@@ -91,7 +92,8 @@ class Mirror:
         view.roots, view.seen_ids, view.ended = (
             Roots.decode(kept["roots"]), Digests.decode(kept["seen"]), Digests.decode(kept["ended"]),
         )  # fmt: skip
-        return Replay(view, stack=TileStack(kept["levels"]), kinds=kept["kinds"], findings=kept["findings"])
+        findings = [Finding(index, Rule(rule), detail) for index, rule, detail in kept["findings"]]
+        return Replay(view, stack=TileStack(kept["levels"]), kinds=kept["kinds"], findings=findings)
 
     def save(self, trust: TrustFile, replay: Replay, note: bytes, is_new: bool = True) -> None:
         """Keeps what was verified. The checkpoint goes last: without it the state belongs to nothing.
@@ -119,9 +121,11 @@ def _body(replay: Replay) -> bytes:
         "ended": ended.encode(),
         "levels": replay.stack.levels,
     }
+    # As texts: some versions of Python (3.11.2 is one) pickle a member of an enumeration as a call, which is not read.
+    kept["findings"] = [(each.index, each.rule.value, each.detail) for each in replay.findings]
     view.roots, view.seen_ids, view.ended = Roots(), Digests(), Digests()  # encoded above, in a tenth of the room
     try:
-        body = pickle.dumps({**kept, "view": view, "kinds": replay.kinds, "findings": replay.findings}, protocol=5)
+        body = pickle.dumps({**kept, "view": view, "kinds": replay.kinds}, protocol=5)
     finally:
         view.roots, view.seen_ids, view.ended = roots, seen, ended
     return hashlib.sha256(body).digest() + body
