@@ -166,3 +166,27 @@ def test_a_count_of_months_that_are_ready_does_not_wait_behind_long_ones(tmp_pat
     plans.let_go.set()
     assert [each.result(20).tolist() for each in long] == [[1, 0, 1]] * 4
     counts.close()
+
+
+def test_a_node_that_ends_lets_its_records_go_behind_a_count_that_runs(tmp_path: Path) -> None:
+    """DuckDB raises where the file is closed under a query, or ends the query; an end must do neither."""
+    import_visits(tmp_path, (1, "2025-01-05"))
+    plans, running = InstalledPlans(tmp_path), Event()
+
+    def count() -> int:
+        with plans._open[generation].cursor() as cursor:
+            running.set()
+            [(found,)] = cursor.execute("SELECT count(*) FROM range(400000000) AS t(i) WHERE i % 7 = 0").fetchall()
+            [(visits,)] = cursor.execute("SELECT count(*) FROM visit_occurrence").fetchall()
+        return int(found + visits)
+
+    generation = plans.generation()
+    counts = Counts(plans, Trace.off())
+    with ThreadPoolExecutor(1) as pool:
+        counted = pool.submit(count)
+        running.wait(20)
+        counts.close()
+        assert not counted.done()
+        assert counted.result(60) == 400_000_000 // 7 + 2
+    with duckdb.connect(next(tmp_path.glob("*.duckdb"))) as again:  # another configuration: no connection of before is left
+        assert again.execute("SELECT count(*) FROM visit_occurrence").fetchall() == [(1,)]
