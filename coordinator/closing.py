@@ -2,7 +2,8 @@
 
 Both run while the coordinator is stopped, in one home. `close_log` may be run again after a crash, and until the next log is
 founded: the key that the close named is kept, the close is logged once. A question with a Ready that was not ended yet holds it up,
-since somebody has paid for it; one that waits still (for an approval, say) ends with its log, and is asked anew in the next.
+since somebody has paid for it, and so does one of whose end the register does not know yet; one that waits still (for an approval,
+say) ends with its log, and is asked anew in the next.
 """
 
 import time
@@ -23,6 +24,7 @@ from audit_ledger.view import LedgerView
 from coordinator.config import Config
 from coordinator.errors import CoordinatorError
 from coordinator.founding import BadFounding, founding_entries
+from coordinator.register import Register
 from coordinator.serve import open_log
 from coordinator.witnesses import open_witnesses
 from protocols.canonical import b64
@@ -56,6 +58,7 @@ def close_log(home: Home, next_origin: str) -> Closed:
         view = _replayed(home, store)
         if view.close is None:
             _require_ended(view)
+            _require_kept(view, home.path / "register.sqlite")
         vkey = _next_vkey(home, next_origin)
         if view.close is None:
             close = Close(log=config.origin, at=_now(), by=config.uri, next_origin=next_origin, next_vkey=vkey)
@@ -79,6 +82,19 @@ def _require_ended(view: LedgerView) -> None:
     unended = [id_ for id_, facts in view.questions.items() if facts.readys and facts.release is None]
     if unended:
         raise NotClosable(f"{len(unended)} questions are paid for and not ended, first {unended[0]}: run until they are")
+
+
+def _require_kept(view: LedgerView, register: Path) -> None:
+    """A crash came between an end's entry and its row: the next log knows nothing of the question, and could not answer it."""
+    if not register.exists():
+        return
+    opened = Register(register)
+    try:
+        unkept = [id_ for row in opened.unfinished() if (id_ := row.query.hex()) in view.questions and view.questions[id_].release]
+    finally:
+        opened.close()
+    if unkept:
+        raise NotClosable(f"{len(unkept)} questions have ended and are not told yet, first {unkept[0]}: run until they are")
 
 
 def _next_vkey(home: Home, origin: str) -> str:

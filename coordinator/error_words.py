@@ -24,6 +24,7 @@ _CHINESE = {
     "{}: the stream has ended": "{}：连接已结束",
     "the auditor's service ended the stream before it was done": "审计方服务在完成之前结束了连接",
     "{}: unavailable": "{}：无法连接",
+    "the opener is on hold, and an answer that was released is not kept yet": "审计方已冻结开启，而一个已发布的答案尚未存下",
     # founding and closing
     "{}: expected a JSON list of envelopes": "{}：应为信封的 JSON 列表",
     "{}: no entry 0": "{}：没有首条",
@@ -36,6 +37,9 @@ _CHINESE = {
     "--next-origin: the log is closed already, and names {}": "--next-origin：账本已关账，并指定了 {}",
     "{} questions are paid for and not ended, first {}: run until they are": (
         "{} 个问题已计费而未结束，首个为 {}：请运行至其结束"
+    ),
+    "{} questions have ended and are not told yet, first {}: run until they are": (
+        "{} 个问题已结束而尚未告知提问方，首个为 {}：请运行至其告知"
     ),
     # certificates
     "ca/key.pem: not an elliptic-curve key": "ca/key.pem：不是椭圆曲线密钥",

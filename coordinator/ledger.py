@@ -183,7 +183,9 @@ class CityLedger:
         return accepted.witness_time or 0
 
     def proof(self, index: int) -> bytes:
-        """The tlog-proof of an entry under the newest cosigned checkpoint."""
+        """The tlog-proof of an entry under the newest cosigned checkpoint. Raises LogStopped."""
+        if self.stopped is not None:
+            raise LogStopped(str(self.stopped))
         if self._prover[0] != self.note_size:
             self._prover = (self.note_size, self._store.prover(self.note_size))
         return TlogProof(index, tuple(self._prover[1](index)), self.note).encode()

@@ -197,14 +197,9 @@ class Register:
         return self._read("SELECT round, vector, weights FROM finished_round WHERE query = ? ORDER BY round", (query,))  # type: ignore[return-value]
 
     def set_answer(self, query: bytes, answer: bytes, breakdown: str, now: int, *, is_counted: bool = False) -> None:
-        """The end of a question with an answer. `is_counted`: see `_forgetting`.
-
-        Of any other question it outlives the process alone: where it did not come to the disk, the ledger has its release and the
-        stored contributions lead to the same answer again.
-        """
+        """The end of a question with an answer. `is_counted`: see `_forgetting`."""
         sql = "UPDATE question SET state = 'released', answer = ?, breakdown = ?, changed = ? WHERE query = ?"
-        forgetting = _forgetting(query) if is_counted else ()
-        self._put(sql, (answer, breakdown, now, query), *forgetting, is_flushed=is_counted).result()
+        self._write(sql, (answer, breakdown, now, query), *(_forgetting(query) if is_counted else ()))
 
     def cancel(self, query: bytes) -> None:
         self._write("UPDATE question SET cancelled = 1 WHERE query = ?", (query,))

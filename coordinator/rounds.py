@@ -7,6 +7,7 @@ auditor is away, the log has stopped) stays open in the register and is tried ag
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from audit_ledger.view import LedgerView, QuestionFacts
 from coordinator.absent import why_absent
 from coordinator.admission import Admitted, admit, admitted_of
 from coordinator.config import Timing
-from coordinator.errors import CoordinatorError
+from coordinator.errors import AuditorAway, CoordinatorError
 from coordinator.gathering import Complete, Gathering, reason_of
 from coordinator.ledger import CityLedger
 from coordinator.members import Members
@@ -131,6 +132,8 @@ class Rounds:
         except Ended as ended:
             await self._end(question, ended)
         except OpeningRefused as no:
+            if self._is_released(question) and any(each.reason is Reason.ON_HOLD for each in no.refusals):
+                raise AuditorAway("the opener is on hold, and an answer that was released is not kept yet") from None
             await self._end(question, Ended("failed", no.refusals))
         except BadCiphertext as error:
             await self._end(question, Ended("failed", [Refusal(Reason.ZERO_TEST_INVALID, "blinded cells", error.code)]))
@@ -171,9 +174,15 @@ class Rounds:
         if release is not None and release[1].status != "released":
             raise Ended(release[1].status, question.refusals)
 
+    def _is_released(self, question: Question) -> bool:
+        """Whether a crash came between the release's entry in the ledger and the answer's row in the register."""
+        facts = self._ledger.view.questions.get(question.id.hex())
+        return facts is not None and facts.release is not None and facts.release[1].status == "released"
+
     async def _gather(self, question: Question) -> None:
         """Readys that stand in the ledger already need not be asked for again; whoever is missing may still come."""
         facts = self._ledger.view.questions[question.id.hex()]
+        question.heard.update(facts.readys)
         for uri, logged in facts.readys.items():
             # One that is on its way to the disk is put there by whoever brings it, once it has arrived.
             if self._ledger.is_durable(index := self._ledger.index_of(logged.id)):
@@ -257,7 +266,8 @@ class Rounds:
         news = News()
         self._ledger.listen(news.tell)
         try:
-            while refusals := self._ledger.view.refusals_of_approval(facts, self._clock()):
+            # What was released was approved, whatever was revoked since.
+            while not self._is_released(question) and (refusals := self._ledger.view.refusals_of_approval(facts, self._clock())):
                 if question.query.purpose == "outbreak":
                     raise Ended("refused", refusals)  # nobody's approval is on its way: it is answered at once or not at all
                 self.gathering.require_open(question, unix(question.query.valid_until))
@@ -291,14 +301,21 @@ class Rounds:
         question.breakdown.step("log_release")
         question.answer = compose_answer(self._ledger, question, opened, values).model_dump_json().encode()
         question.breakdown.step("compose")
-        steps = question.breakdown.to_json()
-        is_counted = question.admitted.asked.is_of_residents
-        await asyncio.to_thread(
-            self._register.set_answer, question.id, question.answer, steps, self._clock(), is_counted=is_counted
-        )
         question.state = "released"
-        question.note()
+        question.note()  # the release stands in the ledger: what is told from here on cannot change any more
+        await self._keep_answer(question)
         self._tell_ended(question)
+
+    async def _keep_answer(self, question: Question) -> None:
+        """Until the register has it: an answer that was told is not taken back, whatever becomes of the disk."""
+        steps, is_counted = question.breakdown.to_json(), question.admitted.asked.is_of_residents
+        keep = partial(self._register.set_answer, question.id, question.answer, steps, is_counted=is_counted)
+        while True:
+            try:
+                return await asyncio.to_thread(keep, self._clock())
+            except Exception as error:  # noqa: BLE001 (whatever the disk says, in whatever class)
+                log.warning("answer not kept yet", query=question.id.hex()[:16], error=type(error).__name__)
+                await asyncio.sleep(RETRY_S)
 
     def _signed(self, statement: Statement) -> bytes:
         return statement.envelope().signed([self._identity]).encode()

@@ -68,10 +68,9 @@ def test_an_offer_comes_to_the_disk_with_the_state_behind_it(register: Register)
     assert _how_written(register, offered, running) == ["NORMAL", "FULL"]
 
 
-@pytest.mark.parametrize(("is_counted", "how"), [(False, "NORMAL"), (True, "FULL")])
-def test_an_answer_that_can_be_made_again_does_not_wait_for_the_disk(register: Register, is_counted: bool, how: str) -> None:
+def test_an_answer_is_on_the_disk_when_it_is_set(register: Register) -> None:
     register.put_question(QUERY, b"entry", 7)
-    assert _how_written(register, partial(register.set_answer, QUERY, b"answer", "{}", 8, is_counted=is_counted)) == [how]
+    assert _how_written(register, partial(register.set_answer, QUERY, b"answer", "{}", 8)) == ["FULL"]
 
 
 def test_the_same_question_and_contribution_again_change_nothing(register: Register) -> None:

@@ -1,7 +1,10 @@
 """The coordinator is killed and restarted; the question goes on by its id."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+from simulations.processes import run
 from tests.faults.rows.row import all_but_one_contributed, held, named, row
 from tests.faults.support.world import Asking, End, World, until
 
@@ -74,3 +77,19 @@ def coordinator_at_opening(world: World) -> End:
 @row("the release is appended, the answer is not given", "coordinator killed", "released", 5)
 def coordinator_at_release(world: World) -> End:
     return killed_at(world, "release")
+
+
+@row("the release is appended, the answer is not given", "coordinator killed, the opener on hold; let go on later", "released", 5)
+def coordinator_at_release_on_hold(world: World) -> End:
+    asking, auditor = shut_after(world, world.ask, "release"), world.town.auditor
+    hold = partial(run, "kapok-audit", "hold", "--home", auditor, "--reason", "inspection")
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(hold, "--on", expect=range(256))  # it loses its coordinator while it waits for a cosignature
+        until(lambda: world.log_entries()[-1][0] == "hold", "the hold behind the release")
+        world.kill("coordinator")
+        told.result()
+    world.witness.open()
+    world.start("coordinator")
+    until(lambda: world.has_told("coordinator", "question waits", asking.id[:16]), "a question that waits")
+    hold("--off")
+    return asking.resume()
