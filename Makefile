@@ -4,7 +4,8 @@
 #   make test-spark   the questions over a local Spark: installs pyspark (430 MB, built on the spot) and a Java runtime; part of what CI runs
 # The system's own interpreter, where it is new enough: its security updates reach it, and Debian builds it with the optimizations that
 # pyenv leaves out by itself, which is a tenth of a question's time. PY=... names another one, and so does an environment that is active.
-PY ?= $(if $(VIRTUAL_ENV)$(CONDA_PREFIX),python3,$(shell /usr/bin/python3 -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo /usr/bin/python3 || echo python3))
+PY ?= $(shell for each in $(if $(VIRTUAL_ENV)$(CONDA_PREFIX),python3) /usr/bin/python3; do \
+  $$each -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && exit; done; echo python3)
 WHOSE := import sys; print(sys.base_prefix, *sys.version_info[:2])
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
@@ -17,7 +18,8 @@ unexport PYTHONDONTWRITEBYTECODE
 setup: .venv/.core
 .venv/.core: requirements.lock pyproject.toml
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Kapok needs Python 3.11 or newer: make PY=python3.11 setup"; exit 2; }
-	@[ "$$($(BIN)/python -c '$(WHOSE)' 2>/dev/null)" = "$$($(PY) -c '$(WHOSE)')" ] || rm -rf .venv
+	@[ ! -e .venv ] || [ "$$($(BIN)/python -c '$(WHOSE)' 2>/dev/null)" = "$$($(PY) -c '$(WHOSE)')" ] \
+	  || { rm -rf .venv.before && mv .venv .venv.before && echo "another interpreter: the old environment is in .venv.before"; }
 	$(PY) -m venv .venv
 	$(PIP) --no-deps --require-hashes -r requirements.lock
 	$(PIP) --no-deps --no-build-isolation -e .

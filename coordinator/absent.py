@@ -30,9 +30,12 @@ def why_absent(view: LedgerView, question: Question) -> list[Refusal]:
 
 
 def _not_accepting(view: LedgerView, facts: QuestionFacts, opened: Binding, uris: set[str]) -> Iterator[Refusal]:
-    """Of these, who has not accepted all the hospitals that were counted. Lists are those of now: one may have grown since."""
-    for uri in uris & set(view.policies):
-        if lacking := {facts.readys[each].identity for each in opened.counting if each != uri} - set(view.policies[uri].peers):
+    """Of these, who has not accepted all the hospitals that were counted, by the lists and keys that are in force now."""
+    ready = {each: facts.readys[each].identity for each in opened.counting}
+    now = {each: key.fingerprint for each in ready if (key := view.authority.active(each)) is not None}
+    for uri in (uris & set(view.policies)) - {each.uri for each in opened.members}:
+        wanted = {identity for each, identity in ready.items() if now.get(each) == identity}
+        if lacking := wanted - set(view.policies[uri].peers):
             yield Refusal(Reason.NOT_A_PEER, "all that were counted on its own peer list", f"{len(lacking)} missing", uri)
 
 

@@ -24,7 +24,6 @@ _CHINESE = {
     "{}: the stream has ended": "{}：连接已结束",
     "the auditor's service ended the stream before it was done": "审计方服务在完成之前结束了连接",
     "{}: unavailable": "{}：无法连接",
-    "the opener is on hold, and an answer that was released is not kept yet": "审计方已冻结开启，而一个已发布的答案尚未存下",
     # founding and closing
     "{}: expected a JSON list of envelopes": "{}：应为信封的 JSON 列表",
     "{}: no entry 0": "{}：没有首条",

@@ -19,6 +19,12 @@ class AuditorAway(CoordinatorError):
     code = "coordinator.auditor_away"
 
 
+class NotKeptYet(CoordinatorError):
+    """A crash came between a release's entry and its answer's row, and the answer cannot be composed now."""
+
+    code = "coordinator.not_kept_yet"
+
+
 class NeedsSingleUpdates(CoordinatorError):
     """A strategy that compares single hospitals' updates, of which a secure sum shows none."""
 

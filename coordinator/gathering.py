@@ -172,8 +172,8 @@ class Gathering:
             if not lost:
                 made, question.next_round = question.made[(number, attempt)], number + 1
                 return Complete(bound.binding, [made[uri] for uri in bound.uris])
-            await self._keep_why(question)
             self._leave_out(question, lost)
+            await self._keep_why(question)
         exhausted = Refusal(Reason.ATTEMPTS_EXHAUSTED, f"{CONTRACT.attempts} attempts", "none complete")
         gone = fixed_set(question, set(question.query.audience) - lost) if question.admitted.asked.is_exact else []
         raise Ended("failed", [exhausted, *gone, *question.why_balked()])
@@ -181,7 +181,10 @@ class Gathering:
     async def _keep_why(self, question: Question) -> None:
         """Who refuses a member set says so over the link alone: a restart before the release would not know it any more."""
         if said := list(dict.fromkeys([*question.refusals, *question.why_balked()])):
-            await asyncio.to_thread(self._register.set_refusals, question.id, said)
+            try:
+                await asyncio.to_thread(self._register.set_refusals, question.id, said)
+            except Exception as error:  # noqa: BLE001 (it only explains: the next attempt does not wait for it)
+                log.warning("reasons not kept", query=question.id.hex()[:16], error=type(error).__name__)
 
     def _leave_out(self, question: Question, lost: set[str]) -> None:
         """From the next attempt. In exact mode nobody is: who vanished may come back, who refused ends the question."""

@@ -187,10 +187,12 @@ class Register:
         rows = self._read(sql, (query, round_))
         return (rows[0][0], rows[0][1]) if rows else None  # type: ignore[return-value]
 
-    def note_finished(self, query: bytes, round_: int, vector: bytes, weights: bytes) -> None:
-        """Where it did not come to the disk, the stored contributions of the round lead to the same vector again."""
+    def note_finished(self, query: bytes, round_: int, vector: bytes, weights: bytes, is_last: bool) -> "Future[int]":
+        """Where a round did not come to the disk, its stored contributions lead to the same vector again. Those of the last one do
+        not, once its question is released: it is flushed.
+        """
         sql = "INSERT INTO finished_round VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        self._put(sql, (query, round_, vector, weights), is_flushed=False)
+        return self._put(sql, (query, round_, vector, weights), is_flushed=is_last)
 
     def finished_rounds(self, query: bytes) -> list[tuple[int, bytes, bytes]]:
         """Of a training: round, released vector and the weights after it, in order."""

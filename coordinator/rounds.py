@@ -7,7 +7,6 @@ auditor is away, the log has stopped) stays open in the register and is tried ag
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from audit_ledger.view import LedgerView, QuestionFacts
 from coordinator.absent import why_absent
 from coordinator.admission import Admitted, admit, admitted_of
 from coordinator.config import Timing
-from coordinator.errors import AuditorAway, CoordinatorError
+from coordinator.errors import CoordinatorError, NotKeptYet
 from coordinator.gathering import Complete, Gathering, reason_of
 from coordinator.ledger import CityLedger
 from coordinator.members import Members
@@ -129,16 +128,18 @@ class Rounds:
     async def _one_life(self, question: Question) -> None:
         try:
             await self._phases(question)
+            return
         except Ended as ended:
-            await self._end(question, ended)
+            end = ended
         except OpeningRefused as no:
-            if self._is_released(question) and any(each.reason is Reason.ON_HOLD for each in no.refusals):
-                raise AuditorAway("the opener is on hold, and an answer that was released is not kept yet") from None
-            await self._end(question, Ended("failed", no.refusals))
+            end = Ended("failed", no.refusals)
         except BadCiphertext as error:
-            await self._end(question, Ended("failed", [Refusal(Reason.ZERO_TEST_INVALID, "blinded cells", error.code)]))
+            end = Ended("failed", [Refusal(Reason.ZERO_TEST_INVALID, "blinded cells", error.code)])
         except MasksRemain:
-            await self._end(question, Ended("failed", [Refusal(Reason.RECEIPT_INVALID, "vectors that cancel", "garbage")]))
+            end = Ended("failed", [Refusal(Reason.RECEIPT_INVALID, "vectors that cancel", "garbage")])
+        if self._is_released(question):  # what stands in the ledger is not taken back: the auditor's hold, say, is waited for
+            raise NotKeptYet(", ".join(str(each.reason) for each in end.refusals) or end.state)
+        await self._end(question, end)
 
     async def _phases(self, question: Question) -> None:
         step = question.breakdown.step
@@ -231,7 +232,10 @@ class Rounds:
             question.breakdown.step("open")
             if not is_test(spec, number, question.query.rounds):
                 numbers = await steered.after(numbers, vector, complete.binding)
-            self._register.note_finished(question.id, number, vector.astype("<i8").tobytes(), spec.encode(numbers))
+            is_last = number == question.query.rounds
+            kept = self._register.note_finished(question.id, number, vector.astype("<i8").tobytes(), spec.encode(numbers), is_last)
+            if is_last:
+                await asyncio.wrap_future(kept)  # behind the release the auditor opens it no more
             question.breakdown.step("step")
             question.note()
         last = await self.gathering.round(question, question.query.rounds, b"")  # stored by now: nothing is asked again
@@ -301,21 +305,13 @@ class Rounds:
         question.breakdown.step("log_release")
         question.answer = compose_answer(self._ledger, question, opened, values).model_dump_json().encode()
         question.breakdown.step("compose")
-        question.state = "released"
-        question.note()  # the release stands in the ledger: what is told from here on cannot change any more
-        await self._keep_answer(question)
-        self._tell_ended(question)
-
-    async def _keep_answer(self, question: Question) -> None:
-        """Until the register has it: an answer that was told is not taken back, whatever becomes of the disk."""
         steps, is_counted = question.breakdown.to_json(), question.admitted.asked.is_of_residents
-        keep = partial(self._register.set_answer, question.id, question.answer, steps, is_counted=is_counted)
-        while True:
-            try:
-                return await asyncio.to_thread(keep, self._clock())
-            except Exception as error:  # noqa: BLE001 (whatever the disk says, in whatever class)
-                log.warning("answer not kept yet", query=question.id.hex()[:16], error=type(error).__name__)
-                await asyncio.sleep(RETRY_S)
+        await asyncio.to_thread(
+            self._register.set_answer, question.id, question.answer, steps, self._clock(), is_counted=is_counted
+        )
+        question.state = "released"
+        question.note()
+        self._tell_ended(question)
 
     def _signed(self, statement: Statement) -> bytes:
         return statement.envelope().signed([self._identity]).encode()

@@ -53,6 +53,6 @@ async def append_statement(ledger: CityLedger, envelope: bytes, kinds: Kinds = O
         if index is None:
             return link_pb2.Appended(refusals=[link_pb2.Reason(code=str(each.rule), expected=each.detail) for each in findings])
         await ledger.cosigned()
+        return link_pb2.Appended(index=index, proof=ledger.proof(index))
     except (LedgerError, CoordinatorError) as error:
         return link_pb2.Appended(refusals=[link_pb2.Reason(code=error.code, expected="an open log and its auditor")])
-    return link_pb2.Appended(index=index, proof=ledger.proof(index))

@@ -1,19 +1,18 @@
 """Between the release's entry in the ledger and the answer's row in the register nothing takes the answer back."""
 
 import asyncio
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from coordinator import rounds as rounds_module
 from coordinator.admission import admitted_of
 from coordinator.closing import NotClosable, _require_kept
 from coordinator.config import Timing
+from coordinator.errors import NotKeptYet
 from coordinator.ledger import CityLedger
 from coordinator.members import Members
-from coordinator.question import Question
+from coordinator.question import Ended, Question
 from coordinator.register import Register
 from coordinator.rounds import Rounds
 from protocols import statements as st
@@ -39,12 +38,12 @@ def register(tmp_path: Path, life: Life) -> Iterator[Register]:
     made.close()
 
 
-def rounds_of(life: Life, register: Register) -> Rounds:
+def rounds_of(life: Life, register: Register, kind: type[Rounds] = Rounds) -> Rounds:
     city = life.city
     ledger = CityLedger(city.log, CityWitness(city), city.trust, lambda: city.now)
     facts = ledger.view.questions[life.id.hex()]
     facts.release = (ledger.size, released(life))
-    return Rounds(ledger, Members(), None, register, city.coordinator, COORDINATOR, lambda: city.now, Timing())  # type: ignore[arg-type]
+    return kind(ledger, Members(), None, register, city.coordinator, COORDINATOR, lambda: city.now, Timing())  # type: ignore[arg-type]
 
 
 def released(life: Life) -> st.Release:
@@ -73,24 +72,18 @@ def test_an_approval_that_was_revoked_since_does_not_hold_it_up(life: Life, regi
     assert asyncio.run(work()) == "approved"
 
 
-def test_a_disk_that_refuses_it_is_tried_until_it_does_not(life: Life, register: Register, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds_module, "RETRY_S", 0.01)
-    broken = [sqlite3.OperationalError("database or disk is full")] * 3
+class Ending(Rounds):
+    """Its questions can only expire: their contributions were forgotten, say."""
 
-    def refuse(statement: str) -> None:
-        if statement.startswith("UPDATE question SET state = 'released'") and broken:
-            register._db.interrupt()
-            broken.pop()
+    async def _phases(self, question: Question) -> None:
+        raise Ended("expired", [])
 
-    async def work() -> None:
-        rounds, question = rounds_of(life, register), Question(admitted_of(life.entry), answer=b"answer")
-        register._run(lambda: register._db.set_trace_callback(refuse))
-        await asyncio.wait_for(rounds._keep_answer(question), 5)
 
-    asyncio.run(work())
-    row = register.question(life.id)
-    assert row is not None
-    assert (broken, row.state, row.answer) == ([], "released", b"answer")
+def test_no_other_end_is_written_over_a_release(life: Life, register: Register) -> None:
+    rounds, question = rounds_of(life, register, Ending), Question(admitted_of(life.entry))
+    with pytest.raises(NotKeptYet, match="expired"):
+        asyncio.run(rounds._one_life(question))
+    assert [each.query for each in register.unfinished()] == [life.id]
 
 
 def test_a_log_is_not_closed_before_the_register_knows_of_every_end(life: Life, register: Register, tmp_path: Path) -> None:

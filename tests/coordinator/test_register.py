@@ -68,6 +68,12 @@ def test_an_offer_comes_to_the_disk_with_the_state_behind_it(register: Register)
     assert _how_written(register, offered, running) == ["NORMAL", "FULL"]
 
 
+@pytest.mark.parametrize(("is_last", "how"), [(False, "NORMAL"), (True, "FULL")])
+def test_the_last_round_of_a_training_is_flushed(register: Register, is_last: bool, how: str) -> None:
+    register.put_question(QUERY, b"entry", 7)
+    assert _how_written(register, partial(register.note_finished, QUERY, 1, b"vector", b"weights", is_last)) == [how]
+
+
 def test_an_answer_is_on_the_disk_when_it_is_set(register: Register) -> None:
     register.put_question(QUERY, b"entry", 7)
     assert _how_written(register, partial(register.set_answer, QUERY, b"answer", "{}", 8)) == ["FULL"]
@@ -84,8 +90,8 @@ def test_the_same_question_and_contribution_again_change_nothing(register: Regis
 
 
 def test_a_finished_round_is_never_written_over(register: Register) -> None:
-    register.note_finished(QUERY, 1, b"vector", b"weights")
-    register.note_finished(QUERY, 1, b"another", b"others")
+    register.note_finished(QUERY, 1, b"vector", b"weights", False)
+    register.note_finished(QUERY, 1, b"another", b"others", True)
     assert register.finished_rounds(QUERY) == [(1, b"vector", b"weights")]
 
 
