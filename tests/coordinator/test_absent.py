@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from coordinator.absent import why_absent
@@ -95,3 +96,20 @@ def test_who_had_not_accepted_those_that_were_counted_is_told_by_the_ledger_wher
     question = asked(life)
     question.balked = {(0, 1): {H2: [PAUSED]}}
     assert told(life, question, (H2,), frozenset()) == [*SIGNED, PAUSED]
+
+
+def test_who_was_of_the_opened_set_is_not_told_as_one_who_had_not_accepted_the_others(life: Life) -> None:
+    view = life.city.view()
+    facts = view.questions[life.id.hex()]
+    assert H2 in {each.uri for each in facts.openings[0][1].members}
+    view.policies[H2] = view.policies[H2].model_copy(update={"peers": ()})  # its list was emptied since
+    facts.release = (0, st.parse(life.release(facts.openings[0][1], np.zeros(1, np.int64), left_out=(H2,))).statement)  # type: ignore[assignment]
+    assert why_absent(view, asked(life)) == []
+
+
+def test_a_key_that_is_no_longer_in_force_is_not_told_as_missing_from_a_list(life: Life) -> None:
+    renewed = life.city.view().questions[life.id.hex()].readys[H3].identity
+    old = frozenset(each.identity for each in life.city.view().questions[life.id.hex()].readys.values())
+    assert [each.got for each in told(life, asked(life), (H2,), old - {renewed})[-1:]] == ["1 missing"]
+    life.city.revoke_key(H3, life.city.hospitals[H3].identity.public)
+    assert told(life, asked(life), (H2,), old - {renewed}) == SIGNED

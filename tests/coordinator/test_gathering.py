@@ -105,6 +105,20 @@ def test_why_a_member_set_was_refused_outlives_the_process(asking: Asking, tmp_p
     assert asyncio.run(work()) == [Refusal(Reason.PAUSED, subject=max(asking.readys))]
 
 
+def test_a_disk_that_does_not_keep_why_costs_no_attempt(asking: Asking, tmp_path: Path) -> None:
+    async def work() -> Binding:
+        told = Round(asking, tmp_path)
+        told.register._run(lambda: told.register._db.execute("DROP TABLE question"))
+        gathered = asyncio.create_task(told.gathering.round(told.question, 0, b""))
+        await told.announced(1)
+        await told.balk(max(asking.readys), 1, Reason.PAUSED)
+        second = await told.announced(2)
+        gathered.cancel()
+        return second
+
+    assert [each.uri for each in asyncio.run(work()).members] == sorted(asking.readys)[:-1]
+
+
 def test_a_hospital_that_vanished_is_left_out_and_what_the_others_sent_before_is_not_used(asking: Asking, tmp_path: Path) -> None:
     gone = min(asking.readys)
 

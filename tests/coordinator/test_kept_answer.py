@@ -15,7 +15,6 @@ from coordinator.members import Members
 from coordinator.question import Ended, Question
 from coordinator.register import Register
 from coordinator.rounds import Rounds
-from protocols import statements as st
 from tests.coordinator.support.witness import CityWitness
 from tests.support.city import COORDINATOR, City
 from tests.support.city import Question as Life
@@ -26,8 +25,12 @@ def life(tmp_path: Path) -> Life:
     city = City(tmp_path)
     made = Life(city, city.opener())
     made.all_ready()
-    made.open(made.request())
     return made
+
+
+def release(life: Life) -> None:
+    request = life.request()
+    life.finish(request, life.open(request))
 
 
 @pytest.fixture
@@ -40,26 +43,9 @@ def register(tmp_path: Path, life: Life) -> Iterator[Register]:
 
 def rounds_of(life: Life, register: Register, kind: type[Rounds] = Rounds) -> Rounds:
     city = life.city
+    release(life)
     ledger = CityLedger(city.log, CityWitness(city), city.trust, lambda: city.now)
-    facts = ledger.view.questions[life.id.hex()]
-    facts.release = (ledger.size, released(life))
     return kind(ledger, Members(), None, register, city.coordinator, COORDINATOR, lambda: city.now, Timing())  # type: ignore[arg-type]
-
-
-def released(life: Life) -> st.Release:
-    return st.Release(
-        **life.city.head(COORDINATOR),
-        query=life.id.hex(),
-        round=0,
-        attempt=1,
-        status="released",
-        binding="00" * 32,
-        values="00" * 32,
-        answered=tuple(sorted(life.readys)),
-        refused=(),
-        away=(),
-        left_out=(),
-    )
 
 
 def test_an_approval_that_was_revoked_since_does_not_hold_it_up(life: Life, register: Register) -> None:
@@ -87,11 +73,11 @@ def test_no_other_end_is_written_over_a_release(life: Life, register: Register) 
 
 
 def test_a_log_is_not_closed_before_the_register_knows_of_every_end(life: Life, register: Register, tmp_path: Path) -> None:
-    view = life.city.view()
-    _require_kept(view, tmp_path / "register.sqlite")  # it has not ended: others say so
-    view.questions[life.id.hex()].release = (0, released(life))
+    path = tmp_path / "register.sqlite"
+    _require_kept(life.city.view(), path)  # it has not ended: another rule says so
+    release(life)
     with pytest.raises(NotClosable, match=life.id.hex()):
-        _require_kept(view, tmp_path / "register.sqlite")
+        _require_kept(life.city.view(), path)
     register.set_answer(life.id, b"answer", "{}", 1)
-    _require_kept(view, tmp_path / "register.sqlite")
-    _require_kept(view, tmp_path / "none.sqlite")
+    _require_kept(life.city.view(), path)
+    _require_kept(life.city.view(), tmp_path / "none.sqlite")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from audit_ledger.errors import LedgerError, WitnessBehind, WitnessUnreachable
+from audit_ledger.errors import LedgerError, LogStopped, WitnessBehind, WitnessUnreachable
 from coordinator import ledger as ledger_module
 from coordinator.errors import AuditorAway
 from coordinator.ledger import CityLedger
@@ -257,5 +257,17 @@ def test_a_checkpoint_is_put_out_by_itself_after_a_moment(city: City, monkeypatc
         async with asyncio.timeout(30):
             while city.log.published_size != ledger.note_size:
                 await asyncio.sleep(0.01)
+
+    in_life(city, work)
+
+
+def test_a_log_that_has_stopped_proves_nothing(city: City) -> None:
+    async def work(ledger: CityLedger, _: CityWitness) -> None:
+        await ledger.append([query(city)])
+        await ledger.cosigned()
+        assert ledger.proof(0)
+        ledger._stop(LogStopped("the disk"))
+        with pytest.raises(LogStopped, match="the disk"):
+            ledger.proof(0)
 
     in_life(city, work)
